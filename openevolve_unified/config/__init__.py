@@ -1,0 +1,1 @@
+"""Configuration: what may be said (schema), strictly read (strict), from one file (experiment)."""

@@ -1,0 +1,303 @@
+"""What the ``scaling_law:`` section of a configuration may say, with units and ranges.
+
+Every class is frozen and validates itself; a value out of range is a ``ConfigError`` that says what
+it got and what it wanted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from openevolve_unified.errors import ConfigError, nearest
+
+FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
+FULL_TRAINING_STEPS = 100_000
+"""The horizon that the project's claims are made at; anything shorter is a pilot."""
+
+
+def _require(condition: bool, name: str, got: object, wanted: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}: got {got!r}, wanted {wanted}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeConfig:
+    """One model size: what it is, apart from how it is trained."""
+
+    hidden_dim: int
+    num_layers: int
+    num_heads: int
+
+    def __post_init__(self) -> None:
+        _require(self.hidden_dim >= 2, "hidden_dim", self.hidden_dim, "2 or more")
+        _require(self.hidden_dim % 2 == 0, "hidden_dim", self.hidden_dim, "an even number")
+        _require(self.num_layers >= 1, "num_layers", self.num_layers, "1 or more")
+        _require(self.num_heads >= 1, "num_heads", self.num_heads, "1 or more")
+        _require(
+            self.hidden_dim % self.num_heads == 0,
+            "hidden_dim",
+            self.hidden_dim,
+            f"a multiple of num_heads ({self.num_heads})",
+        )
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_dim // self.num_heads
+
+    @property
+    def name(self) -> str:
+        """The short name used in tables and file names, for example ``96x4``."""
+        return f"{self.hidden_dim}x{self.num_layers}"
+
+
+def _ladder(*rows: tuple[int, int, int]) -> tuple[SizeConfig, ...]:
+    return tuple(SizeConfig(hidden_dim=d, num_layers=n, num_heads=h) for d, n, h in rows)
+
+
+LADDERS: dict[str, tuple[SizeConfig, ...]] = {
+    # Width alone grows; depth 4 and head size 16 stay. Non-embedding parameters with softmax
+    # attention: 0.447M, 1.003M, 2.088M, 3.997M, within 12% of 0.5M, 1M, 2M, 4M.
+    "full": _ladder((96, 4, 6), (144, 4, 9), (208, 4, 13), (288, 4, 18)),
+    # The table that the project started from: 0.45M, 0.79M, 1.19M, 2.67M.
+    "original": _ladder((96, 4, 4), (128, 4, 4), (128, 6, 4), (192, 6, 6)),
+    # Small enough for two CPU cores: depth 2, head size 16.
+    "quickstart": _ladder((32, 2, 2), (48, 2, 3), (64, 2, 4), (96, 2, 6)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the text comes from and how it becomes token sequences."""
+
+    source: str = "stories"
+    """``stories`` (embedded generator), ``tinystories``, ``text`` (local files) or ``huggingface``."""
+    path: str | None = None
+    """``text``: a .txt, .jsonl or .parquet file or a folder of them, relative to the config file.
+    ``huggingface``: the name of the data set."""
+    config_name: str | None = None
+    """``huggingface``: the name of the data set's configuration."""
+    split: str = "train"
+    text_field: str = "text"
+    document_separator: str | None = None
+    """``text``: the line that separates documents in .txt files; None means blank lines."""
+    vocab_size: int = 16_384
+    """Entries of the BPE vocabulary, trained on the training split only."""
+    seq_len: int = 128
+    """Tokens that the model reads per sequence."""
+    max_train_sequences: int | None = None
+    validation_sequences: int = 4_096
+    test_sequences: int = 4_096
+    num_documents: int = 24_000
+    """``stories``: how many documents to generate."""
+    seed: int = 0
+    """Seed of the document shuffle and of the story generator."""
+    cache_dir: str | None = None
+    """Where tokenized data lives; None means the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        sources = ("stories", "tinystories", "text", "huggingface")
+        _require(
+            self.source in sources,
+            "source",
+            self.source,
+            f"one of {', '.join(sources)}{nearest(self.source, sources)}",
+        )
+        if self.source in ("text", "huggingface"):
+            _require(bool(self.path), "path", self.path, f"a value, because source is {self.source}")
+        _require(260 <= self.vocab_size <= 65_536, "vocab_size", self.vocab_size, "260 to 65536")
+        _require(8 <= self.seq_len <= 4_096, "seq_len", self.seq_len, "8 to 4096")
+        for name in ("validation_sequences", "test_sequences", "num_documents"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        if self.max_train_sequences is not None:
+            _require(
+                self.max_train_sequences >= 1,
+                "max_train_sequences",
+                self.max_train_sequences,
+                "1 or more",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How every model of the ladder is trained; the same for baseline and candidate."""
+
+    training_steps: int = FULL_TRAINING_STEPS
+    batch_size: int = 64
+    """Sequences per step."""
+    learning_rate: float = 1e-3
+    warmup_steps: int = 1_000
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """What follows the linear warm-up; cosine and linear cool down to zero at the last step."""
+    eval_frequency: int = 5_000
+    """Steps between evaluations on a fixed part of the validation split."""
+    weight_decay: float = 0.0
+    grad_clip: float = 1.0
+    """Upper bound of the global gradient norm."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    dropout: float = 0.1
+    seeds: tuple[int, ...] = (42,)
+
+    def __post_init__(self) -> None:
+        for name in ("training_steps", "batch_size", "eval_frequency"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(math.isfinite(self.learning_rate), "learning_rate", self.learning_rate, "finite")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(self.grad_clip > 0, "grad_clip", self.grad_clip, "more than 0")
+        _require(0 <= self.beta1 < 1, "beta1", self.beta1, "0 up to 1")
+        _require(0 <= self.beta2 < 1, "beta2", self.beta2, "0 up to 1")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "0 up to 1")
+        _require(len(self.seeds) >= 1, "seeds", self.seeds, "at least one seed")
+        _require(len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct seeds")
+        _require(
+            all(0 <= seed < 2**31 for seed in self.seeds), "seeds", self.seeds, "0 to 2147483647"
+        )
+
+    @property
+    def is_pilot(self) -> bool:
+        """True when the horizon is shorter than the one that claims are made at."""
+        return self.training_steps < FULL_TRAINING_STEPS
+
+    @property
+    def horizon(self) -> str:
+        """The label that travels with every number of this run."""
+        if self.is_pilot:
+            return f"pilot, {self.training_steps:,} of {FULL_TRAINING_STEPS:,} steps"
+        return f"{self.training_steps:,} steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesConfig:
+    """Bounds that a candidate must keep before anything is trained."""
+
+    max_flops_ratio: float = 1.10
+    """Forward operations per token of the whole model, relative to the initial program."""
+    max_params_ratio: float = 1.10
+    """Non-embedding parameters, relative to the initial program."""
+    max_nodes: int = 20_000
+    """Operators in one traced program."""
+    max_constant_elements: int = 65_536
+    """Numbers that a program may carry as constants, over all of them."""
+    max_source_bytes: int = 64_000
+    trace_deadline_s: float = 120.0
+    """Wall time of tracing one candidate at all sizes."""
+    trace_memory_mb: int = 4_096
+    """Data memory of the tracing child, over what it holds after its imports."""
+
+    def __post_init__(self) -> None:
+        _require(self.max_flops_ratio >= 1, "max_flops_ratio", self.max_flops_ratio, "1 or more")
+        _require(self.max_params_ratio >= 1, "max_params_ratio", self.max_params_ratio, "1 or more")
+        for name in ("max_nodes", "max_constant_elements", "max_source_bytes", "trace_memory_mb"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.trace_deadline_s > 0, "trace_deadline_s", self.trace_deadline_s, "more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitnessConfig:
+    """How a finished scaling fit becomes a score."""
+
+    guard_tolerance_nats: float = 0.02
+    """A loss above the baseline's by more than this counts as harm at that size."""
+    max_gain_nats: float = 1.0
+    """A loss below the baseline's by more than this is too good to be true: it fails closed."""
+
+    def __post_init__(self) -> None:
+        for name in ("guard_tolerance_nats", "max_gain_nats"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingConfig:
+    """When a run ends before its iterations do; 0 turns a rule off."""
+
+    patience_iterations: int = 10
+    """Iterations in a row without an improvement of the best score."""
+    max_invalid_in_a_row: int = 5
+    max_nonfinite_fraction: float = 0.5
+    """Share of the trained candidates that diverged, counted from the sixth on."""
+    max_backend_failures: int = 3
+    """Calls to the language model that fail in a row."""
+
+    def __post_init__(self) -> None:
+        for name in ("patience_iterations", "max_invalid_in_a_row", "max_backend_failures"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(
+            0 <= self.max_nonfinite_fraction <= 1,
+            "max_nonfinite_fraction",
+            self.max_nonfinite_fraction,
+            "0 to 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where and how the work is done; nothing here may change a result, except ``precision``."""
+
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto``: float32 on a CPU, bfloat16 with float32 master weights on a GPU."""
+    num_workers: int = 0
+    """Training processes; 0 means one per core on a CPU and two per GPU."""
+    deadline_s: float = 6_600.0
+    """Wall time of one evaluation; it must be shorter than OpenEvolve's ``evaluator.timeout``."""
+    store_dir: str | None = None
+    """Where finished work is kept for every run to share; None means ``store`` beside output_dir."""
+
+    def __post_init__(self) -> None:
+        valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
+        _require(valid, "device", self.device, "auto, cpu, cuda or cuda:N")
+        _require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
+        _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingLawConfig:
+    """The ``scaling_law:`` section: everything that this package adds to an OpenEvolve config."""
+
+    framework: str
+    initial_program: str
+    """Relative to the config file."""
+    output_dir: str
+    """Relative to the config file."""
+    ladder: str | tuple[SizeConfig, ...] = "full"
+    """The name of a ladder, or a list of sizes from small to large."""
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    gates: GatesConfig = GatesConfig()
+    fitness: FitnessConfig = FitnessConfig()
+    stopping: StoppingConfig = StoppingConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    def __post_init__(self) -> None:
+        _require(
+            self.framework in FRAMEWORKS,
+            "framework",
+            self.framework,
+            f"one of {', '.join(FRAMEWORKS)}{nearest(self.framework, FRAMEWORKS)}",
+        )
+        if isinstance(self.ladder, str):
+            _require(
+                self.ladder in LADDERS,
+                "ladder",
+                self.ladder,
+                f"a list of sizes or one of {', '.join(LADDERS)}{nearest(self.ladder, LADDERS)}",
+            )
+        _require(
+            len(self.sizes) >= 3,
+            "ladder",
+            f"{len(self.sizes)} sizes",
+            "at least 3: two points always lie on a line, so their fit says nothing",
+        )
+        _require(
+            len(set(self.sizes)) == len(self.sizes), "ladder", "a repeated size", "distinct sizes"
+        )
+
+    @property
+    def sizes(self) -> tuple[SizeConfig, ...]:
+        """The ladder's sizes, as they are trained."""
+        return LADDERS[self.ladder] if isinstance(self.ladder, str) else self.ladder

@@ -1,0 +1,33 @@
+"""The two errors that people see: the experiment is wrong, or the candidate is wrong.
+
+Anything else that is raised is a bug of this package and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """The experiment cannot be run as written; one line says what, got, wanted and how to fix it."""
+
+
+class CandidateError(Exception):
+    """The candidate program is not acceptable.
+
+    Args:
+        stage: the check that refused it, for example ``"block"``, ``"trace"`` or ``"causality"``.
+        reason: one or two sentences for the proposer: what is wrong and what to write instead.
+    """
+
+    def __init__(self, stage: str, reason: str):
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest of ``choices``, or an empty string."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

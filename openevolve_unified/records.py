@@ -1,0 +1,169 @@
+"""What travels between the rooms and is saved: plain frozen records that read and write JSON.
+
+No torch and no files here. Losses are in nats per token, times in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+
+FAILURE_SCORE = -1000.0
+"""Rejected, crashed, timed out: below every honest candidate, whatever the sign of its fitness."""
+UNTRAINED_SCORE = -500.0
+"""Passed a stage but was not trained."""
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 of the canonical JSON of ``value`` (records and tuples allowed)."""
+    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_plain(value: Any) -> Any:
+    """Records, tuples and mappings as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A candidate's source text, keyed by its hash."""
+
+    source: str
+    framework: str
+
+    @property
+    def source_hash(self) -> str:
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """One model to train; its ``key`` addresses the result, so equal jobs are trained once."""
+
+    framework: str
+    program_fingerprint: str
+    """Of the traced program at this size and seed, initial values included."""
+    size: SizeConfig
+    vocab_size: int
+    seq_len: int
+    training: TrainingConfig
+    """``seeds`` is reduced to this job's own seed."""
+    seed: int
+    data_fingerprint: str
+    precision: Literal["float32", "bfloat16"]
+    device_type: Literal["cpu", "cuda"]
+
+    @property
+    def key(self) -> str:
+        return content_hash(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One evaluation on the way: losses in nats per token after ``step`` steps."""
+
+    step: int
+    train_loss_nats: float
+    validation_loss_nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRun:
+    """What training one job gave."""
+
+    job_key: str
+    status: Literal["finished", "diverged"]
+    step: int
+    """The last step; for a diverged run, the step whose loss was not finite."""
+    final_loss_nats: float | None
+    """On the whole validation split; None when the run diverged."""
+    curve: tuple[CurvePoint, ...]
+    num_params_non_embedding: int
+    num_params_total: int
+    train_time_s: float
+    tokens_per_s: float
+    trained_fingerprint: str
+    """Read back from the module that was trained: the evidence that this program was."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> TrainRun:
+        curve = tuple(CurvePoint(**point) for point in data["curve"])
+        return TrainRun(**{**data, "curve": curve})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeResult:
+    """All seeds of one size of one candidate."""
+
+    size: SizeConfig
+    num_params_non_embedding: int
+    num_params_total: int
+    losses_nats: tuple[float, ...]
+    """One per seed."""
+
+    @property
+    def mean_loss_nats(self) -> float:
+        return sum(self.losses_nats) / len(self.losses_nats)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingFit:
+    """Least squares of ``loss = intercept + slope * ln(N)``; see ``scaling.fit_scaling_law``."""
+
+    slope: float
+    """Nats per unit of ln(N); negative when larger models are better."""
+    intercept: float
+    slope_stderr: float
+    intercept_stderr: float
+    r2: float
+    residuals: tuple[float, ...]
+    degrees_of_freedom: int
+    num_points: int
+    slope_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A candidate that was trained at every size and fitted."""
+
+    program: Program
+    fingerprint: str
+    horizon: str
+    """For example ``"pilot, 1,800 of 100,000 steps"``; it travels with every number."""
+    is_pilot: bool
+    sizes: tuple[SizeResult, ...]
+    baseline: tuple[SizeResult, ...]
+    """The initial program under the same settings; empty while it is itself evaluated."""
+    fit: ScalingFit
+    features: dict[str, float]
+    """Measured properties of the mechanism, for OpenEvolve's feature map."""
+    checks: dict[str, Any]
+    """What the checks found, for people: budget ratios, causality evidence, isolation."""
+    duration_s: float = 0.0
+    cached: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A candidate that has no fitness, and why."""
+
+    program: Program
+    stage: str
+    reason: str
+    horizon: str = ""
+    is_pilot: bool = True
+    details: dict[str, Any] = field(default_factory=dict)
+    duration_s: float = 0.0
