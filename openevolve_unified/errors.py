@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class ConfigError(Exception):
-    """The experiment cannot be run as written; one line says what, got, wanted and how to fix it."""
+    """The experiment cannot be run as written; one line says what, got, wanted, how to fix it."""
 
 
 class CandidateError(Exception):

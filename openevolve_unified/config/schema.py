@@ -72,7 +72,7 @@ class DataConfig:
     """Where the text comes from and how it becomes token sequences."""
 
     source: str = "stories"
-    """``stories`` (embedded generator), ``tinystories``, ``text`` (local files) or ``huggingface``."""
+    """``stories`` (embedded generator), ``tinystories``, ``text`` (files) or ``huggingface``."""
     path: str | None = None
     """``text``: a .txt, .jsonl or .parquet file or a folder of them, relative to the config file.
     ``huggingface``: the name of the data set."""
@@ -105,7 +105,9 @@ class DataConfig:
             f"one of {', '.join(sources)}{nearest(self.source, sources)}",
         )
         if self.source in ("text", "huggingface"):
-            _require(bool(self.path), "path", self.path, f"a value, because source is {self.source}")
+            _require(
+                bool(self.path), "path", self.path, f"a value, because source is {self.source}"
+            )
         _require(260 <= self.vocab_size <= 65_536, "vocab_size", self.vocab_size, "260 to 65536")
         _require(8 <= self.seq_len <= 4_096, "seq_len", self.seq_len, "8 to 4096")
         for name in ("validation_sequences", "test_sequences", "num_documents"):
@@ -191,9 +193,12 @@ class GatesConfig:
     def __post_init__(self) -> None:
         _require(self.max_flops_ratio >= 1, "max_flops_ratio", self.max_flops_ratio, "1 or more")
         _require(self.max_params_ratio >= 1, "max_params_ratio", self.max_params_ratio, "1 or more")
-        for name in ("max_nodes", "max_constant_elements", "max_source_bytes", "trace_memory_mb"):
+        counts = ("max_nodes", "max_constant_elements", "max_source_bytes", "trace_memory_mb")
+        for name in counts:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(self.trace_deadline_s > 0, "trace_deadline_s", self.trace_deadline_s, "more than 0")
+        _require(
+            self.trace_deadline_s > 0, "trace_deadline_s", self.trace_deadline_s, "more than 0"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +251,7 @@ class ExecutionConfig:
     deadline_s: float = 6_600.0
     """Wall time of one evaluation; it must be shorter than OpenEvolve's ``evaluator.timeout``."""
     store_dir: str | None = None
-    """Where finished work is kept for every run to share; None means ``store`` beside output_dir."""
+    """Where finished work is kept, shared by all runs; None means ``store`` beside output_dir."""
 
     def __post_init__(self) -> None:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")

@@ -1,0 +1,160 @@
+"""One experiment from one YAML file: read, overridden, validated, hashed, before anything starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from openevolve_unified.config.openevolve_half import check_openevolve_half
+from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.records import content_hash
+
+FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
+"""Metrics of the evaluator that are measured properties of the mechanism."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A validated configuration file; paths are absolute."""
+
+    path: Path
+    mapping: dict[str, Any]
+    """The whole file after overrides, as OpenEvolve and we read it."""
+    scaling_law: ScalingLawConfig
+
+    @property
+    def initial_program(self) -> Path:
+        return self._resolve(self.scaling_law.initial_program)
+
+    @property
+    def output_dir(self) -> Path:
+        return self._resolve(self.scaling_law.output_dir)
+
+    @property
+    def store_dir(self) -> Path:
+        """Shared by every run whose output lies in the same parent folder."""
+        configured = self.scaling_law.execution.store_dir
+        return self._resolve(configured) if configured else self.output_dir.parent / "store"
+
+    @property
+    def base_dir(self) -> Path:
+        """What relative paths in the file are relative to."""
+        return self.path.parent
+
+    @property
+    def iterations(self) -> int:
+        return int(self.mapping.get("max_iterations", 10_000))
+
+    @property
+    def is_non_llm(self) -> bool:
+        """True when every proposal comes from the embedded grammar."""
+        llm = self.mapping["llm"]
+        models = llm.get("models") or [{}]
+        return all((m.get("provider") or llm.get("provider")) == "grammar" for m in models)
+
+    @property
+    def hash(self) -> str:
+        return content_hash(redacted(self.mapping))
+
+    def _resolve(self, path: str) -> Path:
+        return (self.base_dir / Path(path).expanduser()).resolve()
+
+
+def load_experiment(
+    path: Path | str, overrides: Sequence[str] = (), output_dir: Path | None = None
+) -> Experiment:
+    """Read and validate a configuration file.
+
+    Args:
+        overrides: ``dotted.key=value`` texts; values are read as YAML.
+        output_dir: replaces ``scaling_law.output_dir``; relative to the working directory.
+
+    Raises:
+        ConfigError: one line that says what is wrong and how to mend it.
+    """
+    path = Path(path).expanduser()
+    mapping = _read_yaml(path)
+    for override in overrides:
+        _apply_override(mapping, override)
+    if output_dir is not None:
+        _section(mapping)["output_dir"] = str(output_dir.expanduser().resolve())
+    scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
+    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES)
+    experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
+    if not experiment.initial_program.is_file():
+        raise ConfigError(
+            f"scaling_law.initial_program: no file at {experiment.initial_program}; wanted a "
+            "program, relative to the config file (openevolve-unified init DIR makes copies)"
+        )
+    return experiment
+
+
+def redacted(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The mapping with every literal ``api_key`` hidden; ``${VARIABLE}`` names stay."""
+
+    def hide(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: hide(item, str(name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [hide(item) for item in value]
+        if key == "api_key" and isinstance(value, str) and not value.startswith("${"):
+            return "(hidden)"
+        return value
+
+    return hide(copy.deepcopy(mapping))
+
+
+def _section(mapping: dict[str, Any]) -> dict[str, Any]:
+    if "scaling_law" not in mapping:
+        raise ConfigError(
+            "scaling_law: missing; wanted this package's section beside OpenEvolve's own keys "
+            "(see configs/quickstart.yaml)"
+        )
+    section = mapping["scaling_law"]
+    if not isinstance(section, dict):
+        raise ConfigError(f"scaling_law: got {section!r}, wanted a mapping of settings")
+    return section
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such config file; openevolve-unified init DIR writes the shipped ones"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        mapping = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if mapping is None:
+        raise ConfigError(f"{path}: the file is empty; wanted a configuration in YAML")
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path}: got {type(mapping).__name__}, wanted a mapping of settings")
+    return mapping
+
+
+def _apply_override(mapping: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--set {override}: wanted dotted.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+    *parents, last = name.strip().split(".")
+    place = mapping
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override}: {parent} is not a section")
+    place[last] = value

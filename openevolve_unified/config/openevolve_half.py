@@ -1,0 +1,153 @@
+"""Strict validation of OpenEvolve's own part of a configuration, which OpenEvolve does not do.
+
+OpenEvolve 0.4 ignores unknown keys, turns an unknown provider into the OpenAI client, and reads
+some settings in ways that would let a crash outrank an honest candidate. Each rule here names the
+trap that it closes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.records import UNTRAINED_SCORE
+
+PROVIDERS = ("openai", "claude_code", "copilot_cli", "grammar")
+DATABASE_DIMENSIONS = ("complexity", "diversity", "score")
+"""Feature dimensions that OpenEvolve measures itself."""
+DEADLINE_MARGIN_S = 60
+_ENVIRONMENT_VARIABLE = re.compile(r"^\$\{([^}]+)\}$")
+
+
+def check_openevolve_half(
+    mapping: Mapping[str, Any], scaling_law: ScalingLawConfig, feature_names: tuple[str, ...]
+) -> None:
+    """Refuse what OpenEvolve would silently ignore or misread.
+
+    Args:
+        mapping: the file's top level without ``scaling_law``.
+        feature_names: the metrics of our evaluator that can be feature dimensions.
+
+    Raises:
+        ConfigError: one line that names the key, what it got and what it wanted.
+    """
+    from openevolve.config import Config
+
+    _check_keys(Config, mapping, "")
+    _check_types(mapping)
+    _check_llm(_section(mapping, "llm"))
+    _check_evaluator(_section(mapping, "evaluator"), scaling_law)
+    dimensions = _section(mapping, "database").get("feature_dimensions", ["complexity"])
+    for dimension in dimensions:
+        known = (*DATABASE_DIMENSIONS, *feature_names)
+        if dimension not in known:
+            raise ConfigError(
+                f"database.feature_dimensions: got {dimension!r}, wanted one of "
+                f"{', '.join(known)}{nearest(str(dimension), known)}"
+            )
+
+
+def missing_api_keys(mapping: Mapping[str, Any]) -> list[str]:
+    """Names of the environment variables that the ``llm`` section needs and that are not set."""
+    llm = _section(mapping, "llm")
+    if llm.get("manual_mode"):
+        return []
+    blocks = [block for block in (llm, *llm.get("models", ())) if isinstance(block, Mapping)]
+    named = [str(block["api_key"]) for block in blocks if block.get("api_key")]
+    matches = [match for match in map(_ENVIRONMENT_VARIABLE.match, named) if match]
+    variables = [match.group(1) for match in matches]
+    providers = {block.get("provider") or llm.get("provider") or "openai" for block in blocks[1:]}
+    if not named and "openai" in providers:
+        variables = ["OPENAI_API_KEY"]
+    return [name for name in dict.fromkeys(variables) if not os.environ.get(name)]
+
+
+def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = mapping.get(name) or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{name}: got {section!r}, wanted a mapping of settings")
+    return section
+
+
+def _check_keys(cls: type, mapping: Any, path: str) -> None:
+    """Walk OpenEvolve's dataclasses beside the mapping; every key must be a field."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{path or 'the file'}: got {mapping!r}, wanted a mapping of settings")
+    hints = {field.name: field.type for field in dataclasses.fields(cls)}
+    public = [name for name in hints if not name.startswith("_")]
+    if not path:
+        public.append("scaling_law")
+    resolved = typing.get_type_hints(cls, localns={"LLMInterface": Any})
+    for key, value in mapping.items():
+        name = f"{path}.{key}" if path else str(key)
+        if key not in public:
+            hint = nearest(str(key), public) or f"; valid keys: {', '.join(sorted(public))}"
+            raise ConfigError(f"{name}: unknown key{hint}")
+        hint_type = resolved.get(key)
+        if isinstance(hint_type, type) and dataclasses.is_dataclass(hint_type):
+            _check_keys(hint_type, {} if value is None else value, name)
+        for argument in typing.get_args(hint_type):
+            if isinstance(argument, type) and dataclasses.is_dataclass(argument):
+                for index, item in enumerate(value or ()):
+                    _check_keys(argument, item, f"{name}[{index}]")
+
+
+def _check_types(mapping: Mapping[str, Any]) -> None:
+    """Let OpenEvolve build its own configuration, with stand-ins for keys that are not set."""
+    from openevolve.config import Config
+
+    plain = copy.deepcopy({k: v for k, v in mapping.items() if k != "scaling_law"})
+    llm = plain.get("llm") or {}
+    for block in (llm, *(llm.get("models") or ()), *(llm.get("evaluator_models") or ())):
+        if isinstance(block, dict) and block.get("api_key"):
+            block["api_key"] = "stand-in"
+    try:
+        Config.from_dict(plain)
+    except Exception as error:  # dacite raises its own family of errors
+        text = " ".join(str(error).split())
+        raise ConfigError(f"OpenEvolve cannot read this configuration: {text}") from error
+
+
+def _check_llm(llm: Mapping[str, Any]) -> None:
+    models = llm.get("models") or ()
+    for block in (llm, *models):
+        provider = block.get("provider")
+        if provider is not None and provider not in PROVIDERS:
+            raise ConfigError(
+                f"llm.provider: got {provider!r}, wanted one of {', '.join(PROVIDERS)}"
+                f"{nearest(str(provider), PROVIDERS)} (OpenEvolve would silently use OpenAI)"
+            )
+    if not models and not llm.get("primary_model"):
+        raise ConfigError("llm.models: missing; wanted at least one model to propose programs")
+
+
+def _check_evaluator(evaluator: Mapping[str, Any], scaling_law: ScalingLawConfig) -> None:
+    timeout = evaluator.get("timeout", 300)
+    needed = scaling_law.execution.deadline_s + DEADLINE_MARGIN_S
+    if timeout < needed:
+        raise ConfigError(
+            f"evaluator.timeout: got {timeout} s, wanted at least {needed:.0f} s, which is "
+            f"scaling_law.execution.deadline_s + {DEADLINE_MARGIN_S} s: when OpenEvolve's own "
+            "timeout fires, it scores the candidate 0, above any honest negative fitness"
+        )
+    if evaluator.get("use_llm_feedback"):
+        raise ConfigError(
+            "evaluator.use_llm_feedback: got true, wanted false: OpenEvolve would mix a language "
+            "model's opinion into the measured fitness"
+        )
+    thresholds = evaluator.get("cascade_thresholds", [0.5])
+    if evaluator.get("cascade_evaluation", True) and (
+        not thresholds or thresholds[0] > UNTRAINED_SCORE
+    ):
+        raise ConfigError(
+            "evaluator.cascade_evaluation: got true, wanted false (or a first cascade threshold "
+            f"of at most {UNTRAINED_SCORE:.0f}, the score of a candidate that is legal but not "
+            "yet trained)"
+        )
