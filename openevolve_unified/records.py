@@ -84,7 +84,7 @@ class TrainRun:
     """What training one job gave."""
 
     job_key: str
-    status: Literal["finished", "diverged"]
+    status: Literal["finished", "diverged", "rejected"]
     step: int
     """The last step; for a diverged run, the step whose loss was not finite."""
     final_loss_nats: float | None
@@ -97,11 +97,8 @@ class TrainRun:
     trained_fingerprint: str
     """Read back from the module that was trained: the evidence that this program was."""
     versions: dict[str, str] = field(default_factory=dict)
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> TrainRun:
-        curve = tuple(CurvePoint(**point) for point in data["curve"])
-        return TrainRun(**{**data, "curve": curve})
+    rejection: str | None = None
+    """Why the trained weights were refused, for example a leak that training opened."""
 
 
 @dataclass(frozen=True, kw_only=True)

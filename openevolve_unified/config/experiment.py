@@ -1,4 +1,4 @@
-"""One experiment from one YAML file: read, overridden, validated, hashed, before anything starts."""
+"""One experiment from one YAML file: read, overridden, validated and hashed before it starts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,229 @@
+"""One evaluation: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
+
+    block and policy -> trace (jailed child) -> checks (worker) -> train sizes x seeds (workers)
+    -> health -> scaling fit -> guards
+
+This process never imports torch and only waits for children that it can kill, so a deadline is
+always kept. Whatever was finished is in the store before anything else happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.candidate.block import require_same_outside
+from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.fitness import too_good_to_be_true
+from openevolve_unified.records import (
+    Evaluation,
+    Failure,
+    Program,
+    SizeResult,
+    content_hash,
+    to_plain,
+)
+from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
+from openevolve_unified.runner.pool import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.runner.services import Services
+from openevolve_unified.scaling import fit_scaling_law
+
+EVALUATION_VERSION = 1
+"""Raised whenever the meaning of a stored trace or evaluation changes."""
+PASSING_TROUBLE = ("deadline", "worker")
+"""Stages whose failures say something about the machine, so they are not remembered."""
+
+
+class Pipeline:
+    """Evaluates the programs of one experiment."""
+
+    def __init__(self, services: Services, initial_source: str):
+        self.services = services
+        self.config = services.config
+        self.initial = Program(source=initial_source, framework=self.config.framework)
+
+    def evaluate(self, source: str) -> Evaluation | Failure:
+        """The verdict on a program, from the store when it has been reached before.
+
+        Raises:
+            ConfigError: the experiment itself cannot run (data, device, disk, initial program).
+        """
+        started = time.monotonic()
+        program = Program(source=source, framework=self.config.framework)
+        key = self._evaluation_key(program)
+        stored = self._load(key)
+        if stored is not None:
+            return stored
+        result = self._evaluate_fresh(program, started)
+        result = dataclasses.replace(result, duration_s=time.monotonic() - started)
+        if not isinstance(result, Failure) or result.stage not in PASSING_TROUBLE:
+            record = {type(result).__name__: to_plain(result)}
+            self.services.store.put("evaluations", key, record)
+        return result
+
+    def check(self, source: str) -> CheckedProgram:
+        """Everything that is decided before training.
+
+        Raises:
+            CandidateError: the program is refused, with the stage and the reason.
+            ConfigError: the experiment itself cannot run.
+        """
+        program = Program(source=source, framework=self.config.framework)
+        try:
+            return self._check(program, self.services.deadline())
+        except DeadlineError:
+            raise CandidateError("deadline", self._deadline_reason()) from None
+        except WorkerDiedError as error:
+            raise CandidateError("worker", str(error)) from None
+
+    def _evaluate_fresh(self, program: Program, started: float) -> Evaluation | Failure:
+        is_initial = program.source_hash == self.initial.source_hash
+        baseline = () if is_initial else self._baseline()
+        deadline = time.monotonic() + self.config.execution.deadline_s
+        try:
+            checked = self._check(program, deadline)
+            sizes = train_ladder(
+                self.services, checked, deadline, lambda event: self._say(program, event)
+            )
+            doubt = too_good_to_be_true(
+                sizes,
+                baseline,
+                self.config.fitness.max_gain_nats,
+                self.services.data().entropy_floor_nats,
+            )
+            if doubt is not None:
+                raise CandidateError("too_good", doubt)
+        except CandidateError as error:
+            return self._failure(program, error.stage, error.reason)
+        except DeadlineError:
+            return self._failure(program, "deadline", self._deadline_reason())
+        except WorkerDiedError as error:
+            return self._failure(program, "worker", str(error))
+        fit = fit_scaling_law(
+            [size.num_params_non_embedding for size in sizes],
+            [size.losses_nats for size in sizes],
+        )
+        return Evaluation(
+            program=program,
+            fingerprint=checked.fingerprint,
+            horizon=self.config.training.horizon,
+            is_pilot=self.config.training.is_pilot,
+            sizes=sizes,
+            baseline=baseline,
+            fit=fit,
+            features=checked.features,
+            checks=checked.evidence,
+        )
+
+    def _baseline(self) -> tuple[SizeResult, ...]:
+        result = self.evaluate(self.initial.source)
+        if isinstance(result, Failure):
+            raise ConfigError(
+                f"scaling_law.initial_program is refused at stage '{result.stage}': "
+                f"{result.reason}; the run needs a legal starting point"
+            )
+        return result.sizes
+
+    def _check(self, program: Program, deadline: float) -> CheckedProgram:
+        self._say(program, {"kind": "stage", "stage": "policy"})
+        require_same_outside(program.source, self.initial.source)
+        check_source(program.source, program.framework, self.config.gates)
+        self._say(program, {"kind": "stage", "stage": "trace"})
+        pool = self.services.pool()
+        pool.warm_up(1)  # its imports overlap with the tracing
+        trace_path = self._trace(program)
+        baseline_path = trace_path
+        if program.source_hash != self.initial.source_hash:
+            baseline_path = self._trace(self.initial)
+        self._say(program, {"kind": "stage", "stage": "checks"})
+        arguments = {
+            "trace_path": str(trace_path),
+            "baseline_path": str(baseline_path),
+            "gates": to_plain(self.config.gates),
+            "seq_len": self.config.data.seq_len,
+            "vocab_size": self.services.data().vocab_size,
+            "seeds": list(self.config.training.seeds),
+        }
+        task = Task(name="check", arguments=arguments)
+        ((_, report),) = pool.run([task], deadline, self.services.listener)
+        return CheckedProgram(
+            program=program,
+            trace_path=trace_path,
+            fingerprint=report["fingerprint"],
+            job_fingerprints=report["job_fingerprints"],
+            features=report["features"],
+            evidence=report["evidence"],
+        )
+
+    def _trace(self, program: Program) -> Path:
+        """The traced program, from the store or from the tracing child."""
+        config, gates = self.config, self.config.gates
+        request = {
+            "version": EVALUATION_VERSION,
+            "source": program.source_hash,
+            "framework": program.framework,
+            "sizes": config.sizes,
+            "seq_len": config.data.seq_len,
+            "seeds": config.training.seeds,
+            "bounds": (gates.max_nodes, gates.max_constant_elements),
+        }
+        path = self.services.store.path("traces", content_hash(request), ".safetensors")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.services.tracer().trace(
+                program, config.sizes, config.data.seq_len, config.training.seeds, gates, path
+            )
+        return path
+
+    def _evaluation_key(self, program: Program) -> str:
+        config, resources = self.config, self.services.resources()
+        return content_hash(
+            {
+                "version": EVALUATION_VERSION,
+                "program": program,
+                "initial": self.initial.source_hash,
+                "sizes": config.sizes,
+                "data": self.services.data().fingerprint,
+                "training": config.training,
+                "gates": config.gates,
+                "fitness": config.fitness,
+                "precision": resources.precision,
+                "device_type": resources.device_type,
+            }
+        )
+
+    def _load(self, key: str) -> Evaluation | Failure | None:
+        stored = self.services.store.get("evaluations", key) or {}
+        try:
+            if "Evaluation" in stored:
+                evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
+                return dataclasses.replace(evaluation, cached=True)
+            if "Failure" in stored:
+                return from_mapping(Failure, stored["Failure"], "failure")
+        except ConfigError:
+            return None  # written by another version: evaluate again
+        return None
+
+    def _failure(self, program: Program, stage: str, reason: str) -> Failure:
+        training = self.config.training
+        return Failure(
+            program=program,
+            stage=stage,
+            reason=reason,
+            horizon=training.horizon,
+            is_pilot=training.is_pilot,
+        )
+
+    def _deadline_reason(self) -> str:
+        return (
+            "not finished within scaling_law.execution.deadline_s "
+            f"({self.config.execution.deadline_s:.0f} s); finished sizes are kept, and the same "
+            "program continues from them when it is evaluated again"
+        )
+
+    def _say(self, program: Program, event: dict[str, Any]) -> None:
+        self.services.listener({"program": program.source_hash[:12], **event})

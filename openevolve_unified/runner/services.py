@@ -1,0 +1,103 @@
+"""What one evaluator process keeps between evaluations: data, device, workers, tracing child."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.data import TokenData, prepare
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.runner.device import Resources, has_gpu_driver, resolve_resources
+from openevolve_unified.runner.events import Listener
+from openevolve_unified.runner.pool import Task, WorkerPool
+from openevolve_unified.store import Store
+
+
+class Services:
+    """Everything is started on first use; ``close`` ends every child process."""
+
+    def __init__(
+        self,
+        config: ScalingLawConfig,
+        base_dir: Path,
+        store: Store,
+        log_dir: Path,
+        listener: Listener,
+    ):
+        self.config = config
+        self.store = store
+        self.listener = listener
+        self._base_dir = base_dir
+        self._log_path = log_dir / "workers.log"
+        self._tracer: Tracer | None = None
+        self._pool: WorkerPool | None = None
+        self._data: TokenData | None = None
+        self._resources: Resources | None = None
+
+    def close(self) -> None:
+        """End the tracing child and the workers; the next use starts fresh ones."""
+        if self._pool is not None:
+            self._pool.close()
+        if self._tracer is not None:
+            self._tracer.close()
+        self._pool = self._tracer = None
+
+    def deadline(self) -> float:
+        """The ``time.monotonic()`` value at which an evaluation that starts now must end."""
+        return time.monotonic() + self.config.execution.deadline_s
+
+    def data(self) -> TokenData:
+        """The tokenized corpus, prepared on first use."""
+        if self._data is None:
+            self._data = prepare(
+                self.config.data,
+                self._base_dir,
+                progress=lambda text: self.listener({"kind": "data", "message": text}),
+                min_train_sequences=self.config.training.batch_size,
+            )
+        return self._data
+
+    def resources(self) -> Resources:
+        """The device and the workers.
+
+        Raises:
+            ConfigError: CUDA is asked for where there is none.
+        """
+        if self._resources is None:
+            execution = self.config.execution
+            num_gpus = 0
+            if execution.device != "cpu" and has_gpu_driver():
+                num_gpus = self._count_gpus()
+            if execution.device.startswith("cuda") and not num_gpus:
+                raise ConfigError(
+                    f"scaling_law.execution.device: got {execution.device}, but torch finds no "
+                    "CUDA device on this machine; use --set scaling_law.execution.device=auto"
+                )
+            self._resources = resolve_resources(execution, num_gpus)
+        return self._resources
+
+    def pool(self) -> WorkerPool:
+        """The worker processes."""
+        if self._pool is None:
+            resources = self.resources()
+            self._pool = WorkerPool(
+                resources.num_workers, resources.threads_per_worker, self._log_path
+            )
+        return self._pool
+
+    def tracer(self) -> Tracer:
+        """The tracing child."""
+        if self._tracer is None:
+            self._tracer = Tracer()
+        return self._tracer
+
+    def _count_gpus(self) -> int:
+        probe = WorkerPool(1, 1, self._log_path)
+        try:
+            task = Task(name="count_gpus", arguments={})
+            ((_, outcome),) = probe.run([task], self.deadline(), self.listener)
+            return outcome["num_gpus"]
+        finally:
+            probe.close()
