@@ -61,7 +61,11 @@ class Experiment:
 
     @property
     def hash(self) -> str:
-        return content_hash(redacted(self.mapping))
+        """Of everything that a resumed run must share: not the iterations, not the place."""
+        mapping = redacted(self.mapping)
+        mapping.pop("max_iterations", None)
+        mapping["scaling_law"].pop("output_dir", None)
+        return content_hash(mapping)
 
     def _resolve(self, path: str) -> Path:
         return (self.base_dir / Path(path).expanduser()).resolve()

@@ -1,0 +1,213 @@
+"""The commands ``openevolve CONFIG`` and ``openevolve-unified COMMAND``.
+
+Exit status: 0 done (for ``check``: accepted), 1 the candidate was rejected, 2 the command or its
+configuration is wrong (one clear line), 130 interrupted. With ``--json`` the last line of standard
+output is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified import __version__
+from openevolve_unified.errors import ConfigError
+
+EXIT_DONE, EXIT_REJECTED, EXIT_WRONG, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def evolve_main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``openevolve``."""
+    parser = argparse.ArgumentParser(
+        prog="openevolve",
+        description="Evolve an attention mechanism; fitness is minus the slope of its scaling law.",
+        epilog="Start here: openevolve configs/quickstart.yaml (no API key, no GPU, no download). "
+        "Without the configs: openevolve-unified init . copies them here.",
+    )
+    _add_config(parser, positional=True)
+    parser.add_argument("--iterations", type=int, metavar="N", help="candidates to propose")
+    parser.add_argument("--resume", action="store_true", help="continue the run in its folder")
+    parser.add_argument("--version", action="version", version=f"%(prog)s-unified {__version__}")
+    options = parser.parse_args(arguments)
+    return _guarded(lambda: _evolve(options))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``openevolve-unified``."""
+    parser = argparse.ArgumentParser(
+        prog="openevolve-unified",
+        description="Check and score attention programs; `openevolve CONFIG` evolves them.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="is this program legal, and why not?")
+    evaluate = commands.add_parser("evaluate", help="the fitness of a program, with artifacts")
+    for command in (check, evaluate):
+        command.add_argument("program", type=Path, help="a candidate program (.py)")
+        _add_config(command, positional=False)
+        command.add_argument("--json", action="store_true", help="print one JSON object last")
+    check.set_defaults(run=_check)
+    evaluate.set_defaults(run=_evaluate)
+
+    plan = commands.add_parser("plan", help="parameters, tokens and hours, before spending them")
+    _add_config(plan, positional=True)
+    plan.set_defaults(run=_plan)
+
+    init = commands.add_parser("init", help="copy the shipped configs and programs into a folder")
+    init.add_argument("directory", type=Path, help="where to put them, for example .")
+    init.set_defaults(run=_init)
+
+    path = commands.add_parser("evaluator-path", help="the evaluation file for openevolve-run")
+    path.set_defaults(run=_evaluator_path)
+
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return _guarded(lambda: run(options))
+
+
+def _add_config(parser: argparse.ArgumentParser, positional: bool) -> None:
+    if positional:
+        parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
+    else:
+        parser.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one setting, for example scaling_law.training.training_steps=1000 "
+        "(repeatable; the value is read as YAML)",
+    )
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command; a wrong set-up is one line, Ctrl-C is one line, a bug is a traceback."""
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        return command()
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_WRONG
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_DONE
+    except KeyboardInterrupt:
+        print(
+            "interrupted: finished sizes are kept; the same command continues from them",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+
+
+def _raise_interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _evolve(options: argparse.Namespace) -> int:
+    from openevolve_unified.plugin.session import run_session
+
+    return run_session(
+        config=options.config,
+        overrides=_overrides(options),
+        output=options.output,
+        resume=options.resume,
+    )
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    overrides = list(options.overrides)
+    if options.iterations is not None:
+        if options.iterations < 1:
+            raise ConfigError(f"--iterations: got {options.iterations}, wanted 1 or more")
+        overrides.append(f"max_iterations={options.iterations}")
+    return overrides
+
+
+def _check(options: argparse.Namespace) -> int:
+    with _evaluator(options) as evaluator:
+        source = _read_program(options.program)
+        failure = evaluator.check_source(source)
+        report: dict[str, Any] = {"accepted": failure is None, "stage": None, "reason": None}
+        if failure is not None:
+            report.update(stage=failure.stage, reason=failure.reason)
+            print(f"rejected at '{failure.stage}': {failure.reason}")
+        else:
+            checked = evaluator.pipeline.check(source)
+            report.update(
+                fingerprint=checked.fingerprint, features=checked.features, **checked.evidence
+            )
+            print(f"accepted: {options.program}")
+            for name, value in checked.features.items():
+                print(f"  {name}: {value:.4g}")
+    if options.json:
+        print(json.dumps(report))
+    return EXIT_DONE if report["accepted"] else EXIT_REJECTED
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _read_program(options.program)
+    with _evaluator(options) as evaluator:
+        result = evaluator.evaluate(options.program)
+    print("\n".join(str(text) for text in result.artifacts.values()))
+    if options.json:
+        print(json.dumps({"metrics": result.metrics, "artifacts": result.artifacts}))
+    return EXIT_DONE if result.metrics["trained"] else EXIT_REJECTED
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from openevolve_unified.plugin.plan import measure_plan, print_plan
+    from openevolve_unified.plugin.progress import Reporter
+
+    with _evaluator(options) as evaluator:
+        print_plan(measure_plan(evaluator), evaluator.experiment, Reporter())
+    return EXIT_DONE
+
+
+def _init(options: argparse.Namespace) -> int:
+    from openevolve_unified.plugin.templates import copy_templates
+
+    for path in copy_templates(options.directory):
+        print(path)
+    print(f"next: openevolve {options.directory / 'configs' / 'quickstart.yaml'}")
+    return EXIT_DONE
+
+
+def _evaluator_path(options: argparse.Namespace) -> int:
+    from openevolve_unified.plugin.templates import EVALUATOR_PATH
+
+    print(EVALUATOR_PATH)
+    return EXIT_DONE
+
+
+def _read_program(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such program file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+
+
+def _evaluator(options: argparse.Namespace) -> Any:
+    from rich.console import Console
+
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.plugin.progress import Reporter
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    reporter = Reporter(Console(stderr=True, highlight=False))
+    reporter.start_candidate(getattr(options, "program", options.config).name)
+    return ScalingLawEvaluator(config=experiment, listener=reporter)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What OpenEvolve touches: the evaluator, the evolution run, the proposer."""

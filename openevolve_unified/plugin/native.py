@@ -1,0 +1,48 @@
+"""How the evaluator finds its experiment when OpenEvolve, and not our command, is in charge."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from openevolve_unified.config.experiment import load_experiment
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.proposer import register_grammar_provider
+from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+
+CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
+OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
+OUTPUT_VARIABLE = "OPENEVOLVE_UNIFIED_OUTPUT"
+
+
+def evaluator_of_this_command() -> ScalingLawEvaluator:
+    """Build the evaluator from the environment, else from the ``--config`` of this command.
+
+    Raises:
+        ConfigError: neither names a config, or the config is wrong.
+    """
+    register_grammar_provider()
+    config = os.environ.get(CONFIG_VARIABLE) or option_of(sys.argv, "--config", "-c")
+    if not config:
+        raise ConfigError(
+            f"no configuration: set {CONFIG_VARIABLE} to a config file, or run "
+            "openevolve-run PROGRAM EVALUATOR --config CONFIG"
+        )
+    overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
+    output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
+    experiment = load_experiment(config, overrides, Path(output) if output else None)
+    return ScalingLawEvaluator(config=experiment)
+
+
+def option_of(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of a command-line option, given as ``--name value`` or ``--name=value``."""
+    for position, argument in enumerate(arguments):
+        name, separator, value = argument.partition("=")
+        if name in names and separator:
+            return value
+        if argument in names and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None

@@ -1,0 +1,116 @@
+"""What a person sees while a run works: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+PLAIN_INTERVAL_S = 15.0
+
+
+class Reporter:
+    """Turns events into lines and bars; also prints the plan, the verdicts and the summary."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._last_plain: dict[str, float] = {}
+        self._candidate = ""
+
+    def say(self, text: str = "") -> None:
+        """Print one line; nothing in it is taken for markup."""
+        self.console.print(text, markup=False)
+
+    def start_candidate(self, title: str) -> None:
+        """Name what the following events belong to, for example ``candidate 3 of 6``."""
+        self._candidate = title
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        kind = event.get("kind")
+        if kind == "data":
+            self.say(f"data: {event['message']}")
+        elif kind == "stage":
+            self._on_stage(event)
+        elif kind == "training":
+            self._on_training(event)
+        elif kind in ("config_error", "bug"):
+            self.say(f"error: {event['message']}")
+
+    def show_verdict(self, entry: dict[str, Any]) -> None:
+        """One line about a candidate that has been decided (an entry of the run's history)."""
+        self.close()
+        title = self._candidate or "candidate"
+        if entry["verdict"] == "rejected":
+            self.say(f"{title}: rejected at '{entry['stage']}': {entry['reason']}")
+            return
+        text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}"
+        if entry["combined_score"] < entry["fitness"]:
+            text += f", score {entry['combined_score']:+.4f} (it hurts some sizes)"
+        note = ", known already" if entry["cached"] else f", {entry['duration_s']:.0f} s"
+        self.say(f"{title}: {text} [{entry['horizon']}]{note}")
+
+    def close(self) -> None:
+        """Remove the bars."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = None
+        self._bars.clear()
+        self._last_plain.clear()
+
+    def _on_stage(self, event: dict[str, Any]) -> None:
+        self.close()
+        stage = event["stage"]
+        if stage == "training" and event["num_jobs"]:
+            self.say(f"{self._candidate}: training {event['num_jobs']} models")
+        elif not self.console.is_terminal and stage in ("trace", "checks"):
+            self.say(f"{self._candidate}: {stage}")
+
+    def _on_training(self, event: dict[str, Any]) -> None:
+        name = f"{event['size']} seed {event['seed']}"
+        total, step = event["total_steps"], event["step"]
+        rate = event["tokens_per_s"]
+        left_s = (total - step) * event["tokens_per_step"] / rate if rate else 0.0
+        text = f"loss {event['train_loss_nats']:.4f}"
+        if event.get("validation_loss_nats") is not None:
+            text += f", validation {event['validation_loss_nats']:.4f}"
+        if self.console.is_terminal:
+            self._draw(name, step, total, f"{text}, {format_duration(left_s)} left")
+            return
+        is_last = step >= total
+        now = time.monotonic()
+        if is_last or now - self._last_plain.setdefault(name, now) >= PLAIN_INTERVAL_S:
+            self._last_plain[name] = now
+            left = "done" if is_last else f"{format_duration(left_s)} left"
+            self.say(f"{self._candidate}: {name} step {step:,}/{total:,} {text}, {left}")
+
+    def _draw(self, name: str, step: int, total: int, text: str) -> None:
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("  {task.description:<16}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, text=text)
+        self._progress.update(self._bars[name], completed=step, text=text)
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a short text with a fitting unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"

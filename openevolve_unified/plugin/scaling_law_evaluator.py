@@ -1,0 +1,191 @@
+"""``ScalingLawEvaluator``: the evaluator as OpenEvolve and scripts call it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+from openevolve.evaluation_result import EvaluationResult
+
+from openevolve_unified.config.experiment import Experiment, load_experiment
+from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.fitness import artifacts, metrics, untrained_metrics
+from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.plugin.templates import template_dir
+from openevolve_unified.records import Evaluation, Failure, Program
+from openevolve_unified.runner.events import EventLog, Listener
+from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.services import Services
+from openevolve_unified.store import Store, write_text
+
+
+class ScalingLawEvaluator:
+    """Scores attention programs by the slope of their scaling law.
+
+    Either pass ``config`` (a file or a loaded experiment), or the name of a framework and the
+    settings that differ from its shipped full experiment.
+
+    Args:
+        config: a YAML file, or an ``Experiment``; the other settings are then ignored.
+        framework: ``coefficient_dynamics``, ``test_time_regression`` or ``matrix_mixer``.
+        training_steps, eval_frequency, batch_size, learning_rate, warmup_steps: see
+            ``config.schema.TrainingConfig``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        overrides: further ``dotted.key=value`` settings, as after ``--set``.
+        output_dir: the run directory; default: the configuration's.
+        listener: receives progress events; default: the run directory's ``events.jsonl``.
+
+    Raises:
+        ConfigError: the set-up is wrong. A wrong candidate is a score, never an exception.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Experiment | Path | str | None = None,
+        framework: str = "coefficient_dynamics",
+        training_steps: int = 100_000,
+        eval_frequency: int = 5_000,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 1_000,
+        device: str = "auto",
+        overrides: tuple[str, ...] = (),
+        output_dir: Path | str | None = None,
+        listener: Listener | None = None,
+    ):
+        output = Path(output_dir) if output_dir is not None else None
+        if config is None:
+            settings = {
+                "training.training_steps": training_steps,
+                "training.eval_frequency": eval_frequency,
+                "training.batch_size": batch_size,
+                "training.learning_rate": learning_rate,
+                "training.warmup_steps": warmup_steps,
+                "execution.device": device,
+            }
+            texts = [f"scaling_law.{name}={value}" for name, value in settings.items()]
+            output = output or Path("experiments") / f"evaluate_{framework}"
+            config = load_experiment(_shipped_config(framework), (*texts, *overrides), output)
+        elif not isinstance(config, Experiment):
+            config = load_experiment(config, overrides, output)
+        self.experiment = config
+        self.run_directory = RunDirectory(config.output_dir)
+        self._listener = listener or EventLog(self.run_directory.events_path)
+        self._pipeline = self._new_pipeline()
+        self._owner_pid = os.getpid()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of this process; after a fork, a new one with children of its own."""
+        if self._owner_pid != os.getpid():
+            self._pipeline = self._new_pipeline()
+            self._owner_pid = os.getpid()
+        return self._pipeline
+
+    def evaluate(self, program_path: str | Path) -> EvaluationResult:
+        """The metrics and artifacts of the program in this file; recorded in the run directory."""
+        source, failure = self._read(program_path)
+        self._listener({"kind": "candidate"})
+        result = failure or self.evaluate_source(source)
+        entry = self.run_directory.record(result, self._tolerance)
+        self._listener({"kind": "verdict", "entry": entry})
+        return self._as_openevolve(result)
+
+    def evaluate_program(
+        self, program_code: str, output_dir: str | Path, iteration: int
+    ) -> EvaluationResult:
+        """Like ``evaluate`` for source text; a copy is kept as ``program_<iteration>.py``."""
+        path = Path(output_dir) / f"program_{iteration}.py"
+        write_text(path, program_code)
+        return self.evaluate(path)
+
+    def check(self, program_path: str | Path) -> EvaluationResult:
+        """Everything before training: -500 for a legal program, -1000 with the reason if not."""
+        source, failure = self._read(program_path)
+        if failure is None:
+            failure = self.check_source(source)
+        if failure is not None:
+            self.run_directory.record(failure, self._tolerance)
+            return self._as_openevolve(failure)
+        is_pilot = self.experiment.scaling_law.training.is_pilot
+        return EvaluationResult(metrics=untrained_metrics(is_pilot), artifacts={})
+
+    def evaluate_source(self, source: str) -> Evaluation | Failure:
+        """The verdict on source text; a broken set-up becomes a failure that is not remembered."""
+        try:
+            return self.pipeline.evaluate(source)
+        except ConfigError as error:
+            self._listener({"kind": "config_error", "message": str(error)})
+            return self._failure(source, "set-up", str(error))
+        except Exception as error:  # the one place where OpenEvolve's world meets ours
+            # Raising would make OpenEvolve retry and then score 0, above honest candidates.
+            self._listener({"kind": "bug", "message": traceback.format_exc()})
+            return self._failure(source, "internal", f"{type(error).__name__}: {error}")
+
+    def check_source(self, source: str) -> Failure | None:
+        """None for a legal program, else why not.
+
+        Raises:
+            ConfigError: the experiment itself cannot run.
+        """
+        try:
+            self.pipeline.check(source)
+        except CandidateError as error:
+            return self._failure(source, error.stage, error.reason)
+        return None
+
+    def close(self) -> None:
+        """End every child process; the next call starts fresh ones."""
+        self.pipeline.services.close()
+
+    def __enter__(self) -> ScalingLawEvaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _tolerance(self) -> float:
+        return self.experiment.scaling_law.fitness.guard_tolerance_nats
+
+    def _new_pipeline(self) -> Pipeline:
+        experiment = self.experiment
+        services = Services(
+            experiment.scaling_law,
+            experiment.base_dir,
+            Store(experiment.store_dir),
+            experiment.output_dir / "logs",
+            self._listener,
+        )
+        return Pipeline(services, experiment.initial_program.read_text(encoding="utf-8"))
+
+    def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
+        try:
+            return Path(program_path).read_text(encoding="utf-8"), None
+        except (OSError, UnicodeDecodeError) as error:
+            return "", self._failure("", "read", f"{program_path} cannot be read as text: {error}")
+
+    def _failure(self, source: str, stage: str, reason: str) -> Failure:
+        law = self.experiment.scaling_law
+        return Failure(
+            program=Program(source=source, framework=law.framework),
+            stage=stage,
+            reason=reason,
+            horizon=law.training.horizon,
+            is_pilot=law.training.is_pilot,
+        )
+
+    def _as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
+        values = metrics(result, self._tolerance)
+        texts: dict[str, str | bytes] = dict(artifacts(result, self._tolerance))
+        return EvaluationResult(metrics=values, artifacts=texts)
+
+
+def _shipped_config(framework: str) -> Path:
+    path = template_dir() / "configs" / f"{framework}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "quickstart")
+        raise ConfigError(f"framework: got {framework!r}, wanted one of {', '.join(names)}")
+    return path

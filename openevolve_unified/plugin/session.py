@@ -1,0 +1,125 @@
+"""The command ``openevolve CONFIG`` from its first line to its summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.config.experiment import Experiment, load_experiment
+from openevolve_unified.config.openevolve_half import missing_api_keys
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.evolve import EvolutionRun, latest_checkpoint
+from openevolve_unified.plugin.plan import measure_plan, print_plan
+from openevolve_unified.plugin.progress import Reporter
+from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+from openevolve_unified.plugin.summary import print_summary
+
+EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
+
+
+def run_session(
+    *, config: Path, overrides: Sequence[str], output: Path | None, resume: bool
+) -> int:
+    """Validate, plan, score the initial program, evolve, summarise; the exit status.
+
+    Raises:
+        ConfigError: the experiment cannot run as written.
+    """
+    experiment = load_experiment(config, overrides, output)
+    require_api_keys(experiment)
+    reporter = Reporter()
+    moved = require_place(experiment, resume)
+    if moved is not None:
+        reporter.say(f"an earlier run was moved to {moved}")
+    directory = RunDirectory(experiment.output_dir)
+    directory.save_settings(experiment)
+    with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
+        print_plan(measure_plan(evaluator), experiment, reporter)
+        initial = score_initial_program(evaluator, reporter)
+    checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
+    if resume:
+        done = checkpoint[1] if checkpoint else 0
+        reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
+    run = EvolutionRun(
+        experiment, overrides, initial["combined_score"], experiment.iterations, reporter
+    )
+    run.run(checkpoint)
+    print_summary(experiment, directory, initial, reporter)
+    if run.is_interrupted:
+        reporter.say(
+            f"interrupted; continue with: openevolve {config} --resume"
+            + (f" --output {output}" if output else "")
+        )
+        return EXIT_INTERRUPTED
+    if run.config_error is not None:
+        raise ConfigError(run.config_error)
+    if run.stop_reason is not None:
+        reporter.say(f"stopped early: {run.stop_reason}")
+    return EXIT_WRONG if run.backend_is_dead else EXIT_DONE
+
+
+def require_api_keys(experiment: Experiment) -> None:
+    """Refuse a run whose proposer cannot work.
+
+    Raises:
+        ConfigError: names the environment variables that are not set.
+    """
+    missing = missing_api_keys(experiment.mapping)
+    if missing:
+        raise ConfigError(
+            f"the proposer needs an API key: set {' and '.join(missing)} in the environment, or "
+            "run configs/quickstart.yaml, which needs none"
+        )
+
+
+def require_place(experiment: Experiment, resume: bool) -> Path | None:
+    """Make the run directory ready: a run that is not resumed moves an earlier one aside.
+
+    Returns:
+        Where an earlier run was moved, if there was one.
+
+    Raises:
+        ConfigError: ``resume`` without a run, or with a run of another configuration.
+    """
+    directory = RunDirectory(experiment.output_dir)
+    settings_path = directory.path / "settings.json"
+    if resume:
+        if not settings_path.exists():
+            raise ConfigError(f"--resume: there is no run in {directory.path} to continue")
+        earlier = json.loads(settings_path.read_text(encoding="utf-8"))["config_hash"]
+        if earlier != experiment.hash:
+            raise ConfigError(
+                f"--resume: the run in {directory.path} has another configuration (see its "
+                "config.yaml); use the same settings, or --output for a new run"
+            )
+        return None
+    if not directory.history_path.exists():
+        return None
+    number = 1
+    while (moved := directory.path.with_name(f"{directory.path.name}.{number}")).exists():
+        number += 1
+    directory.path.rename(moved)
+    return moved
+
+
+def score_initial_program(evaluator: ScalingLawEvaluator, reporter: Reporter) -> dict[str, Any]:
+    """Evaluate the initial program, which is every candidate's baseline.
+
+    Returns:
+        Its entry in the run's history.
+
+    Raises:
+        ConfigError: it is refused, so there is nothing to start from.
+    """
+    reporter.start_candidate("initial program")
+    evaluator.evaluate(evaluator.experiment.initial_program)
+    reporter.close()
+    entry = evaluator.run_directory.history()[0]
+    if entry["verdict"] != "trained":
+        raise ConfigError(
+            f"scaling_law.initial_program is refused at stage '{entry['stage']}': {entry['reason']}"
+        )
+    return entry

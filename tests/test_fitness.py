@@ -1,0 +1,117 @@
+"""Scores that OpenEvolve cannot misread, and that hurting a model cannot buy."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from openevolve_unified.config.schema import LADDERS
+from openevolve_unified.fitness import (
+    METRIC_NAMES,
+    artifacts,
+    metrics,
+    score,
+    too_good_to_be_true,
+    untrained_metrics,
+)
+from openevolve_unified.records import (
+    FAILURE_SCORE,
+    UNTRAINED_SCORE,
+    Evaluation,
+    Failure,
+    Program,
+    SizeResult,
+)
+from openevolve_unified.scaling import fit_scaling_law
+
+BASELINE = (2.40, 2.31, 2.25, 2.15)
+COUNTS = (25_000, 57_000, 100_000, 223_000)
+TOLERANCE = 0.02
+
+
+def sizes(losses):
+    rows = zip(LADDERS["quickstart"], COUNTS, losses, strict=True)
+    return tuple(
+        SizeResult(
+            size=size,
+            num_params_non_embedding=count,
+            num_params_total=2 * count,
+            losses_nats=(loss,),
+        )
+        for size, count, loss in rows
+    )
+
+
+def evaluation(losses, baseline=BASELINE):
+    return Evaluation(
+        program=Program(source="", framework="matrix_mixer"),
+        fingerprint="f",
+        horizon="pilot, 1,800 of 100,000 steps",
+        is_pilot=True,
+        sizes=sizes(losses),
+        baseline=sizes(baseline) if baseline else (),
+        fit=fit_scaling_law(COUNTS, [[loss] for loss in losses]),
+        features={"lookback": 0.3, "log10_operators": 1.0},
+        checks={},
+    )
+
+
+FAILURE = Failure(
+    program=Program(source="", framework="matrix_mixer"), stage="causality", reason="it reads ahead"
+)
+
+
+def test_an_honest_improvement_scores_minus_its_slope():
+    better = evaluation([loss - 0.02 * index for index, loss in enumerate(BASELINE)])
+    assert score(better, TOLERANCE).combined == pytest.approx(-better.fit.slope)
+    assert score(better, TOLERANCE).combined > score(evaluation(BASELINE), TOLERANCE).combined
+
+
+def test_a_slope_bought_by_hurting_the_small_model_does_not_pay():
+    cheat = evaluation((BASELINE[0] + 0.5, *BASELINE[1:]))
+    honest = evaluation(BASELINE)
+    assert -cheat.fit.slope > -honest.fit.slope, "the raw slope is steeper"
+    assert score(cheat, TOLERANCE).combined < score(honest, TOLERANCE).combined
+
+
+def test_hurting_every_size_with_a_steeper_line_does_not_pay():
+    cheat = evaluation(
+        [loss + bad for loss, bad in zip(BASELINE, (0.9, 0.7, 0.5, 0.3), strict=True)]
+    )
+    assert -cheat.fit.slope > -evaluation(BASELINE).fit.slope
+    assert score(cheat, TOLERANCE).combined < score(evaluation(BASELINE), TOLERANCE).combined
+
+
+def test_losses_within_the_tolerance_are_not_harm():
+    noisy = evaluation([loss + 0.01 for loss in BASELINE])
+    assert not score(noisy, TOLERANCE).is_guarded
+
+
+def test_every_failure_scores_below_every_honest_candidate():
+    worst_honest = evaluation([loss + 5 * index for index, loss in enumerate(BASELINE)])
+    honest = metrics(worst_honest, TOLERANCE)["combined_score"]
+    untrained = untrained_metrics(True)["combined_score"]
+    failed = metrics(FAILURE, TOLERANCE)["combined_score"]
+    assert failed == FAILURE_SCORE < untrained == UNTRAINED_SCORE < honest < 0
+
+
+@pytest.mark.parametrize("result", [FAILURE, evaluation(BASELINE), evaluation(BASELINE, None)])
+def test_every_key_is_there_and_finite(result):
+    values = metrics(result, TOLERANCE)
+    assert tuple(values) == METRIC_NAMES
+    assert all(isinstance(value, float) and math.isfinite(value) for value in values.values())
+
+
+def test_the_feedback_names_losses_baseline_and_horizon():
+    texts = artifacts(evaluation([loss - 0.1 for loss in BASELINE]), TOLERANCE)
+    assert "2.3000   2.4000     -0.1000" in texts["losses_per_size"]
+    assert "pilot, 1,800 of 100,000 steps" in texts["verdict"]
+    assert "it reads ahead" in artifacts(FAILURE, TOLERANCE)["rejected_because"]
+
+
+def test_a_loss_too_good_to_be_true_is_doubted():
+    low = sizes([0.3] * 4)
+    assert "below the entropy floor" in (too_good_to_be_true(low, (), 1.0, 0.9) or "")
+    assert "too good to be true" in (too_good_to_be_true(low, sizes(BASELINE), 1.0, None) or "")
+    assert too_good_to_be_true(sizes(BASELINE), sizes(BASELINE), 1.0, 0.9) is None

@@ -1,0 +1,84 @@
+"""The shape of the tree: imports point down, modules stay readable, nothing shadows the library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "openevolve_unified"
+MAX_LINES = 400
+LAYERS = [
+    {"errors"},
+    {"config", "records"},
+    {"isolation", "frameworks", "store", "scaling", "fitness"},
+    {"candidate", "model", "data", "mechanisms"},
+    {"training"},
+    {"runner"},
+    {"plugin", "validation", "report"},
+    {"cli"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+WITHIN_A_LAYER = {("fitness", "scaling"), ("records", "config"), ("config", "records")}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "openevolve_unified" and len(parts) > 1 else None
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+    return found
+
+
+def misdirected(room: str, imported: set[str]) -> list[str]:
+    """The rooms among ``imported`` that ``room`` must not know."""
+    rooms = {target for target in map(room_of, imported) if target and target != room}
+    return sorted(
+        target
+        for target in rooms
+        if target not in LEVEL
+        or LEVEL[target] > LEVEL[room]
+        or (LEVEL[target] == LEVEL[room] and (room, target) not in WITHIN_A_LAYER)
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_and_modules_stay_short(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if len(parts) == 1 and parts[0] == "__init__":
+        return
+    if "templates" not in parts:
+        assert misdirected(parts[0], imports_of(path)) == []
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_an_upward_import_would_be_noticed():
+    assert misdirected("records", {"openevolve_unified.training.loop"}) == ["training"]
+    assert misdirected("data", {"openevolve_unified.model.transformer"}) == ["model"]
+    assert misdirected("training", {"openevolve_unified.records"}) == []
+
+
+def test_every_room_has_a_place_in_the_order():
+    rooms = {
+        path.stem if path.is_file() else path.name
+        for path in PACKAGE.iterdir()
+        if (path.suffix == ".py" or (path / "__init__.py").exists()) and path.stem != "__init__"
+    }
+    assert rooms <= set(LEVEL), f"give {rooms - set(LEVEL)} a place in LAYERS"
+
+
+def test_the_evaluation_file_is_alone_and_shadows_nothing():
+    folder = PACKAGE / "plugin" / "openevolve_evaluator"
+    names = [path.name for path in folder.iterdir() if path.name != "__pycache__"]
+    assert names == ["evaluator.py"]
+    assert "evaluator" not in sys.stdlib_module_names

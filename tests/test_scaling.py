@@ -1,0 +1,68 @@
+"""The scaling fit against closed forms and an independent implementation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from openevolve_unified.scaling import fit_scaling_law, least_squares_line
+
+COUNTS = [0.5e6, 1e6, 2e6, 4e6]
+
+
+def test_a_noiseless_line_is_recovered():
+    losses = [[3.0 - 0.1 * math.log(count)] for count in COUNTS]
+    fit = fit_scaling_law(COUNTS, losses)
+    assert fit.slope == pytest.approx(-0.1)
+    assert fit.intercept == pytest.approx(3.0)
+    assert fit.r2 == pytest.approx(1.0)
+    assert fit.slope_is_identified
+
+
+def test_errors_agree_with_scipy():
+    losses = [2.31, 2.20, 2.15, 2.02]
+    fit = fit_scaling_law(COUNTS, [[loss] for loss in losses])
+    reference = stats.linregress(np.log(COUNTS), losses)
+    assert fit.slope == pytest.approx(reference.slope)
+    assert fit.slope_stderr == pytest.approx(reference.stderr)
+    assert fit.intercept_stderr == pytest.approx(reference.intercept_stderr)
+    assert fit.r2 == pytest.approx(reference.rvalue**2)
+    assert fit.degrees_of_freedom == 2
+    assert sum(fit.residuals) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_published_mistake_is_not_repeated():
+    # An earlier report printed a slope of -0.7464 for these two sizes and called R2 = 1 perfect.
+    slope, _ = least_squares_line(np.log([524_288, 2_890_496]), np.array([8.4974, 8.5035]))
+    assert slope == pytest.approx(0.0036, abs=5e-5)
+    with pytest.raises(ValueError, match="at least 3 distinct sizes"):
+        fit_scaling_law([524_288, 2_890_496], [[8.4974], [8.5035]])
+
+
+def test_repeated_sizes_do_not_count_as_sizes():
+    with pytest.raises(ValueError, match="at least 3 distinct sizes"):
+        fit_scaling_law([1e6, 1e6, 2e6], [[2.0], [2.0], [1.9]])
+
+
+def test_a_slope_lost_in_noise_is_not_identified():
+    fit = fit_scaling_law(COUNTS, [[2.0], [2.3], [1.9], [2.2]])
+    assert not fit.slope_is_identified
+    low, high = fit.slope_ci95
+    assert low < 0 < high
+
+
+def test_seeds_are_averaged_and_give_their_own_error():
+    lines = [[3.0 - slope * math.log(count) for slope in (0.1, 0.2)] for count in COUNTS]
+    fit = fit_scaling_law(COUNTS, lines)
+    assert fit.slope == pytest.approx(-0.15)
+    assert fit.degrees_of_freedom == 2, "seeds must not add degrees of freedom"
+    assert fit.seed_slope_stderr == pytest.approx(np.std([0.1, 0.2], ddof=1) / math.sqrt(2))
+    assert fit_scaling_law(COUNTS, [line[:1] for line in lines]).seed_slope_stderr is None
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="finite"):
+        fit_scaling_law(COUNTS, [[2.0], [math.nan], [1.9], [1.8]])
