@@ -1,0 +1,167 @@
+"""What OpenEvolve does that our package relies on or guards against, pinned row by row.
+
+A failure here after an upgrade of OpenEvolve means: read the release, then adapt the guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sys
+
+import pytest
+from openevolve.config import Config, DatabaseConfig, EvaluatorConfig, LLMModelConfig, load_config
+from openevolve.database import Program, ProgramDatabase
+from openevolve.evaluator import Evaluator
+from openevolve.llm.ensemble import _PROVIDER_REGISTRY, _create_model
+from openevolve.llm.openai import OpenAILLM
+from openevolve.population import PopulationStrategy
+from openevolve.process_parallel import ProcessParallelController
+
+from openevolve_unified.fitness import METRIC_NAMES, untrained_metrics
+from openevolve_unified.plugin.population import RejectionFeedback, admit, replaces
+from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Run OpenEvolve's own evaluator on an evaluation file with this body."""
+
+    def evaluate(body, **settings):
+        path = tmp_path / "evaluation_file.py"
+        path.write_text(body)
+        settings = {"timeout": 20, "max_retries": 0, "cascade_evaluation": False, **settings}
+        evaluator = Evaluator(EvaluatorConfig(**settings), str(path))
+        return asyncio.run(evaluator.evaluate_program("pass\n", "id"))
+
+    return evaluate
+
+
+def test_row_1_enforcing_blocks_does_not_reach_the_workers():
+    controller = ProcessParallelController.__new__(ProcessParallelController)
+    controller.file_suffix = ".py"
+    config = Config(enforce_evolve_blocks=True)
+    assert "enforce_evolve_blocks" not in controller._serialize_config(config)
+
+
+def test_row_2_a_crash_after_a_passed_stage_keeps_that_stage_score(evaluate):
+    body = (
+        "def evaluate(path): return evaluate_stage1(path)\n"
+        f"def evaluate_stage1(path): return {{'combined_score': {UNTRAINED_SCORE}}}\n"
+        "def evaluate_stage2(path): raise RuntimeError('crash')\n"
+    )
+    metrics = evaluate(body, cascade_evaluation=True, cascade_thresholds=[UNTRAINED_SCORE])
+    assert metrics["combined_score"] == UNTRAINED_SCORE
+    assert FAILURE_SCORE < UNTRAINED_SCORE < -100, "far below any slope in nats"
+
+
+def test_row_3_a_timeout_scores_zero(evaluate):
+    body = "import time\ndef evaluate(path): time.sleep(3)\n"
+    assert evaluate(body, timeout=1) == {"error": 0.0, "timeout": True}
+
+
+def test_row_5_an_exception_is_retried_and_then_scores_zero(evaluate, tmp_path, capfd):
+    body = (
+        f"def evaluate(path):\n    with open({str(tmp_path / 'calls')!r}, 'a') as f: f.write('x')\n"
+        "    raise RuntimeError('bad set-up')\n"
+    )
+    assert evaluate(body, max_retries=1) == {"error": 0.0}
+    assert (tmp_path / "calls").read_text() == "xx"
+
+
+def test_row_5_a_set_up_error_at_import_stops_openevolve(evaluate):
+    with pytest.raises(RuntimeError, match="no configuration"):
+        evaluate("raise RuntimeError('no configuration')\n")
+
+
+def test_row_6_unknown_keys_and_missing_files_pass_silently(tmp_path):
+    (tmp_path / "x.yaml").write_text("max_iterashuns: 3\n")
+    assert load_config(str(tmp_path / "x.yaml")).max_iterations == 10_000
+    assert load_config(str(tmp_path / "none.yaml")).max_iterations == 10_000
+
+
+def test_row_7_an_unknown_provider_becomes_openai():
+    config = LLMModelConfig(name="m", provider="gramar", api_key="k", api_base="http://127.0.0.1:1")
+    config.retries = 0
+    assert isinstance(_create_model(config), OpenAILLM)
+    assert "openai" in _PROVIDER_REGISTRY
+
+
+def database(**settings):
+    config = DatabaseConfig(num_islands=1, feature_dimensions=["lookback"], **settings)
+    return ProgramDatabase(config, PopulationStrategy(admit=admit, replace_cell=replaces))
+
+
+def program(name, parent="seed", **changes):
+    metrics = {**untrained_metrics(True), "combined_score": 0.1, "lookback": 0.2, **changes}
+    return Program(id=name, code=f"{name} = 1", parent_id=parent, metrics=metrics)
+
+
+def test_row_8_a_missing_feature_loses_the_child_and_infinity_spoils_the_map():
+    programs = database()
+    programs.add(program("seed", None))
+    missing = program("missing")
+    del missing.metrics["lookback"]
+    with pytest.raises(ValueError, match="lookback"):
+        programs.add(missing)
+    programs.add(program("infinite", lookback=math.inf))
+    programs.add(program("first", lookback=0.3))
+    programs.add(program("second", lookback=0.9, combined_score=0.9))
+    (cells,) = programs.island_feature_maps
+    assert "0" in cells, "finite values now all fall into the first bin"
+    assert "first" not in cells.values()
+
+
+def test_rows_9_and_10_the_path_the_program_file_and_the_module(evaluate, tmp_path):
+    body = (
+        "import sys\n"
+        f"with open({str(tmp_path / 'executions')!r}, 'a') as f: f.write('x')\n"
+        "def evaluate(path): return evaluate_stage1(path)\n"
+        "def evaluate_stage1(path):\n"
+        f"    with open({str(tmp_path / 'path')!r}, 'w') as f: f.write(path)\n"
+        "    return {'combined_score': 1.0}\n"
+        "def evaluate_stage2(path): return {'combined_score': 2.0}\n"
+    )
+    evaluate(body, cascade_evaluation=True, cascade_thresholds=[0.0])
+    assert sys.path[0] == str(tmp_path)
+    sys.path.remove(str(tmp_path))
+    assert not os.path.exists((tmp_path / "path").read_text()), "the program file is deleted"
+    assert len((tmp_path / "executions").read_text()) > 1, "the module is executed again"
+
+
+def test_row_15_failures_are_not_admitted_and_honest_programs_are():
+    programs = database()
+    assert programs.add(program("seed", None, combined_score=-0.4)) == "seed"
+    assert programs.add(program("failure", combined_score=FAILURE_SCORE)) is None
+    assert programs.add(program("untrained", combined_score=UNTRAINED_SCORE)) is None
+    assert programs.add(program("honest", combined_score=-0.3, lookback=0.9)) == "honest"
+    assert set(programs.programs) == {"seed", "honest"}
+    assert programs.best_program_id == "honest"
+
+
+def test_row_15_an_elite_gives_way_only_beyond_the_noise():
+    programs = database()
+    programs.add(program("seed", None, combined_score=0.10, fitness_stderr=0.02))
+    programs.add(program("near", combined_score=0.11, fitness_stderr=0.02))
+    (cell,) = programs.island_feature_maps[0].values()
+    assert cell == "seed"
+    programs.add(program("far", combined_score=0.20, fitness_stderr=0.02))
+    (cell,) = programs.island_feature_maps[0].values()
+    assert cell == "far"
+
+
+def test_the_reason_of_a_rejection_reaches_the_next_prompts():
+    programs = database()
+    programs.add(program("seed", None))
+    programs.store_artifacts("seed", {"verdict": "trained"})
+    feedback = RejectionFeedback(programs)
+    feedback.add("causality: it reads ahead")
+    feedback.add("causality: it reads ahead")
+    shown = programs.get_artifacts("seed")
+    assert shown["verdict"] == "trained"
+    assert shown["recently_rejected"].count("it reads ahead") == 1
+
+
+def test_the_metric_names_are_unique():
+    assert len(set(METRIC_NAMES)) == len(METRIC_NAMES)
