@@ -1,0 +1,253 @@
+"""The parent's side of tracing: start the warm child, ask it, bound everything, believe nothing.
+
+No torch here: the process that holds the keys and serves OpenEvolve never imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import openevolve_unified
+from openevolve_unified.candidate import layout, wire
+from openevolve_unified.candidate.explain import shorten
+from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.records import Program
+
+START_DEADLINE_S = 120.0
+"""Importing torch takes seconds on a quiet machine, much longer on a crowded one."""
+GRACE_S = 10.0
+"""The child enforces its deadline itself; the parent steps in this much later."""
+_INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_STAGES = ("trace", "program", "budget")
+
+
+class Tracer:
+    """Keeps a warm tracing child between calls; a context manager.
+
+    Safe to use from several threads, one trace at a time, and after a fork: the new process starts
+    a child of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._is_ready = False
+        self._owner = os.getpid()
+
+    def __enter__(self) -> Tracer:
+        with self._lock:
+            self._ensure_started()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child and everything below it."""
+        with self._lock:
+            self._stop()
+
+    def trace(
+        self,
+        program: Program,
+        sizes: Sequence[SizeConfig],
+        seq_len: int,
+        seeds: Sequence[int],
+        gates: GatesConfig,
+        out_path: Path,
+    ) -> None:
+        """Trace ``program`` at every size and write one safetensors file to ``out_path``.
+
+        The file is not yet validated: ``traced.load_traced`` does that, where torch is.
+
+        Args:
+            seeds: training seeds that initial values are drawn for.
+
+        Raises:
+            CandidateError: stage ``trace`` (or ``budget``, for far too many parameters).
+        """
+        max_bytes = layout.max_file_bytes(
+            sizes, len(seeds), gates.max_params_ratio, gates.max_constant_elements
+        )
+        request = {
+            "source": program.source,
+            "framework": program.framework,
+            "sizes": [dataclasses.asdict(size) for size in sizes],
+            "seq_len": seq_len,
+            "seeds": list(seeds),
+            "gates": dataclasses.asdict(gates),
+            "deadline_s": gates.trace_deadline_s,
+            "max_bytes": max_bytes,
+        }
+        with self._lock:
+            header, answer = self._ask(request, gates.trace_deadline_s, max_bytes)
+        _write_atomically(out_path, _read_answer(header, answer, gates, max_bytes))
+
+    def _ask(
+        self, request: dict[str, Any], deadline_s: float, max_bytes: int
+    ) -> tuple[dict[str, Any], bytes]:
+        self._ensure_started()
+        self._await_ready()
+        assert self._connection is not None
+        try:
+            wire.send(self._connection, request)
+            until = time.monotonic() + deadline_s + GRACE_S
+            return wire.receive(self._connection, max_bytes + 2**20, until)
+        except wire.WireTimeoutError:
+            self._stop()
+            return {"outcome": "deadline", "code": 0}, b""
+        except wire.WireError:
+            self._stop()
+            return {"outcome": "lost", "code": 0}, b""
+        except BaseException:
+            # Interrupted in the middle of an exchange: the connection cannot be used again.
+            self._stop()
+            raise
+
+    def _ensure_started(self) -> None:
+        if self._owner != os.getpid():
+            # Forked: the child belongs to the process that we were forked from.
+            if self._connection is not None:
+                self._connection.close()
+            self._child, self._connection = None, None
+            self._owner = os.getpid()
+        if self._child is not None and self._child.poll() is None:
+            return
+        self._stop()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._child = subprocess.Popen(
+                _command(theirs.fileno()),
+                env=_environment(),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        self._connection, self._is_ready = ours, False
+
+    def _await_ready(self) -> None:
+        if self._is_ready:
+            return
+        assert self._connection is not None
+        try:
+            header, _ = wire.receive(self._connection, 0, time.monotonic() + START_DEADLINE_S)
+        except wire.WireError as error:
+            code = self._child.poll() if self._child is not None else None
+            self._stop()
+            raise RuntimeError(
+                f"the tracing process did not start: {error} (exit status {code})"
+            ) from None
+        if header.get("ready") is not True:
+            self._stop()
+            raise RuntimeError(f"the tracing process did not start: {header.get('error')}")
+        self._is_ready = True
+
+    def _stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._child is not None:
+            if self._child.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._child.pid, signal.SIGKILL)
+                self._child.wait()
+            self._child = None
+        self._is_ready = False
+
+
+def _command(descriptor: int) -> list[str]:
+    module = "openevolve_unified.candidate.zygote"
+    return [sys.executable, "-P", "-s", "-B", "-m", module, str(descriptor), str(os.getpid())]
+
+
+def _environment() -> dict[str, str]:
+    """An allow-list: no key of the parent reaches the child."""
+    environment = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    root = Path(openevolve_unified.__file__).resolve().parents[1]
+    return environment | {
+        "PYTHONPATH": str(root),
+        "PYTHONHASHSEED": "0",
+        "HOME": "/nonexistent",
+        "USER": "candidate",
+        "LOGNAME": "candidate",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def _read_answer(
+    header: dict[str, Any], answer: bytes, gates: GatesConfig, max_bytes: int
+) -> bytes:
+    """The traced file's bytes, or the reason why there are none."""
+    outcome = header.get("outcome")
+    if outcome == "answered":
+        try:
+            status, payload = wire.unpack(answer, max_bytes)
+        except wire.WireError:
+            raise CandidateError(
+                "trace", "the program ended the tracing process before its trace was complete"
+            ) from None
+        if status.get("status") == "traced":
+            return payload
+        stage = status.get("stage")
+        reason = shorten(str(status.get("reason")))
+        raise CandidateError(stage if stage in _STAGES else "trace", reason)
+    raise CandidateError("trace", _explain_outcome(str(outcome), header.get("code"), gates))
+
+
+def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
+    memory = f"{gates.trace_memory_mb:,} MB"
+    if outcome == "deadline" or (outcome == "signal" and code == signal.SIGXCPU):
+        return (
+            f"tracing took longer than {gates.trace_deadline_s:g} s: is there an endless or very "
+            "long loop? Replace loops over time by batched tensor operators"
+        )
+    if outcome == "overflow":
+        return "the traced program and its tensors are too large: use fewer operators and constants"
+    if outcome == "signal":
+        name = signal.Signals(code).name if isinstance(code, int) else "unknown"
+        return (
+            f"the program crashed the tracing process ({name}); a common cause is needing more "
+            f"than {memory} of memory"
+        )
+    if outcome == "exit":
+        return f"the program ended the tracing process (exit status {code})"
+    return "the tracing process was lost while it traced this program"
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,260 @@
+"""The warm tracing process: imports torch once, forks a child per request, dies with its parent.
+
+Started by ``tracer`` as ``python -m openevolve_unified.candidate.zygote FD PARENT_PID``. The zygote
+itself never runs candidate code. It stays single-threaded, because a fork copies only one thread.
+It does not rely on a death signal (which follows the thread that spawned it) nor on the end of its
+socket alone (which a forked worker of OpenEvolve may hold open too): it also watches who its parent
+is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from openevolve_unified.candidate import wire
+from openevolve_unified.candidate.confinement import confine
+from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.errors import CandidateError
+
+_IDLE_POLL_S = 0.5
+_BUSY_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a child ended: what it wrote, and why it stopped."""
+
+    kind: str
+    """``answered``, ``deadline``, ``overflow``, ``signal`` or ``exit``."""
+    code: int
+    answer: bytes
+
+
+def main(arguments: list[str]) -> int:
+    """Serve requests on the inherited socket until the parent is gone."""
+    descriptor, parent = int(arguments[0]), int(arguments[1])
+    confine("zygote", memory_mb=0, cpu_s=0)
+    with socket.socket(fileno=descriptor) as connection:
+        os.set_inheritable(descriptor, False)
+        try:
+            _warm_up()
+        except Exception as error:
+            wire.send(connection, {"ready": False, "error": f"{type(error).__name__}: {error}"})
+            return 1
+        wire.send(connection, {"ready": True})
+        while _wait_for_request(connection, parent):
+            try:
+                request, _ = wire.receive(connection, 0, time.monotonic() + 60)
+                _serve(connection, parent, request)
+            except wire.WireError:
+                return 0
+    return 0
+
+
+def _warm_up() -> None:
+    """Import everything a trace needs and do one, so that later ones find it loaded."""
+    import torch
+    import tqdm
+
+    from openevolve_unified.candidate import capture
+
+    # Its monitor would be a second thread.
+    tqdm.tqdm.monitor_interval = 0
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    size = SizeConfig(hidden_dim=4, num_layers=1, num_heads=2)
+    for body in (_WARM_UP_BODY, _WARM_UP_IN_PLACE_BODY):
+        request = capture.CaptureRequest(
+            source=_WARM_UP_SOURCE + body,
+            framework="matrix_mixer",
+            sizes=(size,),
+            seq_len=8,
+            seeds=(0,),
+            gates=GatesConfig(),
+        )
+        capture.capture(request)
+    gc.collect()
+    gc.freeze()
+
+
+_WARM_UP_SOURCE = """
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from openevolve_unified.frameworks import MatrixMixer
+class EvolvableAttention(MatrixMixer):
+    def __init__(self, hidden_dim, num_heads, dropout=0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.gate = nn.Linear(hidden_dim, num_heads)
+    def mixing_matrix(self, q, k, x, mask):
+"""
+_WARM_UP_BODY = """
+        decay = F.logsigmoid(self.gate(x)).transpose(1, 2).cumsum(-1)
+        scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
+        position = torch.arange(q.shape[2], device=q.device).float()
+        scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
+        return scores.masked_fill(~mask, float("-inf")).softmax(-1)
+"""
+_WARM_UP_IN_PLACE_BODY = """
+        scores = q @ k.mT + self.gate(x).transpose(1, 2)[..., None]
+        scores[..., 0] += 1.0
+        return scores.masked_fill_(~mask, -torch.inf).softmax(-1)
+"""
+
+
+def _wait_for_request(connection: socket.socket, parent: int) -> bool:
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    while os.getppid() == parent:
+        if poller.poll(_IDLE_POLL_S * 1000):
+            return bool(connection.recv(1, socket.MSG_PEEK))
+    return False
+
+
+def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> None:
+    deadline = time.monotonic() + float(request["deadline_s"])
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _run_child(connection, writer, request)
+    os.close(writer)
+    os.set_blocking(reader, False)
+    try:
+        outcome = _supervise(child, reader, connection, parent, deadline, int(request["max_bytes"]))
+    finally:
+        os.close(reader)
+        _kill_descendants()
+    if outcome is None:
+        raise wire.WireError("the parent is gone")
+    wire.send(connection, {"outcome": outcome.kind, "code": outcome.code}, outcome.answer)
+
+
+def _supervise(
+    child: int,
+    reader: int,
+    connection: socket.socket,
+    parent: int,
+    deadline: float,
+    max_bytes: int,
+) -> _Outcome | None:
+    """Collect what the child writes until it ends or must be ended; None: the parent is gone."""
+    answer = bytearray()
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    poller.register(connection, select.POLLIN)
+    while True:
+        events = dict(poller.poll(_BUSY_POLL_S * 1000))
+        parent_is_gone = connection.fileno() in events or os.getppid() != parent
+        is_closed = _drain(reader, answer, max_bytes) if reader in events else False
+        if parent_is_gone or len(answer) > max_bytes or time.monotonic() > deadline:
+            _end(child)
+            if parent_is_gone:
+                return None
+            return _Outcome("overflow" if len(answer) > max_bytes else "deadline", 0, b"")
+        if is_closed:
+            poller.unregister(reader)
+        status = _reap(child)
+        if status is not None:
+            _drain(reader, answer, max_bytes)
+            if os.WIFSIGNALED(status):
+                return _Outcome("signal", os.WTERMSIG(status), b"")
+            code = os.waitstatus_to_exitcode(status)
+            return _Outcome("answered" if code == 0 else "exit", code, bytes(answer))
+        if is_closed:
+            time.sleep(0.002)
+
+
+def _drain(reader: int, answer: bytearray, max_bytes: int) -> bool:
+    """Read what is there; True when the child has closed its end."""
+    while len(answer) <= max_bytes:
+        try:
+            chunk = os.read(reader, 2**20)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            return True
+        answer += chunk
+    return False
+
+
+def _reap(child: int) -> int | None:
+    pid, status = os.waitpid(child, os.WNOHANG)
+    return status if pid == child else None
+
+
+def _end(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def _kill_descendants() -> None:
+    """Kill whatever the child left behind: as subreaper, this process has adopted it."""
+    for _ in range(1_000):
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0 if _children() else os.WNOHANG)
+        except ChildProcessError:
+            return
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as children:
+            return [int(pid) for pid in children.read().split()]
+    except (OSError, ValueError):
+        return []
+
+
+def _run_child(connection: socket.socket, writer: int, request: dict[str, Any]) -> None:
+    """The child's whole life: confine, trace, write one frame, end without clean-up."""
+    code = 1
+    try:
+        connection.close()
+        gates = GatesConfig(**request["gates"])
+        confine("child", gates.trace_memory_mb, int(request["deadline_s"]) + 5)
+        frame = _trace(request, gates)
+        view = memoryview(frame)
+        while view:
+            view = view[os.write(writer, view) :]
+        code = 0
+    except BaseException:
+        code = 3
+    finally:
+        # Candidate code may have registered exit handlers: none of them runs.
+        os._exit(code)
+
+
+def _trace(request: dict[str, Any], gates: GatesConfig) -> bytes:
+    from openevolve_unified.candidate.capture import CaptureRequest, capture
+
+    try:
+        payload = capture(
+            CaptureRequest(
+                source=request["source"],
+                framework=request["framework"],
+                sizes=tuple(SizeConfig(**size) for size in request["sizes"]),
+                seq_len=request["seq_len"],
+                seeds=tuple(request["seeds"]),
+                gates=gates,
+            )
+        )
+    except CandidateError as error:
+        return wire.pack({"status": "rejected", "stage": error.stage, "reason": error.reason})
+    return wire.pack({"status": "traced"}, payload)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
