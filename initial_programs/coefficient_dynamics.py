@@ -1,4 +1,4 @@
-# ruff: noqa: F401
+# ruff: noqa: F401, RUF100
 import math
 
 import torch

@@ -26,6 +26,7 @@ class TestTimeRegression(CausalAttention):
     ``hebbian(q, k, v, weights, mask)``, ``online_gradient(q, k, v, step, log_decay, mask)``,
     ``ridge(q, k, v, weights, regulariser, mask)``. Weights that fade:
     ``cumulative_decay(log_decay, mask)`` and its exponential ``decay_matrix(log_decay, mask)``.
+    Pairs that fade feature by feature: ``semiseparable(q, k, log_decay, mask) @ v``.
     ``masked_softmax(scores, mask)`` normalises rows.
 
     Shapes: q, k, v (batch, heads, time, head_dim); x (batch, time, hidden_dim); mask bool
@@ -42,6 +43,7 @@ class TestTimeRegression(CausalAttention):
     hebbian = staticmethod(solvers.hebbian)
     online_gradient = staticmethod(solvers.online_gradient)
     ridge = staticmethod(solvers.ridge)
+    semiseparable = staticmethod(structured.semiseparable)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     decay_matrix = staticmethod(structured.decay_matrix)
     masked_softmax = staticmethod(normalisers.masked_softmax)

@@ -1,0 +1,112 @@
+"""The catalogue of published mechanisms: which exist, in which notations, and where they are from.
+
+What lies outside the mixing of the values in the papers (short convolutions, output gates, norms
+of the output) is not here: it is held fixed for every candidate. Budgets are those of
+``GatesConfig``: at most 10% more non-embedding parameters and forward operations than softmax
+attention in the same model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from openevolve_unified.config.schema import FRAMEWORKS
+from openevolve_unified.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mechanism:
+    """One mechanism in one notation, as a complete program file."""
+
+    name: str
+    framework: str
+    path: Path
+    citation: str
+    """arXiv ids, or what a control is for."""
+    within_budget: bool
+    """False where it exceeds the budget at some size of the quickstart or the full ladder."""
+    is_control: bool
+    """True for mechanisms that any sound evaluator must rank below the others."""
+
+    @property
+    def source(self) -> str:
+        """The text of the program."""
+        return self.path.read_text(encoding="utf-8")
+
+
+def mechanisms() -> tuple[Mechanism, ...]:
+    """All mechanisms, ordered by name and then by framework."""
+    return tuple(
+        Mechanism(
+            name=name,
+            framework=framework,
+            path=_FOLDER / framework / f"{name}.py",
+            citation=citation,
+            within_budget=framework not in _BEYOND_BUDGET.get(name, ()),
+            is_control=name in _CONTROLS,
+        )
+        for name, (citation, frameworks) in sorted(_CATALOG.items())
+        for framework in frameworks
+    )
+
+
+def load_source(name: str, framework: str) -> str:
+    """The program text of mechanism ``name`` in the notation of ``framework``.
+
+    Raises:
+        ConfigError: no such mechanism, or not in that notation.
+    """
+    if name not in _CATALOG:
+        raise ConfigError(f"mechanism {name!r} is unknown{nearest(name, _CATALOG)}")
+    found = [m for m in mechanisms() if m.name == name and m.framework == framework]
+    if not found:
+        raise ConfigError(
+            f"mechanism {name!r} is not written for {framework!r}; it is for "
+            f"{', '.join(_CATALOG[name][1])}"
+        )
+    return found[0].source
+
+
+_FOLDER = Path(__file__).parent
+_CD, _TTR, _MM = FRAMEWORKS
+_ALL = FRAMEWORKS
+_CONTROLS = ("causal_mean", "identity")
+
+_CATALOG: dict[str, tuple[str, tuple[str, ...]]] = {
+    "alibi": ("arXiv 2108.12409", _ALL),
+    "based_taylor": ("arXiv 2402.18668", _ALL),
+    "block_low_rank": ("arXiv 2204.00595, 2310.12109", (_MM,)),
+    "cauchy": ("arXiv 2407.09941", (_MM,)),
+    "causal_mean": ("control: recalls nothing in particular", _ALL),
+    "delta_net": ("arXiv 2102.11174, 2406.06484", _ALL),
+    "dense_positional": ("arXiv 2407.09941, 2005.00743", (_MM,)),
+    "differential": ("arXiv 2410.05258", (_MM,)),
+    "forgetting_transformer": ("arXiv 2503.02130", _ALL),
+    "gated_delta_net": ("arXiv 2412.06464", _ALL),
+    "gated_linear_attention": ("arXiv 2312.06635", _ALL),
+    "identity": ("control: never looks at another token", _ALL),
+    "learned_temperature": ("softmax with a sharpness per head; no single source", _ALL),
+    "linear_attention": ("arXiv 2006.16236", _ALL),
+    "local_linear": ("arXiv 2501.12352, 2510.01450", (_TTR, _MM)),
+    "low_rank_positional": ("arXiv 2407.09941", (_MM,)),
+    "mamba2_ssd": ("arXiv 2405.21060", _ALL),
+    "mesa": ("arXiv 2309.05858, 2506.05233", (_TTR, _MM)),
+    "mlstm": ("arXiv 2405.04517, 2503.13427", _ALL),
+    "parallax": ("arXiv 2605.29157", (_TTR, _MM)),
+    "path": ("arXiv 2505.16381", (_CD, _MM)),
+    "qk_norm": ("arXiv 2010.04245", _ALL),
+    "quasiseparable": ("arXiv 2407.09941", (_MM,)),
+    "retnet": ("arXiv 2307.08621", _ALL),
+    "rope": ("arXiv 2104.09864", _ALL),
+    "sigmoid": ("arXiv 2409.04431", (_CD, _MM)),
+    "stick_breaking": ("arXiv 2410.17980", (_TTR, _MM)),
+    "toeplitz": ("arXiv 2407.09941, 2206.11893", (_MM,)),
+    "toeplitz_data_dependent": ("arXiv 2407.09941", (_MM,)),
+    "ttt_linear": ("arXiv 2407.04620", (_TTR,)),
+    "vandermonde": ("arXiv 2407.09941", (_MM,)),
+}
+"""Citation and notations of each mechanism."""
+
+_BEYOND_BUDGET: dict[str, tuple[str, ...]] = {}
+"""Measured; see tests/mechanisms."""

@@ -1,0 +1,60 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import CoefficientDynamics
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(CoefficientDynamics):
+    """Gated DeltaNet: the delta rule with a forget gate.
+
+    S_t = a_t S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys,
+    a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation A_t = a_t (I - beta_t k_t k_t'), b_j =
+    beta_j, linear readout. Beyond the budget at small sizes: the triangular solve for the whole
+    matrix costs time^3 per head.
+    Source: arXiv 2412.06464, without a short convolution, output gate and output norm.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.strength = nn.Linear(hidden_dim, num_heads)
+        self.step = nn.Linear(hidden_dim, num_heads, bias=False)
+        step = torch.exp(torch.linspace(math.log(1e-3), math.log(1e-1), num_heads))
+        self.step_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        self.log_rate = nn.Parameter(torch.linspace(1.0, 16.0, num_heads).log().view(-1, 1))
+
+    def features(self, z):
+        """Unit vectors: the delta rule is stable only for them."""
+        return F.normalize(F.silu(z), dim=-1)
+
+    def strengths(self, x):
+        """beta in (0, 1), (batch, heads, time)."""
+        return torch.sigmoid(self.strength(x)).transpose(1, 2)
+
+    def steps(self, x):
+        """Delta, (batch, heads, time), positive; 0.001 to 0.1 at the start."""
+        return F.softplus(self.step(x) + self.step_bias).transpose(1, 2)
+
+    def transition(self, k, x):
+        return {
+            "log_decay": -self.steps(x) * self.log_rate.exp(),
+            "direction": k,
+            "strength": self.strengths(x),
+        }
+
+    def impulse(self, k, x):
+        return k * self.strengths(x).unsqueeze(-1)
+
+    def normaliser(self, phi, mask):
+        """A linear readout without a normaliser."""
+        return phi.masked_fill(~mask, 0.0)
+
+    def coefficients(self, q, k, x, mask):
+        return super().coefficients(self.features(q), self.features(k), x, mask)
+
+
+# EVOLVE-BLOCK-END

@@ -1,0 +1,38 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import CoefficientDynamics
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(CoefficientDynamics):
+    """Gated linear attention: linear attention with a forget gate per channel.
+
+    M_ij = sum_n q_in k_jn exp(G_in - G_jn) / sqrt(d), G the running sum of log sigmoid(W x) / 16
+    with a low-rank W. In this notation diagonal transitions.
+    Source: arXiv 2312.06635, without its output norm and gate.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.gate_down = nn.Linear(hidden_dim, 4, bias=False)
+        self.gate_up = nn.Linear(4, hidden_dim)
+
+    def log_gate(self, x):
+        """(batch, heads, time, head_dim), at most 0."""
+        gate = F.logsigmoid(self.gate_up(self.gate_down(x))) / 16.0
+        return gate.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def transition(self, k, x):
+        return {"log_decay": self.log_gate(x)}
+
+    def normaliser(self, phi, mask):
+        """A linear readout without a normaliser."""
+        return phi.masked_fill(~mask, 0.0)
+
+
+# EVOLVE-BLOCK-END

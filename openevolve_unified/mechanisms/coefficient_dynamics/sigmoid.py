@@ -1,0 +1,35 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import CoefficientDynamics
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(CoefficientDynamics):
+    """Sigmoid attention: every coefficient on its own, without a sum over the row.
+
+    M_ij = sigmoid(s_ij - log i) with i counted from 1: the bias keeps row sums near 1 at any
+    length.
+    Source: arXiv 2409.04431.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+
+    def log_position(self, z):
+        """log i for i = 1..time, (time, 1)."""
+        time = z.shape[-2]
+        return torch.arange(1, time + 1, device=z.device, dtype=z.dtype).log().unsqueeze(-1)
+
+    def readout(self, z):
+        return torch.sigmoid(z - self.log_position(z))
+
+    def normaliser(self, phi, mask):
+        return phi.masked_fill(~mask, 0.0)
+
+
+# EVOLVE-BLOCK-END

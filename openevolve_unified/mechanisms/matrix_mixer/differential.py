@@ -1,0 +1,38 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import MatrixMixer
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(MatrixMixer):
+    """Differential attention: the difference of two softmax maps cancels what both attend to.
+
+    M = softmax(s1) - lambda_h softmax(s2), each from one half of the head's channels; lambda =
+    exp(a1 . b1) - exp(a2 . b2) + 0.2, kept in [0, 0.9]. Without the paper's norm of heads, which is
+    not linear in the values.
+    Source: arXiv 2410.05258.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.balance = nn.Parameter(0.1 * torch.randn(4, num_heads, self.head_dim // 2))
+
+    def factors(self, q, k, x, mask):
+        first_q, second_q = q.chunk(2, dim=-1)
+        first_k, second_k = (k / math.sqrt(self.head_dim / 2)).chunk(2, dim=-1)
+        return self.low_rank(first_q, first_k), self.low_rank(second_q, second_k)
+
+    def combine(self, factors, mask):
+        first, second = factors
+        a1, b1, a2, b2 = self.balance.unbind(0)
+        weight = ((a1 * b1).sum(dim=-1).exp() - (a2 * b2).sum(dim=-1).exp() + 0.2).clamp(0.0, 0.9)
+        subtracted = weight.view(-1, 1, 1) * self.masked_softmax(second, mask)
+        return self.masked_softmax(first, mask) - subtracted
+
+
+# EVOLVE-BLOCK-END

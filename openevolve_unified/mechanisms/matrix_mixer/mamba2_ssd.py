@@ -1,0 +1,41 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import MatrixMixer
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(MatrixMixer):
+    """Mamba-2 (SSD): a scalar decay and an input size from one gate, the step Delta.
+
+    M_ij = q_i . k_j Delta_j exp(-sum_{t=j+1..i} Delta_t r_h) / sqrt(d). In this notation a
+    semiseparable matrix.
+    Source: arXiv 2405.21060, without its short convolution, skip and output norm.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.step = nn.Linear(hidden_dim, num_heads, bias=False)
+        step = torch.exp(torch.linspace(math.log(1e-3), math.log(1e-1), num_heads))
+        self.step_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
+        self.log_rate = nn.Parameter(torch.linspace(1.0, 16.0, num_heads).log().view(-1, 1))
+
+    def steps(self, x):
+        """Delta, (batch, heads, time), positive; 0.001 to 0.1 at the start."""
+        return F.softplus(self.step(x) + self.step_bias).transpose(1, 2)
+
+    def factors(self, q, k, x, mask):
+        steps = self.steps(x)
+        k = k * (steps.unsqueeze(-1) / math.sqrt(self.head_dim))
+        return (self.semiseparable(q, k, -steps * self.log_rate.exp(), mask),)
+
+    def combine(self, factors, mask):
+        (matrix,) = factors
+        return matrix
+
+
+# EVOLVE-BLOCK-END

@@ -1,0 +1,50 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import MatrixMixer
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(MatrixMixer):
+    """Mesa layer: the exact ridge regression of the past values on the past keys, at every token.
+
+    y_t = sum_j q_t' (sum_{i<=t} beta_i k_i k_i' + lambda_h)^-1 beta_j k_j v_j, unit queries and
+    keys, lambda_h above 0.25. Without the paper's decay, so that the Gram matrix is a running sum.
+    Beyond the budget: a factorisation of head_dim^3 / 3 per token and head.
+    Source: arXiv 2309.05858, 2506.05233.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.strength = nn.Linear(hidden_dim, num_heads)
+        self.regulariser = nn.Parameter(torch.zeros(num_heads, 1))
+
+    def features(self, z):
+        return F.normalize(z, dim=-1)
+
+    def strengths(self, x):
+        """beta in (0, 1), (batch, heads, time)."""
+        return torch.sigmoid(self.strength(x)).transpose(1, 2)
+
+    def factors(self, q, k, x, mask):
+        """A low-rank factor of queries that were whitened by the past."""
+        q, k = self.features(q), self.features(k)
+        weighted = k * self.strengths(x).unsqueeze(-1)
+        gram = (weighted.unsqueeze(-1) * k.unsqueeze(-2)).cumsum(dim=-3)
+        regulariser = (0.25 + F.softplus(self.regulariser)).view(-1, 1, 1, 1)
+        identity = torch.eye(self.head_dim, device=q.device, dtype=q.dtype)
+        factor = torch.linalg.cholesky_ex(gram + regulariser * identity)[0]
+        half = torch.linalg.solve_triangular(factor, q.unsqueeze(-1), upper=False)
+        whitened = torch.linalg.solve_triangular(factor.transpose(-2, -1), half, upper=True)
+        return (self.low_rank(whitened.squeeze(-1), weighted),)
+
+    def combine(self, factors, mask):
+        (matrix,) = factors
+        return matrix.masked_fill(~mask, 0.0)
+
+
+# EVOLVE-BLOCK-END

@@ -1,0 +1,1 @@
+"""Published mechanisms in the notation of test time regression."""

@@ -1,0 +1,34 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import TestTimeRegression
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(TestTimeRegression):
+    """Linear biases (ALiBi): a penalty per token of distance, with a geometric slope per head.
+
+    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / H). In this notation exponentially fading
+    weights.
+    Source: arXiv 2108.12409.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+
+    def slopes(self, z):
+        """m_h for heads h = 1..H, (heads, 1, 1)."""
+        head = torch.arange(1, self.num_heads + 1, device=z.device, dtype=z.dtype)
+        return torch.exp2(-8.0 * head / self.num_heads).view(-1, 1, 1)
+
+    def association_weights(self, q, k, x):
+        position = torch.arange(q.shape[-2], device=q.device, dtype=q.dtype)
+        distance = position.unsqueeze(-1) - position
+        return super().association_weights(q, k, x) - self.slopes(q) * distance
+
+
+# EVOLVE-BLOCK-END

@@ -1,0 +1,36 @@
+# ruff: noqa: F401, RUF100
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from openevolve_unified.frameworks import TestTimeRegression
+
+
+# EVOLVE-BLOCK-START
+class EvolvableAttention(TestTimeRegression):
+    """DeltaNet: every token corrects what the memory holds for its key.
+
+    S_t = S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys. In
+    this notation one gradient step per token.
+    Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
+        super().__init__(hidden_dim, num_heads, dropout)
+        self.strength = nn.Linear(hidden_dim, num_heads)
+
+    def features(self, z):
+        """Unit vectors: the delta rule is stable only for them."""
+        return F.normalize(F.silu(z), dim=-1)
+
+    def strengths(self, x):
+        """beta in (0, 1), (batch, heads, time)."""
+        return torch.sigmoid(self.strength(x)).transpose(1, 2)
+
+    def solver(self, q, k, v, log_weights, x, mask):
+        return self.online_gradient(q, k, v, self.strengths(x), None, mask)
+
+
+# EVOLVE-BLOCK-END
