@@ -1,0 +1,266 @@
+"""Hold a traced program to what it may be, before anything of it is allocated or run.
+
+References must exist and point backwards, operators must be allowed and functional, arguments must
+fit torch's schemas, and a run on meta tensors (which hold no data) at two batch sizes must give the
+framework's shape within the bounds on elements. What comes out is the same program with the types
+of new tensors written out, and its cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from openevolve_unified.candidate.costs import CostCounter
+from openevolve_unified.candidate.graph import (
+    INPUTS,
+    BatchInt,
+    DTypeName,
+    InputRef,
+    MemoryFormatName,
+    Node,
+    NodeRef,
+    OperatorProgram,
+    RunDevice,
+    TensorRef,
+    Value,
+    node_references,
+)
+from openevolve_unified.candidate.operators import FACTORIES, operator_name
+from openevolve_unified.candidate.schema import arguments_by_name, resolve
+from openevolve_unified.config.schema import SizeConfig
+from openevolve_unified.errors import CandidateError
+
+MAX_ELEMENTS = 2**25
+"""Of one intermediate tensor, per sequence; (heads, time, time, head_dim) can be 5M honestly."""
+MAX_DIMENSIONS = 8
+MAX_PIECES = 8_192
+"""Along a dimension that is split into separate tensors."""
+_SPLITTERS = frozenset(
+    ("unbind", "split", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "meshgrid")
+)
+_BATCHES = (2, 5)
+
+
+@dataclass(frozen=True)
+class ProgramInterface:
+    """What a program is called with and must return."""
+
+    framework: str
+    size: SizeConfig
+    time: int
+    parameters: tuple[torch.Tensor, ...]
+    """Of any device; only shapes and types are read."""
+    constants: tuple[torch.Tensor, ...]
+    literals: tuple[torch.Tensor, ...]
+
+    def input_shape(self, name: str, batch: int) -> tuple[int, ...]:
+        """Shape of one of the five inputs."""
+        if name == "x":
+            return (batch, self.time, self.size.hidden_dim)
+        if name == "mask":
+            return (self.time, self.time)
+        return (batch, self.size.num_heads, self.time, self.size.head_dim)
+
+    def output_shape(self, batch: int) -> tuple[int, ...]:
+        """Shape that the framework's evolvable method returns."""
+        width = self.size.head_dim if self.framework == "test_time_regression" else self.time
+        return (batch, self.size.num_heads, self.time, width)
+
+
+@dataclass(frozen=True)
+class ValidProgram:
+    """A program that may be run, and what one sequence costs."""
+
+    program: OperatorProgram
+    flops_per_sequence: float
+
+
+def validate_program(program: OperatorProgram, interface: ProgramInterface) -> ValidProgram:
+    """Check ``program`` and write out the types of the tensors it makes.
+
+    Raises:
+        CandidateError: stage ``program``.
+    """
+    _require_references(program, interface)
+    for node in program.nodes:
+        arguments_by_name(node)
+    first, dtypes = _run_on_meta(program, interface, _BATCHES[0])
+    _run_on_meta(program, interface, _BATCHES[1])
+    return ValidProgram(
+        program=OperatorProgram(
+            nodes=tuple(map(_with_dtype, program.nodes, dtypes)),
+            output=program.output,
+            num_literals=program.num_literals,
+        ),
+        flops_per_sequence=first / _BATCHES[0],
+    )
+
+
+def _require_references(program: OperatorProgram, interface: ProgramInterface) -> None:
+    counts = {
+        "p": len(interface.parameters),
+        "c": len(interface.constants),
+        "l": len(interface.literals),
+    }
+    inputs = set(INPUTS)
+    if interface.framework != "test_time_regression":
+        inputs.remove("v")
+    places = [(index, node_references(node)) for index, node in enumerate(program.nodes)]
+    for index, references in [*places, (len(program.nodes), (program.output,))]:
+        for reference in references:
+            match reference:
+                case InputRef(name) if name not in inputs:
+                    raise _refusal(f"it reads {name!r}, which the framework does not give it")
+                case TensorRef(kind, slot) if slot >= counts[kind]:
+                    raise _refusal(f"it refers to a tensor {kind}{slot} that does not exist")
+                case NodeRef(node, _) if node >= index:
+                    raise _refusal(f"node {index} refers to a later node")
+
+
+def _run_on_meta(
+    program: OperatorProgram, interface: ProgramInterface, batch: int
+) -> tuple[float, list[torch.dtype | None]]:
+    """Run on meta tensors; the operations, and the type of each new tensor."""
+    stored = {
+        "p": _meta(interface.parameters),
+        "c": _meta(interface.constants),
+        "l": _meta(interface.literals),
+    }
+    inputs = {
+        name: torch.empty(
+            interface.input_shape(name, batch),
+            dtype=torch.bool if name == "mask" else torch.float32,
+            device="meta",
+        )
+        for name in INPUTS
+    }
+    environment = _Environment(stored, inputs, [], batch)
+    with torch.no_grad(), CostCounter() as counter:
+        for node in program.nodes:
+            environment.results.append(_run_node(node, environment))
+    output = environment.look_up(program.output)
+    wanted = interface.output_shape(batch)
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != wanted:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise CandidateError(
+            "program",
+            f"the mechanism returns shape {shape} at batch {batch}; wanted (batch, heads, time, "
+            f"{'head_dim' if interface.framework == 'test_time_regression' else 'time'}) = "
+            f"{wanted}",
+        )
+    if output.dtype != torch.float32:
+        raise CandidateError(
+            "program", f"the mechanism returns {output.dtype}; wanted float32: cast the result"
+        )
+    dtypes = [
+        result.dtype if isinstance(result, torch.Tensor) else None for result in environment.results
+    ]
+    return counter.flops, dtypes
+
+
+@dataclass
+class _Environment:
+    stored: dict[str, list[torch.Tensor]]
+    inputs: dict[str, torch.Tensor]
+    results: list[Any]
+    batch: int
+
+    def look_up(self, value: Value) -> Any:
+        match value:
+            case InputRef(name):
+                return self.inputs[name]
+            case TensorRef(kind, index):
+                return self.stored[kind][index]
+            case NodeRef(node, output):
+                result = self.results[node]
+                if output is None:
+                    return result
+                if not isinstance(result, (tuple, list)) or output >= len(result):
+                    raise _refusal(f"node {node} has no output {output}")
+                return result[output]
+            case BatchInt(factor):
+                return factor * self.batch
+            case DTypeName(name):
+                return getattr(torch, name)
+            case MemoryFormatName(name):
+                return getattr(torch, name)
+            case RunDevice():
+                return torch.device("meta")
+            case tuple():
+                return [self.look_up(item) for item in value]
+            case _:
+                return value
+
+
+def _run_node(node: Node, environment: _Environment) -> Any:
+    operator = resolve(node.operator)
+    args = [environment.look_up(value) for value in node.args]
+    kwargs = {key: environment.look_up(value) for key, value in node.kwargs}
+    name = operator_name(node.operator)
+    if not node_references(node):
+        # Nothing else would keep the new tensor off the real device.
+        if not any(argument.name == "device" for argument in operator._schema.arguments):
+            raise _refusal(f"{node.operator} has no tensor argument")
+        kwargs["device"] = torch.device("meta")
+    if name in _SPLITTERS:
+        _require_few_pieces(node.operator, args)
+    try:
+        result = operator(*args, **kwargs)
+    except Exception as error:
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CandidateError("program", f"{node.operator} fails: {message[:200]}") from None
+    for tensor in _outputs(node.operator, result):
+        _require_bounded(node.operator, tensor, environment.batch)
+    return result
+
+
+def _outputs(operator: str, result: Any) -> Sequence[torch.Tensor]:
+    tensors = result if isinstance(result, (tuple, list)) else (result,)
+    for tensor in tensors:
+        if not isinstance(tensor, torch.Tensor) or tensor.device.type != "meta":
+            raise _refusal(f"{operator} gives something that is not a tensor")
+    return tensors
+
+
+def _require_bounded(operator: str, tensor: torch.Tensor, batch: int) -> None:
+    elements = math.prod(tensor.shape)
+    largest = max(tensor.shape, default=1)
+    if max(elements, largest) > MAX_ELEMENTS * batch or tensor.ndim > MAX_DIMENSIONS:
+        raise CandidateError(
+            "program",
+            f"{operator} makes a tensor of shape {tuple(tensor.shape)}; at most "
+            f"{MAX_ELEMENTS:,} elements per sequence are allowed",
+        )
+
+
+def _require_few_pieces(operator: str, args: list[Any]) -> None:
+    tensors = [args[0]] if isinstance(args[0], torch.Tensor) else list(args[0])
+    if any(max(tensor.shape, default=1) > MAX_PIECES for tensor in tensors):
+        raise _refusal(f"{operator} would make too many tensors")
+
+
+def _meta(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.empty(t.shape, dtype=t.dtype, device="meta") for t in tensors]
+
+
+def _with_dtype(node: Node, dtype: torch.dtype | None) -> Node:
+    """Write out a new tensor's type, which would otherwise follow torch's global default."""
+    has_reference = bool(node_references(node))
+    schema = resolve(node.operator)._schema
+    position = [argument.name for argument in schema.arguments]
+    if operator_name(node.operator) not in FACTORIES or has_reference or "dtype" not in position:
+        return node
+    given = {key for key, _ in node.kwargs} | set(position[: len(node.args)])
+    if "dtype" in given or dtype is None:
+        return node
+    named = (*node.kwargs, ("dtype", DTypeName(str(dtype).removeprefix("torch."))))
+    return Node(node.operator, node.args, tuple(sorted(named)))
+
+
+def _refusal(what: str) -> CandidateError:
+    return CandidateError("program", f"the traced program is malformed: {what}")
