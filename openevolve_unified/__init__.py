@@ -1,3 +1,20 @@
 """Is an evolved attention mechanism real? Scaling-law fitness for OpenEvolve."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+
 __version__ = "0.1.0"
+__all__ = ["ScalingLawEvaluator", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the evaluator when it is asked for: worker processes must not import OpenEvolve."""
+    if name == "ScalingLawEvaluator":
+        from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+
+        return ScalingLawEvaluator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

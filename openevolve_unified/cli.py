@@ -163,11 +163,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from openevolve_unified.plugin.plan import measure_plan, print_plan
+    from openevolve_unified.plugin.plan_table import print_plan
     from openevolve_unified.plugin.progress import Reporter
 
     with _evaluator(options) as evaluator:
-        print_plan(measure_plan(evaluator), evaluator.experiment, Reporter())
+        print_plan(evaluator.plan(), evaluator.experiment, Reporter())
     return EXIT_DONE
 
 

@@ -97,6 +97,8 @@ class TrainRun:
     trained_fingerprint: str
     """Read back from the module that was trained: the evidence that this program was."""
     versions: dict[str, str] = field(default_factory=dict)
+    certificate: dict[str, Any] = field(default_factory=dict)
+    """Causality and canary on the trained weights; see ``runner.certificate``."""
     rejection: str | None = None
     """Why the trained weights were refused, for example a leak that training opened."""
 

@@ -16,6 +16,7 @@ from openevolve_unified.plugin.templates import template_dir
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runner.events import EventLog, Listener
 from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.plan import Plan, measure_plan
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store, write_text
 
@@ -135,6 +136,21 @@ class ScalingLawEvaluator:
         except CandidateError as error:
             return self._failure(source, error.stage, error.reason)
         return None
+
+    def plan(self) -> Plan:
+        """What the experiment will cost on this machine.
+
+        Raises:
+            ConfigError: the initial program is refused, or a candidate outlasts its deadline.
+        """
+        initial = self.pipeline.initial
+        try:
+            checked = self.pipeline.check(initial.source)
+        except CandidateError as error:
+            raise ConfigError(
+                f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
+            ) from None
+        return measure_plan(self.pipeline.services, checked)
 
     def close(self) -> None:
         """End every child process; the next call starts fresh ones."""

@@ -11,7 +11,7 @@ from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.config.openevolve_half import missing_api_keys
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plugin.evolve import EvolutionRun, latest_checkpoint
-from openevolve_unified.plugin.plan import measure_plan, print_plan
+from openevolve_unified.plugin.plan_table import print_plan
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
@@ -37,7 +37,7 @@ def run_session(
     directory = RunDirectory(experiment.output_dir)
     directory.save_settings(experiment)
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
-        print_plan(measure_plan(evaluator), experiment, reporter)
+        print_plan(evaluator.plan(), experiment, reporter)
         initial = score_initial_program(evaluator, reporter)
     checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
     if resume:

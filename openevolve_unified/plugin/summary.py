@@ -80,11 +80,11 @@ def _print_changes(
 ) -> None:
     if best["program"] == initial["program"]:
         return
-    texts = [
+    before, after = (
         (directory.path / "programs" / entry["file"]).read_text(encoding="utf-8").splitlines()
         for entry in (initial, best)
-    ]
-    lines = list(difflib.unified_diff(*texts, "initial program", "best program", lineterm=""))
+    )
+    lines = list(difflib.unified_diff(before, after, "initial", "best", lineterm=""))
     write_text(directory.path / "best_code.diff", "\n".join(lines) + "\n")
     reporter.say(f"  changed      {len(lines)} lines of diff, whole in best_code.diff")
     for line in lines[:MAX_DIFF_LINES]:

@@ -1,0 +1,35 @@
+"""The plan as a person reads it, before anything is spent."""
+
+from __future__ import annotations
+
+from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.plugin.progress import Reporter, format_duration
+from openevolve_unified.runner.plan import Plan
+
+
+def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
+    """Print sizes, parameters, tokens and estimated time."""
+    law = experiment.scaling_law
+    training = law.training
+    reporter.say(f"plan for {experiment.path.name}: {law.framework}, {training.horizon}")
+    reporter.say(
+        f"  data      {law.data.source}: {plan.train_sequences:,} training sequences of "
+        f"{law.data.seq_len} tokens, vocabulary {law.data.vocab_size:,}"
+    )
+    reporter.say(
+        f"  training  batch {training.batch_size}, {len(training.seeds)} seed(s), "
+        f"{plan.tokens_per_model / 1e6:,.1f}M tokens per model, {plan.precision} on {plan.device}, "
+        f"{plan.num_workers} at a time"
+    )
+    reporter.say("  size      non-embedding       total   step        one model")
+    for size in plan.sizes:
+        reporter.say(
+            f"  {size.size.name:<9} {size.num_params_non_embedding:>13,} "
+            f"{size.num_params_total:>11,}   {1e3 * size.step_s:>7.1f} ms  "
+            f"{format_duration(size.job_s)}"
+        )
+    reporter.say(
+        f"  time      about {format_duration(plan.candidate_s)} per candidate, "
+        f"{format_duration(plan.evolution_s(experiment.iterations))} for the initial program and "
+        f"{experiment.iterations} candidates (estimated from a few measured steps)"
+    )

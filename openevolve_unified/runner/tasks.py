@@ -1,0 +1,172 @@
+"""The trusted tasks of a worker: check a traced program, train one job, time one step.
+
+Arguments and results are plain JSON values; a task raises ``CandidateError`` or ``ConfigError`` for
+what the parent should know. This is the only module of the runner that imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from openevolve_unified.candidate.checks import run_checks
+from openevolve_unified.candidate.traced import TracedCandidate, load_traced
+from openevolve_unified.config.schema import GatesConfig
+from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.data import TokenData, open_cached
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.model.transformer import Transformer
+from openevolve_unified.records import TrainJob, TrainRun, to_plain
+from openevolve_unified.runner.certificate import certify, mechanisms_of
+from openevolve_unified.runner.slots import training_slot
+from openevolve_unified.store import Store
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.loop import train as train_job
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.progress import Progress
+from openevolve_unified.training.step import TrainStep, build_model
+
+Emit = Callable[[dict[str, Any]], None]
+MEASURE_S = 0.5
+MAX_MEASURED_STEPS = 20
+
+
+def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Validate a traced program and hold it to every check before training."""
+    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
+    candidate = _load(Path(arguments["trace_path"]), gates)
+    baseline = _load(Path(arguments["baseline_path"]), gates)
+    seeds = arguments["seeds"]
+    report = run_checks(
+        candidate, baseline, arguments["seq_len"], arguments["vocab_size"], gates, seeds[0]
+    )
+    return {
+        "fingerprint": candidate.fingerprint,
+        "job_fingerprints": {
+            f"{name}:{seed}": traced.fingerprint(seed)
+            for name, traced in candidate.sizes.items()
+            for seed in seeds
+        },
+        "features": report.features,
+        "evidence": report.evidence,
+    }
+
+
+def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    store = Store(Path(arguments["store"]))
+    with store.lock("runs", job.key), training_slot(store.root, arguments["num_slots"]):
+        stored = store.get("runs", job.key)
+        if stored is not None:
+            return stored
+        run = _train_fresh(job, arguments, store, emit)
+        store.put("runs", job.key, run)
+    return to_plain(run)
+
+
+def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Parameters and seconds per training step of a job, from a few steps that are thrown away."""
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    device = torch.device(arguments["device"])
+    data = _open_data(arguments["data_folder"])
+    with training_settings(device):
+        model = build_model(job, _mechanism(job, _load_candidate(arguments)), device)
+        step = TrainStep(job, model, device)
+        batch_size = job.training.batch_size
+        batches = TrainBatches(data.train[:batch_size], batch_size, 0, device)
+        step(batches.at(0), 0).item()
+        durations: list[float] = []
+        while not durations or (sum(durations) < MEASURE_S and len(durations) < MAX_MEASURED_STEPS):
+            started = time.perf_counter()
+            step(batches.at(0), len(durations) + 1).item()
+            durations.append(time.perf_counter() - started)
+    count = model.parameter_count
+    return {
+        "step_s": sorted(durations)[len(durations) // 2],
+        "num_params_non_embedding": count.non_embedding,
+        "num_params_total": count.total,
+    }
+
+
+def count_gpus(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """How many CUDA devices torch can use here."""
+    return {"num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
+
+
+TASKS: dict[str, Callable[[dict[str, Any], Emit], dict[str, Any]]] = {
+    "check": check,
+    "train": train,
+    "measure": measure,
+    "count_gpus": count_gpus,
+}
+
+
+def _train_fresh(job: TrainJob, arguments: dict[str, Any], store: Store, emit: Emit) -> TrainRun:
+    data = _open_data(arguments["data_folder"])
+    candidate = _load_candidate(arguments)
+    certificate: dict[str, Any] = {}
+    rejection: list[str] = []
+
+    def inspect(model: Transformer) -> str:
+        try:
+            certificate.update(to_plain(certify(model, data.validation, job.seed)))
+        except CandidateError as error:
+            rejection.append(error.reason)
+        return _read_fingerprint(model, job)
+
+    def progress(report: Progress) -> None:
+        emit(
+            {
+                "kind": "training",
+                "size": job.size.name,
+                "seed": job.seed,
+                "tokens_per_step": job.training.batch_size * job.seq_len,
+                **to_plain(report),
+            }
+        )
+
+    checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
+    device = torch.device(arguments["device"])
+    mechanism = _mechanism(job, candidate)
+    run = train_job(job, mechanism, data, device, progress, checkpoint_path, inspect)
+    if run.status != "finished":
+        return run
+    if rejection:
+        return dataclasses.replace(run, status="rejected", rejection=rejection[0])
+    return dataclasses.replace(run, certificate=certificate)
+
+
+def _read_fingerprint(model: Transformer, job: TrainJob) -> str:
+    """The fingerprint that every layer's mechanism carries; it must be the job's."""
+    found = {mechanism.meta["fingerprint"] for mechanism in mechanisms_of(model)}
+    if found != {job.program_fingerprint}:
+        raise RuntimeError(f"trained {found}, but the job asked for {job.program_fingerprint}")
+    return job.program_fingerprint
+
+
+def _mechanism(job: TrainJob, candidate: TracedCandidate) -> Callable[[int], nn.Module]:
+    traced = candidate.sizes[job.size.name]
+    return lambda layer: traced.mechanism(job.seed, layer)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, gates: GatesConfig) -> TracedCandidate:
+    return load_traced(path, gates)
+
+
+def _load_candidate(arguments: dict[str, Any]) -> TracedCandidate:
+    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
+    return _load(Path(arguments["trace_path"]), gates)
+
+
+@functools.lru_cache(maxsize=1)
+def _open_data(folder: str) -> TokenData:
+    return open_cached(Path(folder))

@@ -1,0 +1,106 @@
+"""Worker processes: results come back, deadlines hold, deaths are survived, nothing stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from openevolve_unified.runner.pool import DeadlineError, Task, WorkerPool
+
+COUNT = Task(name="count_gpus", arguments={})
+
+
+@pytest.fixture
+def pool(tmp_path):
+    pool = WorkerPool(2, 1, tmp_path / "workers.log")
+    yield pool
+    pool.close()
+
+
+def run(pool, tasks, seconds=120.0):
+    return sorted(pool.run(tasks, time.monotonic() + seconds, lambda event: None))
+
+
+def pids(pool):
+    return [worker.process.pid for worker in pool._idle]
+
+
+def is_gone(pid, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().split(") ")[1][0] == "Z":
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_tasks_run_over_workers_that_stay_warm(pool):
+    assert [index for index, _ in run(pool, [COUNT] * 3)] == [0, 1, 2]
+    workers = pids(pool)
+    assert len(workers) == 2
+    assert all("num_gpus" in result for _, result in run(pool, [COUNT]))
+    assert set(pids(pool)) == set(workers)
+
+
+def test_a_bug_in_a_task_keeps_its_traceback(pool):
+    with pytest.raises(RuntimeError, match="KeyError: 'no such task'"):
+        run(pool, [Task(name="no such task", arguments={})])
+
+
+def test_a_worker_that_died_is_replaced(pool):
+    pool.warm_up(1)
+    (pid,) = pids(pool)
+    os.kill(pid, signal.SIGKILL)
+    assert "num_gpus" in run(pool, [COUNT])[0][1]
+    assert pid not in pids(pool)
+
+
+def test_a_deadline_kills_what_is_busy(pool):
+    pool.warm_up(1)
+    (pid,) = pids(pool)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(DeadlineError):
+        run(pool, [COUNT], seconds=0.5)
+    assert is_gone(pid)
+
+
+def test_workers_do_not_see_secrets(pool, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    pool.warm_up(1)
+    (pid,) = pids(pool)
+    run(pool, [COUNT])
+    with open(f"/proc/{pid}/environ", "rb") as environment:
+        content = environment.read()
+    assert b"sk-planted" not in content
+    assert b"OMP_NUM_THREADS=1" in content
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from openevolve_unified.runner.pool import WorkerPool
+pool = WorkerPool(1, 1, Path(sys.argv[1]))
+pool.warm_up(1)
+print(pool._idle[0].process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        time.sleep(0.5)
+        parent.kill()
+    assert is_gone(pid)
