@@ -1,0 +1,185 @@
+"""Pieces of source that the three notations share: parameters, preparation, decays, weights.
+
+Everything is text. Names in the text: q, k, v (batch, heads, time, head_dim), x (batch, time,
+hidden_dim), mask bool (time, time). Positions are counted off the mask, so that a program holds for
+any length and never asks for a device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from openevolve_unified.plugin.proposer.genome import Genome
+
+_MEMORY_TOKENS = {"long_memory": 64, "short_memory": 8}
+_GATE_OFFSET = {"long_memory": 4.0, "short_memory": 2.0}
+"""Of a forget gate: sigmoid(4) keeps about 55 tokens, sigmoid(2) about 8."""
+NUM_TAPS = 8
+POSITION = "position = mask.sum(dim=-1, keepdim=True).to(q.dtype)"
+DISTANCE = "distance = (position - position.transpose(0, 1)).clamp(min=0)"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of a rendered class."""
+
+    signature: str
+    summary: str
+    lines: tuple[str, ...]
+
+
+def parameter_lines(genome: Genome) -> list[str]:
+    """Statements that create the parameters of the chosen ingredients, in a fixed order."""
+    memory = _MEMORY_TOKENS[genome.choice("horizon")]
+    fast, slow = f"math.log(4 / {memory})", f"math.log(1 / {4 * memory})"
+    tap_shape = f"num_heads, {NUM_TAPS}"
+    if genome.framework == "test_time_regression":
+        tap_shape = f"{NUM_TAPS}, num_heads"
+    per_head = "num_heads, 1, 1"
+    gate = "nn.Linear(hidden_dim, num_heads)"
+    rates = f"torch.linspace({fast}, {slow}, num_heads).unsqueeze(-1)"
+    channels = f"torch.linspace({fast}, {slow}, self.head_dim).repeat(num_heads, 1, 1)"
+    lines = {
+        "sink": f"self.sink = nn.Parameter(torch.zeros({per_head}))",
+        "delta_rule": f"self.step = {gate}",
+        "qk_norm": f"self.gain = nn.Parameter(torch.full(({per_head}), math.sqrt(self.head_dim)))",
+        "learned_temperature": f"self.log_temperature = nn.Parameter(torch.zeros({per_head}))",
+        "log_length": f"self.length_gain = nn.Parameter(torch.full(({per_head}), 0.1))",
+        "key_shift": "self.shift = nn.Parameter(torch.zeros(num_heads, 1, self.head_dim))",
+        "alibi": f"self.log_slope = nn.Parameter({rates})",
+        "forget_gate": f"self.forget = {gate}",
+        "kerple": f"self.height = nn.Parameter(torch.zeros({per_head}))\n"
+        f"self.width = nn.Parameter(torch.zeros({per_head}))",
+        "channel_decay": f"self.log_rate = nn.Parameter({channels})",
+        "input_gate": f"self.input_gate = {gate}",
+        "near_taps": f"self.near = nn.Parameter(torch.zeros({tap_shape}))",
+        "one_step_delta": f"self.erase = {gate}",
+        "differential": f"self.share = nn.Parameter(torch.full(({per_head}), {_logit(0.2)}))",
+        "toeplitz_taps": f"self.taps = nn.Parameter(torch.zeros({tap_shape}))",
+        "free_diagonal": f"self.own = {gate}",
+        "moving_average": f"self.share = nn.Parameter(torch.full(({per_head}), {_logit(0.1)}))\n"
+        f"self.average_log_rate = nn.Parameter({rates})",
+        "local_slope": "self.slope = nn.Linear(hidden_dim, num_heads * min(4, self.head_dim))",
+    }
+    return [line for name in genome.names for line in lines.get(name, "").splitlines()]
+
+
+def preparation_lines(genome: Genome) -> list[str]:
+    """Statements that turn the projected q and k into the ones that are compared."""
+    lines = []
+    if "key_shift" in genome:
+        lines += [
+            "previous = F.pad(k[:, :, :-1], (0, 0, 1, 0))",
+            "share = torch.sigmoid(self.shift)",
+            "k = (1 - share) * k + share * previous",
+        ]
+    if "qk_norm" in genome:
+        lines += ["q = F.normalize(q, dim=-1) * self.gain", "k = F.normalize(k, dim=-1)"]
+    if "key_norm" in genome:
+        lines.append("k = F.normalize(k, dim=-1) * math.sqrt(self.head_dim)")
+    if "elu" in genome:
+        lines += ["q = F.elu(q) + 1", "k = F.elu(k) + 1"]
+    if "log_length" in genome:
+        lines += [POSITION, "q = q * (1 + self.length_gain * position.log())"]
+    return lines
+
+
+def scaled_key(genome: Genome, key: str = "k") -> str:
+    """The expression of a key with its temperature."""
+    text = key
+    if "learned_temperature" in genome:
+        text += " * self.log_temperature.exp()"
+    if "qk_norm" in genome or "elu" in genome:
+        return text
+    return f"{text} / math.sqrt({key}.shape[-1])"
+
+
+def log_decay(genome: Genome, like: str) -> str | None:
+    """The expression of log a_t (batch, heads, time), or None; ``like`` has this shape and more."""
+    if "alibi" in genome:
+        return f"(-self.log_slope.exp()).expand({like}.shape[:-1])"
+    if "forget_gate" in genome:
+        offset = _GATE_OFFSET[genome.choice("horizon")]
+        return f"F.logsigmoid(self.forget(x) + {offset}).transpose(1, 2)"
+    return None
+
+
+def channel_log_decay(like: str) -> str:
+    """The expression of log a_t (batch, heads, time, head_dim)."""
+    return f"(-self.log_rate.exp()).expand({like}.shape)"
+
+
+def log_gate() -> str:
+    """The expression of an input gate's logarithm for every column, (batch, heads, 1, time)."""
+    return "F.logsigmoid(self.input_gate(x)).transpose(1, 2).unsqueeze(-2)"
+
+
+def kerple_bias() -> str:
+    """The expression of a bias that falls with the logarithm of the distance."""
+    return "-F.softplus(self.height) * torch.log1p(F.softplus(self.width) * distance)"
+
+
+def erased_method() -> Method:
+    """First-order delta rule: what the next token's reflection leaves of an impulse."""
+    return Method(
+        "erased(self, impulse, k, x)",
+        "What is left of impulse j once token j + 1 has erased its own direction.",
+        (
+            "direction = F.pad(F.normalize(k, dim=-1)[:, :, 1:], (0, 0, 0, 1))",
+            "strength = F.pad(torch.sigmoid(self.erase(x)).transpose(1, 2)[:, :, 1:], (0, 1))",
+            "overlap = strength * (direction * impulse).sum(dim=-1)",
+            "return impulse - overlap.unsqueeze(-1) * direction",
+        ),
+    )
+
+
+def turn_method() -> Method:
+    """Rotary positions for the notations without a transition."""
+    return Method(
+        "turn(self, z, position)",
+        "Rotate pairs of channels by an angle that grows with the position.",
+        (
+            *frequency_lines("z"),
+            "angle = position * rate",
+            "first, second = z.chunk(2, dim=-1)",
+            "turned = (first * angle.cos() - second * angle.sin(),",
+            "          first * angle.sin() + second * angle.cos())",
+            "return torch.cat(turned, dim=-1)",
+        ),
+    )
+
+
+def frequency_lines(like: str) -> list[str]:
+    """Statements for the rotation rates of rotary positions, radians per token."""
+    return [
+        "half = self.head_dim // 2",
+        f"order = torch.arange(half, device={like}.device, dtype={like}.dtype)",
+        "rate = torch.exp(order * (-math.log(10000.0) / half))",
+    ]
+
+
+def stick_breaking_lines(scores: str) -> list[str]:
+    """Statements for stick-breaking weights; what no earlier token took goes to the own one."""
+    return [
+        "past = mask.tril(-1)",
+        f"passed = F.logsigmoid(-({scores})).masked_fill(~past, 0.0)",
+        "between = passed.sum(dim=-1, keepdim=True) - passed.cumsum(dim=-1)",
+        f"taken = (F.logsigmoid({scores}) + between).clamp(max=0.0).exp()",
+        "left = passed.sum(dim=-1, keepdim=True).exp()",
+        "weights = torch.where(past, taken, left).masked_fill(~mask, 0.0)",
+    ]
+
+
+def sink_lines(logits: str) -> list[str]:
+    """Statements for a softmax whose row also sums over a learned logit without a value."""
+    grouped = f"({logits})" if " " in logits else logits
+    return [
+        f'logits = {grouped}.masked_fill(~mask, float("-inf"))',
+        "kept = torch.sigmoid(logits.logsumexp(dim=-1, keepdim=True) - self.sink)",
+        "weights = logits.softmax(dim=-1) * kept",
+    ]
+
+
+def _logit(share: float) -> str:
+    return f"{math.log(share / (1 - share)):.4f}"
