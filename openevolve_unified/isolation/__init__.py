@@ -1,0 +1,1 @@
+"""The jail: what untrusted candidate code may do, kept by the kernel."""

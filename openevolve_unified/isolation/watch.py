@@ -1,0 +1,119 @@
+"""The parent's half of the jail: what no limit of one process can bound is watched from outside.
+
+The kernel's limits count virtual memory; the watch looks at what is really resident in the zygote
+and its candidate, and at the size of the scratch folder. It kills the zygote, and the kernel kills
+the candidate with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchBounds:
+    """What a zygote or its candidate may take."""
+
+    resident_bytes: int
+    scratch_bytes: int
+    interval_s: float = 0.1
+    """Time between two looks."""
+
+
+class ProcessWatch:
+    """Kills a process tree that outgrows its bounds; a context manager around its work.
+
+    Args:
+        pid: a child of the caller that the caller has not yet waited for, so that the number is
+            surely still its own.
+        scratch: the folder that the tree may write.
+    """
+
+    def __init__(self, pid: int, scratch: Path, bounds: WatchBounds):
+        self._pid, self._scratch, self._bounds = pid, scratch, bounds
+        self._breach: str | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="isolation-watch", daemon=True)
+
+    @property
+    def breach(self) -> str | None:
+        """Which bound was broken, in words for the proposer; None while all are kept."""
+        return self._breach
+
+    def __enter__(self) -> ProcessWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(self._bounds.interval_s):
+            self._breach = self._find_breach()
+            if self._breach is not None:
+                kill_tree(self._pid)
+                return
+
+    def _find_breach(self) -> str | None:
+        bounds = self._bounds
+        resident = max((resident_bytes(pid) for pid in process_tree(self._pid)), default=0)
+        if resident > bounds.resident_bytes:
+            return f"used {_mib(resident)} of memory, more than the {_mib(bounds.resident_bytes)}"
+        written = folder_bytes(self._scratch)
+        if written > bounds.scratch_bytes:
+            return f"wrote {_mib(written)} of files, more than the {_mib(bounds.scratch_bytes)}"
+        return None
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of ``pid`` that is resident now, shared pages included; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes that the files under ``folder`` take on the disk, without following links."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # deleted between the listing and the look
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+    return total
+
+
+def process_tree(pid: int) -> list[int]:
+    """``pid`` and its descendants, parents first; just ``pid`` where the kernel does not tell."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError, ValueError):
+            found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return found
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to ``pid``; the kernel kills its candidates with it (``privileges.die_with``).
+
+    The descendants get one of their own, deepest first, for systems without that.
+    """
+    for process in reversed(process_tree(pid)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"
