@@ -204,7 +204,7 @@ def _evaluator(options: argparse.Namespace) -> Any:
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
     experiment = load_experiment(options.config, options.overrides, options.output)
-    reporter = Reporter(Console(stderr=True, highlight=False))
+    reporter = Reporter(Console(stderr=True))
     reporter.start_candidate(getattr(options, "program", options.config).name)
     return ScalingLawEvaluator(config=experiment, listener=reporter)
 

@@ -114,6 +114,8 @@ class EvolutionRun:
 
     def _drain(self, reader: EventReader) -> None:
         for event in reader.read():
+            if event.get("is_initial"):
+                continue  # OpenEvolve asks for the baseline again; it comes from the store
             if event["kind"] == "candidate":
                 self._num_started += 1
                 title = f"candidate {self._num_started}/{self._num_iterations}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ class Reporter:
     """Turns events into lines and bars; also prints the plan, the verdicts and the summary."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = console or Console()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
@@ -24,7 +23,7 @@ class Reporter:
 
     def say(self, text: str = "") -> None:
         """Print one line; nothing in it is taken for markup."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def start_candidate(self, title: str) -> None:
         """Name what the following events belong to, for example ``candidate 3 of 6``."""

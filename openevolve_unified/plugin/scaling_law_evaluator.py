@@ -88,10 +88,11 @@ class ScalingLawEvaluator:
     def evaluate(self, program_path: str | Path) -> EvaluationResult:
         """The metrics and artifacts of the program in this file; recorded in the run directory."""
         source, failure = self._read(program_path)
-        self._listener({"kind": "candidate"})
+        is_initial = source == self.pipeline.initial.source
+        self._listener({"kind": "candidate", "is_initial": is_initial})
         result = failure or self.evaluate_source(source)
         entry = self.run_directory.record(result, self._tolerance)
-        self._listener({"kind": "verdict", "entry": entry})
+        self._listener({"kind": "verdict", "is_initial": is_initial, "entry": entry})
         return self._as_openevolve(result)
 
     def evaluate_program(

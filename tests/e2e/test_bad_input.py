@@ -1,0 +1,114 @@
+"""Wrong inputs: one clear line, the right exit status, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "initial_programs" / "coefficient_dynamics.py"
+
+
+def one_line(errors):
+    lines = [line for line in errors.strip().splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, errors
+    assert "Traceback" not in errors
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("scaling_law.trainng.seeds=[1]", "did you mean 'training'"),
+        ("scaling_law.execution.device=cuda", "no CUDA device"),
+        ("scaling_law.data.seq_len=4", "wanted 8 to 4096"),
+        ("scaling_law.framework=matrix_mixer", "MatrixMixer"),
+        ("scaling_law.data={source: text, path: nowhere.txt}", "nowhere.txt"),
+        ("scaling_law.data={source: text, path: empty.txt, vocab_size: 300}", "empty.txt"),
+        ("scaling_law.training.batch_size=5000", "5000"),
+        ("scaling_law.execution.deadline_s=0.001", "deadline_s"),
+        ("evaluator.timeout=10", "evaluator.timeout"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    status, output, errors = run("openevolve", tiny(), "--set", override)
+    assert status == 2, output
+    assert wanted in one_line(errors)
+
+
+def test_a_missing_config_points_to_init(run):
+    status, _, errors = run("openevolve", "nowhere.yaml")
+    assert status == 2
+    assert "openevolve-unified init" in one_line(errors)
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "wanted"),
+    [
+        (lambda text: text, None, None),
+        (lambda text: text.replace("# EVOLVE-BLOCK-START", "#"), "block", "EVOLVE-BLOCK"),
+        (lambda text: text + text, "block", "EVOLVE-BLOCK"),
+        (lambda text: text.replace("import math", "import os"), "block", "import os"),
+        (lambda text: text.replace("softmax(dim=-1)", "softmax(dim=-2)"), "causality", "future"),
+        (lambda text: text.replace("def impulse", "def impulse("), "policy", "syntax"),
+    ],
+    ids=["legal", "no block", "two blocks", "outside", "leak", "syntax"],
+)
+def test_check_says_what_is_wrong(change, stage, wanted, tiny, run, tmp_path):
+    program = tmp_path / "candidate.py"
+    program.write_text(change(PROGRAM.read_text()))
+    status, output, errors = run(
+        "openevolve-unified", "check", program, "--config", tiny(), "--json"
+    )
+    report = json.loads(output.splitlines()[-1])
+    assert report["stage"] == stage, report
+    assert report["accepted"] is (stage is None)
+    assert status == (0 if stage is None else 1), errors
+    if wanted:
+        assert wanted.lower() in report["reason"].lower()
+
+
+def test_evaluate_prints_metrics_and_artifacts(tiny, run):
+    status, output, errors = run(
+        "openevolve-unified", "evaluate", PROGRAM, "--config", tiny(), "--json"
+    )
+    assert status == 0, errors
+    report = json.loads(output.splitlines()[-1])
+    assert report["metrics"]["trained"] == 1.0
+    assert report["metrics"]["is_pilot"] == 1.0
+    assert "16x1" in report["artifacts"]["losses_per_size"]
+
+
+def test_a_missing_program_is_a_wrong_command(tiny, run):
+    status, _, errors = run("openevolve-unified", "check", "none.py", "--config", tiny())
+    assert status == 2
+    assert "no such program file" in one_line(errors)
+
+
+def test_a_truncated_cache_is_rebuilt_and_said(tiny, run, cache_home):
+    path = tiny({"scaling_law.data.seed": 11})
+    run("openevolve-unified", "plan", path)
+    before = set(cache_home.rglob("*.npy"))
+    arrays = sorted(before, key=lambda file: file.stat().st_mtime)
+    damaged = arrays[-1]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    status, output, errors = run("openevolve-unified", "plan", path)
+    assert status == 0, errors
+    assert "rebuil" in output
+
+
+def test_init_writes_configs_that_work_anywhere(run, tmp_path):
+    status, output, _ = run("openevolve-unified", "init", "here")
+    assert status == 0
+    assert (tmp_path / "here" / "configs" / "quickstart.yaml").exists()
+    assert (tmp_path / "here" / "initial_programs" / "matrix_mixer.py").exists()
+    assert "next: openevolve here/configs/quickstart.yaml" in output
+
+
+def test_help_names_every_option(run):
+    _, output, _ = run("openevolve", "--help")
+    for option in ("--iterations", "--output", "--resume", "--set"):
+        assert option in output
