@@ -83,6 +83,8 @@ ALLOWED = frozenset(
 """Operators of ``torch.ops.aten`` by name; every functional overload of them is allowed."""
 
 FACTORIES = frozenset(_FACTORIES.split())
+SHAPES = frozenset(_SHAPES.split())
+"""Operators that arrange elements without computing with them."""
 
 ROUNDING_MIXERS = frozenset((_LINALG + _FOURIER).split()) - {
     "linalg_solve_triangular",

@@ -11,6 +11,8 @@ import torch
 
 from openevolve_unified.candidate.encode import EncodedTrace
 from openevolve_unified.candidate.graph import BatchInt, Node, OperatorProgram, Value
+from openevolve_unified.candidate.schema import arguments_by_name
+from openevolve_unified.errors import CandidateError
 
 
 class TracesDiffer(Exception):
@@ -51,7 +53,12 @@ def _unify_node(one: Node, other: Node, batch: tuple[int, int]) -> Node:
         (key, _unify_value(a, b, batch, name))
         for (key, a), (_, b) in zip(one.kwargs, other.kwargs, strict=True)
     )
-    return Node(one.operator, args, kwargs)
+    unified = Node(one.operator, args, kwargs)
+    try:
+        arguments_by_name(unified)
+    except CandidateError:
+        raise TracesDiffer(f"a number computed from the batch size, in {name}") from None
+    return unified
 
 
 def _unify_value(a: Value, b: Value, batch: tuple[int, int], name: str) -> Value:

@@ -1,0 +1,65 @@
+"""Sequences do not mix, the result does not depend on who else is in the batch, and it repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from openevolve_unified.candidate.checks.causality import relative_change
+from openevolve_unified.errors import CandidateError
+
+TOLERANCE = 1e-9
+"""Relative, in float64: another batch size or order may only round otherwise."""
+
+
+def require_repeatable(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
+    """Two calls give the same bits.
+
+    Raises:
+        CandidateError: stage ``determinism``.
+    """
+    with torch.no_grad():
+        worst = float(relative_change(f(x), f(x)).max())
+    if worst > 0:
+        raise CandidateError(
+            "determinism",
+            f"two identical calls differ by {worst:.2g} (relative): no random numbers, no state "
+            "between calls",
+        )
+
+
+def require_independent_sequences(
+    f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, where: str
+) -> None:
+    """Each of at least three sequences is treated alone and alike.
+
+    Raises:
+        CandidateError: stage ``batch``.
+    """
+    advice = "treat every sequence alike: no mean, maximum, sort or norm over the batch"
+    with torch.no_grad():
+        reference = f(x)
+        replaced = f(torch.cat([x[:1].flip(2), x[1:]]))
+        worst = float(relative_change(reference[1:], replaced[1:]).max())
+        if worst > 0:
+            raise CandidateError(
+                "batch",
+                f"{where}: replacing one sequence changes another's output by {worst:.2g} "
+                f"(relative); {advice}",
+            )
+        alone = float(relative_change(reference[:1], f(x[:1])).max())
+        order = torch.arange(len(x)).roll(1)
+        moved = float(relative_change(reference[order], f(x[order])).max())
+    if alone > TOLERANCE:
+        raise CandidateError(
+            "batch",
+            f"{where}: a sequence alone and the same sequence in a batch of {len(x)} differ by "
+            f"{alone:.2g} (relative): the mechanism depends on the batch size; {advice}",
+        )
+    if moved > TOLERANCE:
+        raise CandidateError(
+            "batch",
+            f"{where}: the output depends on a sequence's place in the batch ({moved:.2g}, "
+            f"relative); {advice}",
+        )

@@ -1,0 +1,199 @@
+"""All checks of an untrained candidate, in the order that gives the most helpful reason first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from openevolve_unified.candidate.budget import require_within_budget
+from openevolve_unified.candidate.checks.attention import (
+    ReferenceAttention,
+    random_inputs,
+    random_weights,
+    scramble,
+)
+from openevolve_unified.candidate.checks.causality import (
+    ROUNDING_TOLERANCE,
+    require_causal,
+    require_no_gradient_from_future,
+    require_prefix_holds,
+)
+from openevolve_unified.candidate.checks.consistency import require_same_at_all_sizes
+from openevolve_unified.candidate.checks.gradients import require_gradients
+from openevolve_unified.candidate.checks.independence import (
+    require_independent_sequences,
+    require_repeatable,
+)
+from openevolve_unified.candidate.checks.numerics import require_finite
+from openevolve_unified.candidate.features import measure_features
+from openevolve_unified.candidate.layout import SMALL_LENGTH
+from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
+from openevolve_unified.config.schema import GatesConfig
+from openevolve_unified.errors import CandidateError
+
+PREFIX_TOLERANCE = 1e-8
+"""Relative, in float64: products of other shapes and solves round otherwise."""
+_SCRAMBLES = {"scrambled parameters": 1.0, "strongly scrambled parameters": 5.0}
+_NUM_RANDOM_CUTS = 3
+_LARGE_SCALE = 10.0
+"""A second input scale: a shift by a maximum over the future shows when exp underflows."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the checks found in an accepted candidate."""
+
+    flops_ratio: float
+    params_ratio: float
+    evidence: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, float] = field(default_factory=dict)
+
+
+def run_checks(
+    candidate: TracedCandidate,
+    baseline: TracedCandidate,
+    seq_len: int,
+    vocab_size: int,
+    gates: GatesConfig,
+    seed: int,
+) -> CheckReport:
+    """Hold a candidate to everything that can be asked before training.
+
+    Args:
+        baseline: the initial program, traced at the same sizes.
+        seed: a training seed that the candidate was traced for.
+
+    Raises:
+        CandidateError: the first check that fails, with a reason for the author.
+    """
+    _require_comparable(candidate, baseline, seq_len)
+    budget = require_within_budget(candidate, baseline, vocab_size, gates)
+    require_same_at_all_sizes(candidate)
+    traced_sizes = sorted(candidate.sizes.values(), key=lambda traced: traced.size.hidden_dim)
+    try:
+        evidence = {traced.size.name: _check_size(traced, seed) for traced in traced_sizes}
+        evidence[traced_sizes[0].size.name] |= _check_all_cuts(traced_sizes[0], seed)
+        features = measure_features(traced_sizes[-1], seed)
+    except (RuntimeError, IndexError) as error:
+        # Operators may still fail on data: an index out of range, a singular matrix.
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CandidateError("numerics", f"the mechanism fails when run: {line[:200]}") from None
+    return CheckReport(
+        flops_ratio=budget.flops_ratio,
+        params_ratio=budget.params_ratio,
+        evidence={
+            "causality": {
+                "method": "tested",
+                "tolerance": ROUNDING_TOLERANCE if traced_sizes[0].mixes_rounding else 0.0,
+                "modes": "train and eval trace to the same program",
+                "sizes": evidence,
+            },
+            "operators": {t.size.name: len(t.program.program.nodes) for t in traced_sizes},
+        },
+        features=features,
+    )
+
+
+def _require_comparable(
+    candidate: TracedCandidate, baseline: TracedCandidate, seq_len: int
+) -> None:
+    for one, other, what in (
+        (candidate.framework, baseline.framework, "framework"),
+        (candidate.seq_len, baseline.seq_len, "time length"),
+        (candidate.seq_len, seq_len, "time length"),
+        (set(candidate.sizes), set(baseline.sizes), "sizes"),
+    ):
+        if one != other:
+            raise CandidateError("program", f"{what}: the candidate has {one}, wanted {other}")
+
+
+class _Bench:
+    """One size's attentions in float64 with the same projections, and inputs for them."""
+
+    def __init__(self, traced: TracedSize, seed: int, stream: int):
+        self.traced, self.seed = traced, seed
+        self.name = traced.size.name
+        self.generator = torch.Generator().manual_seed(2 * seed + stream)
+        self.weights = random_weights(traced.size, self.generator, torch.float64)
+        self.initial = traced.initial_parameters(seed, 0)
+        self.tolerance = ROUNDING_TOLERANCE if traced.mixes_rounding else 0.0
+        self.parameters = {"initial parameters": self.initial}
+        if self.initial:
+            for label, strength in _SCRAMBLES.items():
+                self.parameters[label] = scramble(self.initial, strength, self.generator)
+
+    def attention(self, label: str, time: int) -> ReferenceAttention:
+        mechanism = self.traced.double_mechanism(time, self.parameters[label], self.seed)
+        return ReferenceAttention(self.traced.framework, self.traced.size, mechanism, self.weights)
+
+    def inputs(self, batch: int, time: int) -> torch.Tensor:
+        return random_inputs(batch, time, self.traced.size, self.generator, torch.float64)
+
+
+def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
+    """The checks that every size gets: finite, independent, causal at random cuts, trainable."""
+    bench = _Bench(traced, seed, stream=0)
+    T, name = traced.seq_len, bench.name
+    single = ReferenceAttention(
+        traced.framework,
+        traced.size,
+        traced.mechanism(seed, 0),
+        tuple(weight.float() for weight in bench.weights),
+    )
+    require_finite(single, bench.inputs(2, T).float(), f"at {name}")
+    attentions = {label: bench.attention(label, T) for label in bench.parameters}
+    require_repeatable(attentions["initial parameters"], bench.inputs(2, T))
+    num_cuts, largest = 0, 0.0
+    for label, attention in attentions.items():
+        where = f"at {name}, {label}"
+        x = bench.inputs(3, T)
+        require_independent_sequences(attention, x, where)
+        cuts = torch.randint(1, T, (_NUM_RANDOM_CUTS,), generator=bench.generator).tolist()
+        found = require_causal(attention, x[:2], cuts, bench.tolerance, where)
+        num_cuts, largest = num_cuts + found.num_cuts, max(largest, found.max_relative_change)
+    x = bench.inputs(2, T)
+    where = f"at {name}, inputs times {_LARGE_SCALE:g}"
+    initial = attentions["initial parameters"]
+    require_causal(initial, _LARGE_SCALE * x, (T // 2, T - 1), bench.tolerance, where)
+    require_gradients(list(attentions.values()), traced.parameter_names, x, f"at {name}")
+    prefix = _check_prefixes(bench, attentions)
+    return {
+        "cuts": num_cuts + 2,
+        "max_relative_change": largest,
+        "max_prefix_difference": prefix,
+        "parameters": list(attentions),
+    }
+
+
+def _check_prefixes(bench: _Bench, attentions: dict[str, ReferenceAttention]) -> float:
+    """Shorter inputs give the leading outputs of longer ones, at initial and scrambled values."""
+    T = bench.traced.seq_len
+    x = bench.inputs(2, T)
+    worst = 0.0
+    for label, attention in list(attentions.items())[:2]:
+        for time in bench.traced.programs:
+            if time == T:
+                continue
+            short = bench.attention(label, time)
+            where = f"at {bench.name}, {label}"
+            difference = require_prefix_holds(attention, short, x, time, PREFIX_TOLERANCE, where)
+            worst = max(worst, difference)
+    return worst
+
+
+def _check_all_cuts(traced: TracedSize, seed: int) -> dict[str, Any]:
+    """At the smallest size: every cut at a short length, and gradients at full length."""
+    bench = _Bench(traced, seed, stream=1)
+    x = bench.inputs(2, SMALL_LENGTH)
+    for label in bench.parameters:
+        where = f"at {bench.name} and {SMALL_LENGTH} positions, {label}"
+        short = bench.attention(label, SMALL_LENGTH)
+        require_causal(short, x, range(1, SMALL_LENGTH), bench.tolerance, where)
+        full = bench.attention(label, traced.seq_len)
+        long_x = bench.inputs(2, traced.seq_len)
+        where = f"at {bench.name}, {label}"
+        for cut in (1, traced.seq_len // 2, traced.seq_len - 1):
+            require_no_gradient_from_future(full, long_x, cut, bench.tolerance, where)
+    return {"all_cuts_at": SMALL_LENGTH, "gradient_cuts": 3}
