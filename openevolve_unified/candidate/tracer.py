@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,12 +26,18 @@ from openevolve_unified.candidate import layout, wire
 from openevolve_unified.candidate.explain import shorten
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.isolation import watch
+from openevolve_unified.isolation.report import IsolationReport
+from openevolve_unified.isolation.watch import ProcessWatch, WatchBounds
 from openevolve_unified.records import Program
 
 START_DEADLINE_S = 120.0
 """Importing torch takes seconds on a quiet machine, much longer on a crowded one."""
 GRACE_S = 10.0
 """The child enforces its deadline itself; the parent steps in this much later."""
+_RESIDENT_SLACK_BYTES = 128 * 2**20
+"""What tracing itself touches; less than the address space that the jail leaves."""
+_MAX_SCRATCH_BYTES = 64 * 2**20
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _STAGES = ("trace", "program", "budget")
 
@@ -48,6 +55,14 @@ class Tracer:
         self._connection: socket.socket | None = None
         self._is_ready = False
         self._owner = os.getpid()
+        self._scratch: Path | None = None
+        self._warm_bytes = 0
+        self._isolation: IsolationReport | None = None
+
+    @property
+    def isolation(self) -> IsolationReport | None:
+        """The jail of the last traced program; before the first, that of the warm child."""
+        return self._isolation
 
     def __enter__(self) -> Tracer:
         with self._lock:
@@ -100,24 +115,38 @@ class Tracer:
             "max_bytes": max_bytes,
         }
         with self._lock:
-            header, answer = self._ask(request, gates.trace_deadline_s, max_bytes)
+            header, answer = self._ask(
+                request, gates.trace_deadline_s, max_bytes, gates.trace_memory_mb
+            )
         _write_atomically(out_path, _read_answer(header, answer, gates, max_bytes))
 
     def _ask(
-        self, request: dict[str, Any], deadline_s: float, max_bytes: int
+        self, request: dict[str, Any], deadline_s: float, max_bytes: int, memory_mb: int
     ) -> tuple[dict[str, Any], bytes]:
         self._ensure_started()
         self._await_ready()
         assert self._connection is not None
+        assert self._child is not None
+        assert self._scratch is not None
+        bounds = WatchBounds(
+            resident_bytes=self._warm_bytes + memory_mb * 2**20 + _RESIDENT_SLACK_BYTES,
+            scratch_bytes=_MAX_SCRATCH_BYTES,
+        )
+        looking = ProcessWatch(self._child.pid, self._scratch, bounds)
         try:
-            wire.send(self._connection, request)
-            until = time.monotonic() + deadline_s + GRACE_S
-            return wire.receive(self._connection, max_bytes + 2**20, until)
+            with looking:
+                wire.send(self._connection, request)
+                until = time.monotonic() + deadline_s + GRACE_S
+                answered = wire.receive(self._connection, max_bytes + 2**20, until)
+            self._note_isolation(answered[0])
+            return answered
         except wire.WireTimeoutError:
             self._stop()
             return {"outcome": "deadline", "code": 0}, b""
         except wire.WireError:
             self._stop()
+            if looking.breach is not None:
+                return {"outcome": "breach", "code": looking.breach}, b""
             return {"outcome": "lost", "code": 0}, b""
         except BaseException:
             # Interrupted in the middle of an exchange: the connection cannot be used again.
@@ -129,16 +158,17 @@ class Tracer:
             # Forked: the child belongs to the process that we were forked from.
             if self._connection is not None:
                 self._connection.close()
-            self._child, self._connection = None, None
+            self._child, self._connection, self._scratch = None, None, None
             self._owner = os.getpid()
         if self._child is not None and self._child.poll() is None:
             return
         self._stop()
         ours, theirs = socket.socketpair()
+        self._scratch = Path(tempfile.mkdtemp(prefix="openevolve-trace-"))
         with theirs:
             self._child = subprocess.Popen(
-                _command(theirs.fileno()),
-                env=_environment(),
+                _command(theirs.fileno(), self._scratch),
+                env=_environment(self._scratch),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -163,7 +193,15 @@ class Tracer:
         if header.get("ready") is not True:
             self._stop()
             raise RuntimeError(f"the tracing process did not start: {header.get('error')}")
+        self._note_isolation(header)
+        assert self._child is not None
+        self._warm_bytes = watch.resident_bytes(self._child.pid)
         self._is_ready = True
+
+    def _note_isolation(self, header: dict[str, Any]) -> None:
+        """None in a header: the child was lost before it could say, and the last report stands."""
+        if header.get("isolation") is not None:
+            self._isolation = IsolationReport.from_plain(header["isolation"])
 
     def _stop(self) -> None:
         if self._connection is not None:
@@ -175,15 +213,19 @@ class Tracer:
                     os.killpg(self._child.pid, signal.SIGKILL)
                 self._child.wait()
             self._child = None
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
         self._is_ready = False
 
 
-def _command(descriptor: int) -> list[str]:
+def _command(descriptor: int, scratch: Path) -> list[str]:
     module = "openevolve_unified.candidate.zygote"
-    return [sys.executable, "-P", "-s", "-B", "-m", module, str(descriptor), str(os.getpid())]
+    arguments = [str(descriptor), str(os.getpid()), str(scratch)]
+    return [sys.executable, "-P", "-s", "-B", "-m", module, *arguments]
 
 
-def _environment() -> dict[str, str]:
+def _environment(scratch: Path) -> dict[str, str]:
     """An allow-list: no key of the parent reaches the child."""
     environment = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     root = Path(openevolve_unified.__file__).resolve().parents[1]
@@ -191,6 +233,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": str(root),
         "PYTHONHASHSEED": "0",
         "HOME": "/nonexistent",
+        "TMPDIR": str(scratch),
         "USER": "candidate",
         "LOGNAME": "candidate",
         "OMP_NUM_THREADS": "1",
@@ -227,6 +270,8 @@ def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
             f"tracing took longer than {gates.trace_deadline_s:g} s: is there an endless or very "
             "long loop? Replace loops over time by batched tensor operators"
         )
+    if outcome == "breach":
+        return f"the program {code} that tracing may take: use fewer and smaller tensors"
     if outcome == "overflow":
         return "the traced program and its tensors are too large: use fewer operators and constants"
     if outcome == "signal":

@@ -46,6 +46,20 @@ def unpack(frame: bytes, max_payload: int) -> tuple[dict[str, Any], bytes]:
     ]
 
 
+def unpack_first(stream: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header of the first frame of ``stream``, which has no payload, and what follows it.
+
+    Raises:
+        WireError: it does not start with such a frame.
+    """
+    if len(stream) < _FRAME.size:
+        raise WireError("an incomplete frame")
+    header_bytes, payload_bytes = _FRAME.unpack(stream[: _FRAME.size])
+    _require_bounds(header_bytes, payload_bytes, 0)
+    end = _FRAME.size + header_bytes
+    return _header(stream[_FRAME.size : end]), stream[end:]
+
+
 def send(connection: socket.socket, header: dict[str, Any], payload: bytes = b"") -> None:
     """Send one frame.
 

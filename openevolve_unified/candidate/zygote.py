@@ -1,10 +1,10 @@
 """The warm tracing process: imports torch once, forks a child per request, dies with its parent.
 
-Started by ``tracer`` as ``python -m openevolve_unified.candidate.zygote FD PARENT_PID``. The zygote
-itself never runs candidate code. It stays single-threaded, because a fork copies only one thread.
-It does not rely on a death signal (which follows the thread that spawned it) nor on the end of its
-socket alone (which a forked worker of OpenEvolve may hold open too): it also watches who its parent
-is.
+Started by ``tracer`` as ``python -m openevolve_unified.candidate.zygote FD PARENT_PID SCRATCH``.
+The zygote itself never runs candidate code. It stays single-threaded, because a fork copies only
+one thread. It does not rely on a death signal (which follows the thread that spawned it) nor on the
+end of its socket alone (which a forked worker of OpenEvolve may hold open too): it also watches who
+its parent is.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from openevolve_unified.candidate import wire
-from openevolve_unified.candidate.confinement import confine
+from openevolve_unified.candidate.confinement import confine_child, confine_zygote
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 
 _IDLE_POLL_S = 0.5
 _BUSY_POLL_S = 0.1
+_SPARE_S = 5.0
+"""The child's own deadline comes this much after the one that the zygote keeps."""
+_MAX_REPORT_BYTES = 16_384
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class _Outcome:
 
 def main(arguments: list[str]) -> int:
     """Serve requests on the inherited socket until the parent is gone."""
-    descriptor, parent = int(arguments[0]), int(arguments[1])
-    confine("zygote", memory_mb=0, cpu_s=0)
+    descriptor, parent, scratch = int(arguments[0]), int(arguments[1]), Path(arguments[2])
+    isolation = confine_zygote(scratch)
     with socket.socket(fileno=descriptor) as connection:
         os.set_inheritable(descriptor, False)
         try:
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
         except Exception as error:
             wire.send(connection, {"ready": False, "error": f"{type(error).__name__}: {error}"})
             return 1
-        wire.send(connection, {"ready": True})
+        wire.send(connection, {"ready": True, "isolation": isolation.to_plain()})
         while _wait_for_request(connection, parent):
             try:
                 request, _ = wire.receive(connection, 0, time.monotonic() + 60)
@@ -122,21 +126,24 @@ def _wait_for_request(connection: socket.socket, parent: int) -> bool:
 
 def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> None:
     deadline = time.monotonic() + float(request["deadline_s"])
+    max_bytes = int(request["max_bytes"]) + _MAX_REPORT_BYTES
     reader, writer = os.pipe()
+    zygote = os.getpid()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        _run_child(connection, writer, request)
+        _run_child(zygote, writer, request)
     os.close(writer)
     os.set_blocking(reader, False)
     try:
-        outcome = _supervise(child, reader, connection, parent, deadline, int(request["max_bytes"]))
+        outcome = _supervise(child, reader, connection, parent, deadline, max_bytes)
     finally:
         os.close(reader)
         _kill_descendants()
     if outcome is None:
         raise wire.WireError("the parent is gone")
-    wire.send(connection, {"outcome": outcome.kind, "code": outcome.code}, outcome.answer)
+    isolation, answer = _split_report(outcome.answer)
+    header = {"outcome": outcome.kind, "code": outcome.code, "isolation": isolation}
+    wire.send(connection, header, answer)
 
 
 def _supervise(
@@ -218,23 +225,37 @@ def _children() -> list[int]:
         return []
 
 
-def _run_child(connection: socket.socket, writer: int, request: dict[str, Any]) -> None:
-    """The child's whole life: confine, trace, write one frame, end without clean-up."""
+def _split_report(stream: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """What the child said of its jail before candidate code ran, and its answer."""
+    try:
+        report, answer = wire.unpack_first(stream)
+    except wire.WireError:
+        return None, b""
+    return report, answer
+
+
+def _run_child(zygote: int, writer: int, request: dict[str, Any]) -> None:
+    """The child's whole life: confine, say so, trace, write one frame, end without clean-up."""
     code = 1
     try:
-        connection.close()
         gates = GatesConfig(**request["gates"])
-        confine("child", gates.trace_memory_mb, int(request["deadline_s"]) + 5)
-        frame = _trace(request, gates)
-        view = memoryview(frame)
-        while view:
-            view = view[os.write(writer, view) :]
+        deadline_s = float(request["deadline_s"]) + _SPARE_S
+        report = confine_child(zygote, writer, gates.trace_memory_mb, deadline_s)
+        # In the pipe before candidate code runs, so that it cannot be forged.
+        _write(writer, wire.pack(report.to_plain()))
+        _write(writer, _trace(request, gates))
         code = 0
     except BaseException:
         code = 3
     finally:
         # Candidate code may have registered exit handlers: none of them runs.
         os._exit(code)
+
+
+def _write(writer: int, frame: bytes) -> None:
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(writer, view) :]
 
 
 def _trace(request: dict[str, Any], gates: GatesConfig) -> bytes:

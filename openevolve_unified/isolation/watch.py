@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+_OCCUPIED = ("RssAnon", "RssShmem", "VmSwap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +80,17 @@ class ProcessWatch:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of ``pid`` that is resident now, shared pages included; 0 when it is gone."""
+    """Memory that ``pid`` occupies, private, shared and swapped out; 0 when it is gone.
+
+    Pages of files are left out: the kernel can drop them, and a fork starts without them, which
+    would hide as much of what it takes.
+    """
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError):
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
         return 0
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return sum(int(fields[name].split()[0]) * 1024 for name in _OCCUPIED if name in fields)
 
 
 def folder_bytes(folder: Path) -> int:

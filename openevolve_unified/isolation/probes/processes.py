@@ -18,8 +18,8 @@ from openevolve_unified.isolation import syscalls
 from openevolve_unified.isolation.probes.probe import ESCAPED_STATUS, READY, Attempt, Bait, Probe
 
 _NUM_FORKS, _NUM_THREADS = 8, 16
-_OVERTIME_S = 2.0
-_OVERTIME_CPU_S = 2.5
+_OVERTIME_S = 1.5
+_OVERTIME_CPU_S = 1.8
 _GRANTED_S = 0.5
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
