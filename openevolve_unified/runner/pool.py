@@ -21,6 +21,7 @@ from openevolve_unified.runner.channel import Channel
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
+REAP_S = 5.0
 _SECRET_MARKS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 
@@ -99,7 +100,7 @@ class WorkerPool:
                         self._idle.append(worker)
                         yield index, _outcome(results[0])
                     elif not is_open:
-                        status = worker.kill()
+                        status = worker.reap()
                         if attempt >= MAX_ATTEMPTS:
                             raise WorkerDiedError(_death(task, status, self._log_path))
                         waiting.appendleft((index, task, attempt + 1))
@@ -161,6 +162,12 @@ class _Worker:
         # A send fails when the worker just died: reading then finds the end of file.
         with contextlib.suppress(OSError):
             self.channel.send({"task": task.name, "arguments": task.arguments})
+
+    def reap(self) -> int:
+        """The exit status of a worker that closed its channel; it is on its way out."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(REAP_S)
+        return self.kill()
 
     def kill(self) -> int:
         self.channel.close()

@@ -46,8 +46,8 @@ def _serve(message: dict[str, Any], channel: Channel) -> dict[str, Any]:
     def emit(event: dict[str, Any]) -> None:
         channel.send({"event": event})
 
-    task: Callable[..., dict[str, Any]] = TASKS[message["task"]]
     try:
+        task: Callable[..., dict[str, Any]] = TASKS[message["task"]]
         return {"result": task(message["arguments"], emit)}
     except CandidateError as error:
         return {"rejected": {"stage": error.stage, "reason": error.reason}}

@@ -197,7 +197,8 @@ def answers():
         "outside": diff("import torch.nn as nn", "import torch.nn as nn\nimport os"),
         "leak": diff(
             "        return self.normaliser(self.readout(z), mask)",
-            "        return self.normaliser(self.readout(z) + k.mean(dim=2).sum(), mask)",
+            "        z = z * (1 + k.mean(dim=2).sum(dim=-1)[..., None, None])\n"
+            "        return self.normaliser(self.readout(z), mask)",
         ),
         "malformed": "I would rather talk about the weather.",
         "failure": 500,
