@@ -61,15 +61,18 @@ def build(
             f"the text supports a vocabulary of {vocab_size:,} entries only; "
             f"{config.vocab_size:,} were asked for"
         )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    # Not Tokenizer.save, which reports a full disk as a bare Exception.
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 
     held_out, leftovers = _pack_held_out(config, corpus, splits, tokenizer, progress)
     progress(f"tokenizing {len(splits.train) + len(leftovers):,} training documents")
     train_numbers = np.concatenate([splits.train, leftovers])
     train_rows = _pack(config, _tokens(corpus, train_numbers, tokenizer))
-    counts = {name: _write(folder / f"{name}.npy", rows, config) for name, rows in held_out.items()}
+    counts = {
+        name: write_rows(folder / f"{name}.npy", rows, config) for name, rows in held_out.items()
+    }
     limited = itertools.islice(train_rows, config.max_train_sequences)
-    counts["train"] = _write(folder / "train.npy", limited, config)
+    counts["train"] = write_rows(folder / "train.npy", limited, config)
     if counts["train"] == 0:
         raise ConfigError(
             f"data: got less training text than one sequence of {config.seq_len} tokens, wanted "
@@ -151,7 +154,7 @@ def _tokens(corpus: Corpus, numbers: np.ndarray, tokenizer: Tokenizer) -> Iterat
         yield from encode(tokenizer, documents)
 
 
-def _write(path: Path, rows: Iterable[np.ndarray], config: DataConfig) -> int:
+def write_rows(path: Path, rows: Iterable[np.ndarray], config: DataConfig) -> int:
     """Write rows to a .npy file and return their number.
 
     Through plain writes and not through a memory map, which would end the process with SIGBUS on

@@ -20,9 +20,6 @@ from dataclasses import dataclass
 from openevolve_unified.data.vocabulary import NUMBERS, Vocabulary
 from openevolve_unified.data.voices import END, Options, Voice
 
-_MAX_DEPTH = 2
-"""Clauses inside clauses: he said that she said that."""
-
 
 @dataclass
 class _Possession:
@@ -163,7 +160,7 @@ def _predicate(
             (",", called is not None),
             ("went", subject.home is not None),
             ("lost", possession.number > 1),
-            ("said", depth < _MAX_DEPTH),
+            ("said", depth < words.max_depth),
             ("gave", depth == 0),
         )
         if not is_possible

@@ -75,6 +75,8 @@ class Vocabulary:
     """Thing -> what it was like."""
     cast_size: int
     """People in a story."""
+    max_depth: int
+    """Clauses inside clauses: he said that she said that."""
     min_events: int
     """Sentences after the introductions before the story may end."""
     max_events: int
@@ -131,6 +133,7 @@ def default_vocabulary() -> Vocabulary:
         predicates=predicates(THINGS, VERBS),
         states=preferences(THINGS, STATES),
         cast_size=3,
+        max_depth=2,
         min_events=2,
         max_events=5,
     )
