@@ -34,7 +34,7 @@ _BASES: dict[str, type[CausalAttention]] = {
     "matrix_mixer": frameworks.MatrixMixer,
 }
 _PREFIX = "mechanism."
-_BATCHES = (2, 3)
+_BATCHES = (layout.SHORT_BATCH, 3)
 _CONSTANT_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 

@@ -158,6 +158,9 @@ class _Encoder:
         if name in ("aten.lift_fresh_copy.default", "aten.detach_.default"):
             self.values[node] = self.values[node.args[0]]  # type: ignore[index]
             return
+        if name == "aten.copy.default":
+            self.values[node] = self._copied(*node.args[:2])
+            return
         name = _UNINITIALISED.get(name, name)
         reason = objection(name)
         if reason is not None:
@@ -167,8 +170,23 @@ class _Encoder:
             for key, item in sorted(node.kwargs.items())
             if key not in _DROPPED_ARGUMENTS and item is not None
         )
-        self.values[node] = NodeRef(len(self.nodes))
-        self.nodes.append(Node(name, tuple(self._value(item) for item in node.args), kwargs))
+        args = tuple(self._value(item) for item in node.args)
+        self.values[node] = self._append(Node(name, args, kwargs))
+
+    def _copied(self, target: Any, source: Any) -> Reference:
+        """What writing ``source`` over all of ``target`` gives (torch's copy has no gradient)."""
+        wanted, given = target.meta["val"], source.meta["val"]
+        value = self.values[source]
+        if given.dtype != wanted.dtype:
+            dtype = DTypeName(str(wanted.dtype).removeprefix("torch."))
+            value = self._append(Node("aten.to.dtype", (value, dtype), ()))
+        if given.shape != wanted.shape:
+            value = self._append(Node("aten.expand.default", (value, tuple(wanted.shape)), ()))
+        return value
+
+    def _append(self, node: Node) -> NodeRef:
+        self.nodes.append(node)
+        return NodeRef(len(self.nodes) - 1)
 
     def _value(self, item: Any) -> Value:
         if isinstance(item, torch.fx.Node):

@@ -17,6 +17,10 @@ SMALL_LENGTH = 7
 """Odd and short, so that every cut can be tried; below any seq_len that a config may name."""
 
 
+SHORT_BATCH = 2
+"""Programs at shorter lengths serve only checks, which run them at the batch of their trace."""
+
+
 def short_lengths(seq_len: int, is_smallest: bool) -> tuple[int, ...]:
     """Time lengths below ``seq_len`` that a size is traced at, for the prefix check.
 

@@ -21,6 +21,7 @@ special_erfc special_erfcx special_exp2 special_expit special_expm1 special_i0 s
 special_i1 special_i1e special_log1p special_log_ndtr special_logit special_ndtr special_sinc
 special_xlog1py special_xlogy sqrt square sub subtract tan tanh threshold true_divide trunc where
 xlogy float_power view_as_real view_as_complex resolve_conj resolve_neg softsign tanhshrink
+__and__ __or__ __xor__ __lshift__ __rshift__
 """
 _REDUCTIONS = """
 all amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum diff
@@ -41,7 +42,7 @@ diagonal_scatter diagflat dsplit dstack expand expand_as flatten flip fliplr fli
 meshgrid moveaxis movedim mT mH adjoint matrix_H numpy_T narrow pad permute ravel repeat
 repeat_interleave reshape reshape_as roll rot90 row_stack select select_scatter slice slice_scatter
 split split_with_sizes squeeze stack swapaxes swapdims t tensor_split tile transpose tril triu
-unbind unflatten unfold unsqueeze view view_as vsplit vstack lift_fresh_copy copy
+unbind unflatten unfold unsqueeze view view_as vsplit vstack lift_fresh_copy
 to type_as _to_copy _unsafe_view _conj _neg_view slice_copy expand_copy permute_copy view_copy
 vander circular_pad replication_pad1d reflection_pad1d channel_shuffle pixel_shuffle trapezoid
 cumulative_trapezoid

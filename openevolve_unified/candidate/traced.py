@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,8 @@ def _size(
         interface = ProgramInterface(
             framework, size, time, tuple(initial), tuple(fixed), tuple(literals)
         )
+        if time != lengths[0]:
+            interface = replace(interface, batches=(layout.SHORT_BATCH,))
         programs[time] = validate_program(program, interface)
     return TracedSize(
         framework=framework,

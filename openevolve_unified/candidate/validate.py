@@ -43,7 +43,6 @@ MAX_PIECES = 8_192
 _SPLITTERS = frozenset(
     ("unbind", "split", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "meshgrid")
 )
-_BATCHES = (2, 5)
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ class ProgramInterface:
     """Of any device; only shapes and types are read."""
     constants: tuple[torch.Tensor, ...]
     literals: tuple[torch.Tensor, ...]
+    batches: tuple[int, ...] = (2, 5)
+    """Batch sizes that the program must hold at."""
 
     def input_shape(self, name: str, batch: int) -> tuple[int, ...]:
         """Shape of one of the five inputs."""
@@ -89,15 +90,17 @@ def validate_program(program: OperatorProgram, interface: ProgramInterface) -> V
     _require_references(program, interface)
     for node in program.nodes:
         arguments_by_name(node)
-    first, dtypes = _run_on_meta(program, interface, _BATCHES[0])
-    _run_on_meta(program, interface, _BATCHES[1])
+    first, *others = interface.batches
+    flops, dtypes = _run_on_meta(program, interface, first)
+    for batch in others:
+        _run_on_meta(program, interface, batch)
     return ValidProgram(
         program=OperatorProgram(
             nodes=tuple(map(_with_dtype, program.nodes, dtypes)),
             output=program.output,
             num_literals=program.num_literals,
         ),
-        flops_per_sequence=first / _BATCHES[0],
+        flops_per_sequence=flops / first,
     )
 
 
