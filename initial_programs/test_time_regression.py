@@ -30,7 +30,7 @@ class EvolvableAttention(TestTimeRegression):
 
     Solvers at hand: self.local_constant(v, log_weights, mask),
     self.weighted_mean(v, weights, mask), self.local_linear(q, k, v, log_weights, ridge, mask),
-    self.hebbian(q, k, v, weights, mask), self.online_gradient(q, k, v, step, log_decay, mask) with
+    self.hebbian(q, k, v, weights, mask), self.online_gradient(q, k, v, step, log_decay) with
     unit keys, self.ridge(q, k, v, weights, regulariser, mask).
     """
 

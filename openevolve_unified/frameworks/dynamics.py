@@ -1,7 +1,7 @@
 """The impulse response of linear dynamics: ``z_ij = q_i' A_i ... A_{j+1} b_j k_j`` in closed form.
 
 Source: arXiv 2510.09389 (coefficient dynamics); the triangular form of products of reflections is
-that of arXiv 2406.06484 and 2505.16381. Nothing here loops over time.
+that of arXiv 2406.06484 and 2505.16381. No loop runs over time, only over its chunks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 import torch
+import torch.nn.functional as F
 
+from openevolve_unified.frameworks.chunks import chunk_length, in_chunks
 from openevolve_unified.frameworks.structured import (
     cumulative_decay,
     decay_matrix,
@@ -58,7 +60,7 @@ def impulse_response(
         total = transition["angle"].cumsum(dim=-2)
         q, impulse = rotate(q, total), rotate(impulse, total)
     if "direction" in transition:
-        response = _reflected(q, impulse, transition["direction"], transition["strength"])
+        response = reflected(q, impulse, transition["direction"], transition["strength"])
     elif log_decay is not None and log_decay.dim() == q.dim():
         response = semiseparable(q, impulse, log_decay, mask)
     else:
@@ -71,22 +73,45 @@ def impulse_response(
     return response
 
 
+def reflected(
+    q: torch.Tensor, impulse: torch.Tensor, direction: torch.Tensor, strength: torch.Tensor
+) -> torch.Tensor:
+    """``q_i' prod_{t=j+1..i} (I - beta_t w_t w_t') k_j`` for unit w, chunk by chunk.
+
+    A semiseparable matrix whose transitions are generalised reflections; entries above the diagonal
+    mean nothing. ``strength`` is beta in [0, 2], (batch, heads, time).
+
+    With ``S = (I + B tril(W W', -1))^-1 B`` inside a chunk, a query reads an impulse of the chunk
+    as ``q k' - tril(q W') S tril(W k', -1)``. Impulses of earlier chunks arrive at the chunk's
+    start, where its queries read them as ``q - tril(q W') S W``.
+    """
+    T = q.shape[-2]
+    chunk = chunk_length(T)
+    q, k, w = in_chunks(q, chunk), in_chunks(impulse, chunk), in_chunks(direction, chunk)
+    scaled = w * in_chunks(strength.unsqueeze(-1), chunk)
+    right = torch.cat((low_rank(scaled, k).tril(-1), scaled), dim=-1)
+    solved = solve_unit_lower(low_rank(scaled, w), right)
+    corrections = low_rank(q, w).tril() @ solved
+    within = low_rank(q, k) - corrections[..., :chunk]
+    entering = q - corrections[..., chunk:]
+    leaving = k - solved[..., :chunk].transpose(-2, -1) @ w
+    identity = torch.eye(w.shape[-1], device=w.device, dtype=w.dtype)
+    through = identity - solved[..., chunk:].transpose(-2, -1) @ w
+    rows, arrived = [F.pad(within[:, :, 0], (0, T - chunk))], leaving[:, :, 0]
+    for number in range(1, q.shape[2]):
+        across = low_rank(entering[:, :, number], arrived)
+        row = torch.cat((across, within[:, :, number]), dim=-1)
+        rows.append(F.pad(row, (0, T - row.shape[-1])))
+        carried = arrived @ through[:, :, number]
+        arrived = torch.cat((carried, leaving[:, :, number]), dim=-2)
+    return torch.cat(rows, dim=-2)[..., :T, :]
+
+
 def rotate(z: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Turn the pairs (first half, second half) of the last dimension of ``z`` by ``angle``."""
     first, second = z.chunk(2, dim=-1)
     cosine, sine = angle.cos(), angle.sin()
     return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
-
-
-def _reflected(
-    q: torch.Tensor, impulse: torch.Tensor, direction: torch.Tensor, strength: torch.Tensor
-) -> torch.Tensor:
-    """``q_i' prod_t (I - beta_t w_t w_t') k_j`` by one triangular solve."""
-    scaled = direction * strength.unsqueeze(-1)
-    corrections = solve_unit_lower(
-        low_rank(scaled, direction).tril(-1), low_rank(scaled, impulse).tril(-1)
-    )
-    return low_rank(q, impulse) - low_rank(q, direction).tril() @ corrections
 
 
 def _check(transition: Transition, q: torch.Tensor) -> None:

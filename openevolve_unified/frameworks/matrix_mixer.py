@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from openevolve_unified.frameworks import normalisers, structured
+from openevolve_unified.frameworks import dynamics, normalisers, structured
 from openevolve_unified.frameworks.attention import CausalAttention
 
 
@@ -22,7 +22,8 @@ class MatrixMixer(CausalAttention):
     ``q k' / sqrt(head_dim)``, exponentiated and row-normalised. Values are never seen here.
 
     Structured classes, called as ``self.name(...)``: ``low_rank(u, w)``,
-    ``semiseparable(c, b, log_decay, mask)``, ``decay_matrix(log_decay, mask)``,
+    ``semiseparable(c, b, log_decay, mask)``, ``reflected(c, b, direction, strength)`` (the same
+    with Householder transitions instead of decays), ``decay_matrix(log_decay, mask)``,
     ``cumulative_decay(log_decay, mask)`` (its logarithm), ``toeplitz(taps)``,
     ``cauchy(p, r, mask)``, ``vandermonde(p, r, mask)``, ``block_diagonal(matrix, block, mask)``,
     ``diagonal(entries)``, ``solve_unit_lower(strict, right)``. Combining:
@@ -37,6 +38,7 @@ class MatrixMixer(CausalAttention):
 
     low_rank = staticmethod(structured.low_rank)
     semiseparable = staticmethod(structured.semiseparable)
+    reflected = staticmethod(dynamics.reflected)
     decay_matrix = staticmethod(structured.decay_matrix)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     toeplitz = staticmethod(structured.toeplitz)

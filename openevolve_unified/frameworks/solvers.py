@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 
+from openevolve_unified.frameworks.chunks import chunk_length, in_chunks
 from openevolve_unified.frameworks.normalisers import masked_softmax, row_normalise
-from openevolve_unified.frameworks.structured import decay_matrix, low_rank, solve_unit_lower
+from openevolve_unified.frameworks.structured import low_rank, solve_unit_lower
 
 
 def local_constant(v: torch.Tensor, log_weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -38,7 +39,8 @@ def local_linear(
     ``rho = S^-1 mu``. The denominator is positive: S exceeds ``mu mu'`` by at least ``ridge``.
 
     Args:
-        ridge: above 0, relative to weights that sum to 1; a number or (batch, heads, time).
+        ridge: above 0, relative to weights that sum to 1; a number, or a tensor that broadcasts to
+            (batch, heads, time).
 
     Cost: about ``time * num_features^2`` per token and head.
     """
@@ -76,11 +78,11 @@ def online_gradient(
     v: torch.Tensor,
     step: torch.Tensor,
     log_decay: torch.Tensor | None,
-    mask: torch.Tensor,
 ) -> torch.Tensor:
     """One gradient step per token with weight decay: the (gated) delta rule.
 
-    ``M_t = a_t M_{t-1} (I - step_t k_t k_t') + step_t v_t k_t'``, read as ``y_t = M_t q_t``.
+    ``M_t = a_t M_{t-1} (I - step_t k_t k_t') + step_t v_t k_t'``, read as ``y_t = M_t q_t``. In
+    chunks: one triangular solve inside each, one state carried between them.
 
     Args:
         k: unit vectors; the solve is ill-conditioned otherwise.
@@ -89,13 +91,31 @@ def online_gradient(
 
     Source: arXiv 2406.06484, 2412.06464.
     """
-    scores, overlaps = low_rank(q, k), low_rank(k, k)
+    T, num_values = q.shape[-2], v.shape[-1]
+    chunk = chunk_length(T)
+    q, k, v = in_chunks(q, chunk), in_chunks(k, chunk), in_chunks(v, chunk)
+    rate = in_chunks(step.unsqueeze(-1), chunk)
+    scores, overlaps, entering, leaving = low_rank(q, k), low_rank(rate * k, k), k, k
+    fade = None
     if log_decay is not None:
-        decay = decay_matrix(log_decay, mask)
+        total = in_chunks(log_decay.clamp(max=0.0).unsqueeze(-1), chunk).cumsum(dim=-2)
+        decay = (total - total.transpose(-2, -1)).clamp(max=0.0).exp()
         scores, overlaps = scores * decay, overlaps * decay
-    rate = step.unsqueeze(-1)
-    corrections = solve_unit_lower((rate * overlaps).tril(-1), rate * v)
-    return scores.tril() @ corrections
+        fade = total.exp()
+        q, entering = q * fade, k * fade
+        leaving = k * (total[..., -1:, :] - total).exp()
+    solved = solve_unit_lower(overlaps, rate * torch.cat((v, entering), dim=-1))
+    written, reads = solved[..., :num_values], solved[..., num_values:]
+    state = k.new_zeros(k.shape[0], k.shape[1], k.shape[-1], num_values)
+    states, corrections = [], []
+    for number in range(k.shape[2]):
+        correction = written[:, :, number] - reads[:, :, number] @ state
+        states.append(state)
+        corrections.append(correction)
+        kept = state if fade is None else fade[:, :, number, -1:] * state
+        state = kept + leaving[:, :, number].transpose(-2, -1) @ correction
+    past, present = torch.stack(states, dim=2), torch.stack(corrections, dim=2)
+    return (q @ past + scores.tril() @ present).flatten(2, 3)[:, :, :T]
 
 
 def ridge(
@@ -111,8 +131,8 @@ def ridge(
     Args:
         weights: gamma (batch, heads, time, time), or None for equal weights, which is much cheaper
             (a running sum instead of ``time * num_features^2`` per token and head).
-        regulariser: above 0, a number or (batch, heads, time); 0.25 or more with unit keys keeps
-            float32 exact to 1e-6.
+        regulariser: above 0, a number or a tensor that broadcasts to (batch, heads, time); 0.25 or
+            more with unit keys keeps float32 exact to 1e-6.
 
     Source: arXiv 2309.05858, 2506.05233.
     """

@@ -13,6 +13,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from openevolve_unified.frameworks.chunks import chunk_length, in_chunks
+
 
 def low_rank(u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """``u_i . w_j`` for all pairs; mask it or normalise it."""
@@ -53,27 +55,22 @@ def semiseparable(
 def _diagonal_semiseparable(
     c: torch.Tensor, b: torch.Tensor, log_decay: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Per-channel decays in chunks of about sqrt(time), with every exponent at most zero.
+    """Per-channel decays in chunks, with every exponent at most zero.
 
     The textbook product ``(c e^G)(b e^-G)'`` overflows float32 (frameworks.md, section e) and the
-    pairwise form costs time^2 * rank memory. Here rows in chunk m refer to the decay total at the
-    start S of their chunk: earlier columns get ``e^(G_S - G_j)`` and rows ``e^(G_i - G_S)``; only
-    pairs inside one chunk are taken pairwise (arXiv 2312.06635, section 4).
+    pairwise form costs time^2 * rank memory. Here rows refer to the decay total at the start S of
+    their chunk: earlier columns get ``e^(G_S - G_j)`` and rows ``e^(G_i - G_S)``; only pairs inside
+    one chunk are taken pairwise (arXiv 2312.06635, section 4).
     """
-    B, H, T, N = c.shape
-    chunk = max(1, math.isqrt(T))
-    num_chunks = -(-T // chunk)
-    padding = num_chunks * chunk - T
-    # Padding stands at the end of time, so no row that is kept can read it.
-    c = F.pad(c, (0, 0, 0, padding))
-    b = F.pad(b, (0, 0, 0, padding))
-    total = F.pad(log_decay.clamp(max=0.0), (0, 0, 0, padding)).cumsum(dim=-2)
-    shape = (B, H, num_chunks, chunk, N)
-    totals, rows, columns = total.view(shape), c.view(shape), b.view(shape)
-    start = totals[..., :1, :]  # (batch, heads, chunk number, 1, rank)
-    reader = rows * (totals - start).exp()
-    writer = b.unsqueeze(2) * (start - total.unsqueeze(2)).clamp(max=0.0).exp()
-    across = (reader @ writer.transpose(-2, -1)).reshape(B, H, num_chunks * chunk, -1)
+    T = c.shape[-2]
+    chunk = chunk_length(T)
+    totals = in_chunks(log_decay.clamp(max=0.0).cumsum(dim=-2), chunk)
+    rows, columns = in_chunks(c, chunk), in_chunks(b, chunk)
+    start = totals[..., :1, :]  # (batch, heads, number, 1, rank)
+    reader = rows * (totals - start).clamp(max=0.0).exp()
+    every_total = totals.flatten(2, 3).unsqueeze(2)
+    writer = columns.flatten(2, 3).unsqueeze(2) * (start - every_total).clamp(max=0.0).exp()
+    across = (reader @ writer.transpose(-2, -1)).flatten(2, 3)
     pairs = (totals.unsqueeze(-2) - totals.unsqueeze(-3)).clamp(max=0.0).exp()
     within = (rows.unsqueeze(-2) * pairs * columns.unsqueeze(-3)).sum(dim=-1)
     is_same_chunk = same_block(T, chunk, c.device)
@@ -83,9 +80,9 @@ def _diagonal_semiseparable(
 
 def _spread(blocks: torch.Tensor) -> torch.Tensor:
     """Repeat (batch, heads, n, m, m) blocks along the row they stand in: (batch, heads, nm, nm)."""
-    B, H, n, m, _ = blocks.shape
-    repeated = blocks.unsqueeze(-2).expand(B, H, n, m, n, m)
-    return repeated.reshape(B, H, n * m, n * m)
+    n = blocks.shape[2]
+    repeated = blocks.unsqueeze(-2).expand(-1, -1, -1, -1, n, -1)
+    return repeated.flatten(-2).flatten(2, 3)
 
 
 def same_block(time: int, block: int, device: torch.device) -> torch.Tensor:
@@ -96,7 +93,7 @@ def same_block(time: int, block: int, device: torch.device) -> torch.Tensor:
 
 def block_diagonal(matrix: torch.Tensor, block: int, mask: torch.Tensor) -> torch.Tensor:
     """The causal entries of ``matrix`` inside blocks of ``block`` tokens; zeros elsewhere."""
-    kept = same_block(matrix.shape[-1], block, matrix.device) & mask
+    kept = torch.logical_and(same_block(matrix.shape[-1], block, matrix.device), mask)
     return matrix.masked_fill(~kept, 0.0)
 
 

@@ -23,7 +23,7 @@ class TestTimeRegression(CausalAttention):
 
     Solvers, called as ``self.name(...)``: ``local_constant(v, log_weights, mask)``,
     ``weighted_mean(v, weights, mask)``, ``local_linear(q, k, v, log_weights, ridge, mask)``,
-    ``hebbian(q, k, v, weights, mask)``, ``online_gradient(q, k, v, step, log_decay, mask)``,
+    ``hebbian(q, k, v, weights, mask)``, ``online_gradient(q, k, v, step, log_decay)``,
     ``ridge(q, k, v, weights, regulariser, mask)``. Weights that fade:
     ``cumulative_decay(log_decay, mask)`` and its exponential ``decay_matrix(log_decay, mask)``.
     Pairs that fade feature by feature: ``semiseparable(q, k, log_decay, mask) @ v``.

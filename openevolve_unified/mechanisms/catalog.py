@@ -76,7 +76,7 @@ _CONTROLS = ("causal_mean", "identity")
 _CATALOG: dict[str, tuple[str, tuple[str, ...]]] = {
     "alibi": ("arXiv 2108.12409", _ALL),
     "based_taylor": ("arXiv 2402.18668", _ALL),
-    "block_low_rank": ("arXiv 2204.00595, 2310.12109", (_MM,)),
+    "block_low_rank": ("arXiv 2204.00595, 2310.12109, 2402.18668", (_MM,)),
     "cauchy": ("arXiv 2407.09941", (_MM,)),
     "causal_mean": ("control: recalls nothing in particular", _ALL),
     "delta_net": ("arXiv 2102.11174, 2406.06484", _ALL),

@@ -9,6 +9,7 @@ import recurrences
 import torch
 import torch.nn.functional as F
 
+from openevolve_unified.frameworks.chunks import chunk_length
 from openevolve_unified.frameworks.dynamics import impulse_response, rotate
 from openevolve_unified.frameworks.normalisers import (
     bounded_normalise,
@@ -96,18 +97,18 @@ def test_e5_gla_with_equal_channels_is_ssd(draw):
     )
 
 
+@pytest.mark.parametrize("length", [1, 2, 8, 16, 37])
 @pytest.mark.parametrize("is_gated", [False, True])
-def test_e6_e7_the_online_gradient_solver_equals_the_gated_delta_recurrence(draw, is_gated):
-    q, k, v = draw(T, D), F.normalize(draw(T, D), dim=-1), draw(T, D)
-    beta = 2 * torch.sigmoid(draw(T))
-    log_decay = F.logsigmoid(draw(T)) if is_gated else torch.zeros(T, dtype=q.dtype)
+def test_e6_e7_the_online_gradient_solver_equals_the_delta_recurrence(draw, is_gated, length):
+    q, k, v = draw(length, D), F.normalize(draw(length, D), dim=-1), draw(length, D)
+    beta = 2 * torch.sigmoid(draw(length))
+    log_decay = F.logsigmoid(draw(length)) if is_gated else torch.zeros(length, dtype=q.dtype)
     y = online_gradient(
         batched(q),
         batched(k),
         batched(v),
         batched(beta),
         batched(log_decay) if is_gated else None,
-        MASK,
     )
     close(y[0, 0], recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
@@ -129,15 +130,17 @@ def test_e8_the_impulse_response_of_reflections_is_the_gated_delta_rule(draw):
     close(z @ v, recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
 
-def test_e27_the_closed_form_holds_for_directions_unrelated_to_the_keys(draw):
-    q, k, w = draw(T, D), draw(T, D), F.normalize(draw(T, D), dim=-1)
-    beta, log_decay = 2 * torch.sigmoid(draw(T)), F.logsigmoid(draw(T))
+@pytest.mark.parametrize("length", [1, 2, 8, 16, 37])
+def test_e27_the_closed_form_holds_for_directions_unrelated_to_the_keys(draw, length):
+    q, k, w = draw(length, D), draw(length, D), F.normalize(draw(length, D), dim=-1)
+    beta, log_decay = 2 * torch.sigmoid(draw(length)), F.logsigmoid(draw(length))
+    mask = MASK[:length, :length]
     transition = {
         "log_decay": batched(log_decay),
         "direction": batched(w),
         "strength": batched(beta),
     }
-    z = causal(impulse_response(batched(q), batched(k), transition, MASK))
+    z = impulse_response(batched(q), batched(k), transition, mask)[0, 0].tril()
     close(z, recurrences.coefficient_dynamics(q, k, reflections(w, beta, log_decay.exp())))
 
 
@@ -211,10 +214,9 @@ def test_e11_taylor_features_equal_the_polynomial_readout(draw):
 def test_e13_orthonormal_keys_make_the_delta_rule_linear_attention(draw):
     keys = torch.linalg.qr(draw(D, D))[0]
     q, v, ones = draw(D, D), draw(D, D), torch.ones(D, dtype=keys.dtype)
-    mask = torch.ones(D, D, dtype=torch.bool).tril()
-    y = online_gradient(batched(q), batched(keys), batched(v), batched(ones), None, mask)
+    y = online_gradient(batched(q), batched(keys), batched(v), batched(ones), None)
     close(y[0, 0], (q @ keys.T).tril() @ v)
-    stored = online_gradient(batched(keys), batched(keys), batched(v), batched(ones), None, mask)
+    stored = online_gradient(batched(keys), batched(keys), batched(v), batched(ones), None)
     close(stored[0, 0], v)
 
 
@@ -222,7 +224,7 @@ def test_e13_orthonormal_keys_make_the_delta_rule_linear_attention(draw):
 def test_e23_a_small_step_tends_to_linear_attention(draw, step):
     q, k, v = draw(T, D), F.normalize(draw(T, D), dim=-1), draw(T, D)
     beta = torch.full((1, 1, T), step, dtype=q.dtype)
-    y = online_gradient(batched(q), batched(k), batched(v), beta, None, MASK) / step
+    y = online_gradient(batched(q), batched(k), batched(v), beta, None) / step
     linear = hebbian(batched(q), batched(k), batched(v), None, MASK)
     assert (y - linear).norm() / linear.norm() < 10 * step
 
@@ -291,3 +293,14 @@ def test_transitions_without_a_closed_form_are_refused(draw, transition, reason)
         impulse_response(q, q, transition, MASK)
     accepted = impulse_response(q, q, {"log_decay": torch.zeros(1, 1, T, D).double()}, MASK)
     close(causal(accepted), (q @ q.transpose(-2, -1))[0, 0].tril())
+
+
+def test_e25_results_do_not_depend_on_where_time_is_cut_into_chunks(draw):
+    q, k, v = draw(T, D), F.normalize(draw(T, D), dim=-1), draw(T, D)
+    beta, log_decay = torch.sigmoid(draw(T)), F.logsigmoid(draw(T))
+    whole = online_gradient(*map(batched, (q, k, v, beta, log_decay)))
+    for length in (3, 12, 20):
+        parts = (z[:length] for z in (q, k, v, beta, log_decay))
+        close(online_gradient(*map(batched, parts)), whole[:, :, :length])
+    lengths = [chunk_length(time) for time in (1, 2, 16, 64, 65, 128, 256)]
+    assert lengths == [1, 2, 4, 8, 16, 16, 16]

@@ -13,8 +13,7 @@ class EvolvableAttention(CoefficientDynamics):
     """DeltaNet: every token corrects what the memory holds for its key.
 
     S_t = S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys. In
-    this notation A_t = I - beta_t k_t k_t', b_j = beta_j, linear readout. Beyond the budget at
-    small sizes: the triangular solve for the whole matrix costs time^3 per head.
+    this notation A_t = I - beta_t k_t k_t', b_j = beta_j, linear readout.
     Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm.
     """
 

@@ -14,8 +14,7 @@ class EvolvableAttention(CoefficientDynamics):
 
     S_t = a_t S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys,
     a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation A_t = a_t (I - beta_t k_t k_t'), b_j =
-    beta_j, linear readout. Beyond the budget at small sizes: the triangular solve for the whole
-    matrix costs time^3 per head.
+    beta_j, linear readout.
     Source: arXiv 2412.06464, without a short convolution, output gate and output norm.
     """
 

@@ -20,7 +20,7 @@ class EvolvableAttention(CoefficientDynamics):
 
     def normaliser(self, log_phi, mask):
         """Every impulse dies after its own token."""
-        is_now = mask & mask.transpose(-2, -1)
+        is_now = torch.logical_and(mask, mask.transpose(-2, -1))
         return self.masked_softmax(torch.zeros_like(log_phi), is_now)
 
 

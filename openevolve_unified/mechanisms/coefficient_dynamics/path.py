@@ -13,8 +13,7 @@ class EvolvableAttention(CoefficientDynamics):
     """PaTH: scores read keys through the product of the reflections in between.
 
     M_ij = softmax_j(q_i' H_i ... H_{j+1} k_j / sqrt(d)), H_t = I - beta_t w_t w_t', beta = 2
-    sigmoid(W x); w is a learned map of the key here, without a short convolution. Beyond the budget
-    at short times: the triangular solve costs time^3 per head.
+    sigmoid(W x); w is a learned map of the key here, without a short convolution.
     Source: arXiv 2505.16381.
     """
 

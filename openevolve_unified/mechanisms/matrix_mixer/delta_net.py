@@ -13,8 +13,7 @@ class EvolvableAttention(MatrixMixer):
     """DeltaNet: every token corrects what the memory holds for its key.
 
     S_t = S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys. In
-    this notation a product of a semiseparable matrix and the inverse of one. Beyond the budget at
-    small sizes: the triangular solve for the whole matrix costs time^3 per head.
+    this notation a semiseparable matrix whose transitions are reflections.
     Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm.
     """
 
@@ -31,17 +30,12 @@ class EvolvableAttention(MatrixMixer):
         return torch.sigmoid(self.strength(x)).transpose(1, 2)
 
     def factors(self, q, k, x, mask):
-        q, k = self.features(q), self.features(k)
-        return self.low_rank(q, k), self.low_rank(k, k), self.strengths(x)
+        q, k, strength = self.features(q), self.features(k), self.strengths(x)
+        return (self.reflected(q, k * strength.unsqueeze(-1), k, strength),)
 
     def combine(self, factors, mask):
-        """reads (I + tril(beta overlaps, -1))^-1 beta, solved from the right."""
-        reads, overlaps, strength = factors
-        unit = (strength.unsqueeze(-1) * overlaps).tril(-1)
-        solved = torch.linalg.solve_triangular(
-            unit, reads.tril(), upper=False, left=False, unitriangular=True
-        )
-        return solved * strength.unsqueeze(-2)
+        (matrix,) = factors
+        return matrix.masked_fill(~mask, 0.0)
 
 
 # EVOLVE-BLOCK-END

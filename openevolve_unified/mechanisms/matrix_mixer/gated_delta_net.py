@@ -13,9 +13,8 @@ class EvolvableAttention(MatrixMixer):
     """Gated DeltaNet: the delta rule with a forget gate.
 
     S_t = a_t S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys,
-    a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation a product of a semiseparable matrix and
-    the inverse of one. Beyond the budget at small sizes: the triangular solve for the whole matrix
-    costs time^3 per head.
+    a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation a semiseparable matrix of reflections
+    times a 1-semiseparable matrix of decays.
     Source: arXiv 2412.06464, without a short convolution, output gate and output norm.
     """
 
@@ -40,18 +39,13 @@ class EvolvableAttention(MatrixMixer):
         return F.softplus(self.step(x) + self.step_bias).transpose(1, 2)
 
     def factors(self, q, k, x, mask):
-        q, k = self.features(q), self.features(k)
+        q, k, strength = self.features(q), self.features(k), self.strengths(x)
         decay = self.decay_matrix(-self.steps(x) * self.log_rate.exp(), mask)
-        return self.low_rank(q, k) * decay, self.low_rank(k, k) * decay, self.strengths(x)
+        return self.reflected(q, k * strength.unsqueeze(-1), k, strength), decay
 
     def combine(self, factors, mask):
-        """reads (I + tril(beta overlaps, -1))^-1 beta, solved from the right."""
-        reads, overlaps, strength = factors
-        unit = (strength.unsqueeze(-1) * overlaps).tril(-1)
-        solved = torch.linalg.solve_triangular(
-            unit, reads.tril(), upper=False, left=False, unitriangular=True
-        )
-        return solved * strength.unsqueeze(-2)
+        reflected, decay = factors
+        return reflected * decay
 
 
 # EVOLVE-BLOCK-END

@@ -14,7 +14,7 @@ class EvolvableAttention(MatrixMixer):
 
     With p = softmax(s), z_j = k_j - q_i, mu = sum p z and S = sum p z z' + lambda_h: M_ij = p_ij (1
     - z_j' rho) / (1 - mu' rho), rho = S^-1 mu. Rows sum to 1, entries may be negative. Beyond the
-    budget: second moments cost time * head_dim^2 per token and head.
+    budget: second moments cost 2 time head_dim^2 per token and head.
     Source: arXiv 2501.12352, 2510.01450.
     """
 

@@ -14,7 +14,7 @@ class EvolvableAttention(MatrixMixer):
 
     y_t = sum_j q_t' (sum_{i<=t} beta_i k_i k_i' + lambda_h)^-1 beta_j k_j v_j, unit queries and
     keys, lambda_h above 0.25. Without the paper's decay, so that the Gram matrix is a running sum.
-    Beyond the budget: a factorisation of head_dim^3 / 3 per token and head.
+    The factorisation costs head_dim^3 / 3 per token and head.
     Source: arXiv 2309.05858, 2506.05233.
     """
 

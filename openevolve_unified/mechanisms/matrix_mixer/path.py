@@ -13,8 +13,7 @@ class EvolvableAttention(MatrixMixer):
     """PaTH: scores read keys through the product of the reflections in between.
 
     M_ij = softmax_j(q_i' H_i ... H_{j+1} k_j / sqrt(d)), H_t = I - beta_t w_t w_t', beta = 2
-    sigmoid(W x); w is a learned map of the key here, without a short convolution. Beyond the budget
-    at short times: the triangular solve costs time^3 per head.
+    sigmoid(W x); w is a learned map of the key here, without a short convolution.
     Source: arXiv 2505.16381.
     """
 
@@ -24,17 +23,9 @@ class EvolvableAttention(MatrixMixer):
         self.direction = nn.Parameter(torch.eye(self.head_dim).repeat(num_heads, 1, 1))
 
     def factors(self, q, k, x, mask):
-        """The low-rank scores, and what the reflections take away from them."""
-        k = k / math.sqrt(self.head_dim)
-        w = F.normalize(k @ self.direction, dim=-1)
-        scaled = 2.0 * torch.sigmoid(self.strength(x)).transpose(1, 2).unsqueeze(-1) * w
-        reached = self.low_rank(scaled, k).tril(-1)
-        corrections = self.solve_unit_lower(self.low_rank(scaled, w), reached)
-        return self.low_rank(q, k), self.low_rank(q, w).tril() @ corrections
-
-    def combine(self, factors, mask):
-        scores, taken = factors
-        return self.masked_softmax(scores - taken, mask)
+        direction = F.normalize(k @ self.direction, dim=-1)
+        strength = 2.0 * torch.sigmoid(self.strength(x)).transpose(1, 2)
+        return (self.reflected(q, k / math.sqrt(self.head_dim), direction, strength),)
 
 
 # EVOLVE-BLOCK-END

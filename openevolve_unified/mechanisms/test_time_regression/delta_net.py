@@ -30,7 +30,7 @@ class EvolvableAttention(TestTimeRegression):
         return torch.sigmoid(self.strength(x)).transpose(1, 2)
 
     def solver(self, q, k, v, log_weights, x, mask):
-        return self.online_gradient(q, k, v, self.strengths(x), None, mask)
+        return self.online_gradient(q, k, v, self.strengths(x), None)
 
 
 # EVOLVE-BLOCK-END

@@ -40,7 +40,7 @@ class EvolvableAttention(TestTimeRegression):
 
     def solver(self, q, k, v, log_weights, x, mask):
         log_decay = -self.steps(x) * self.log_rate.exp()
-        return self.online_gradient(q, k, v, self.strengths(x), log_decay, mask)
+        return self.online_gradient(q, k, v, self.strengths(x), log_decay)
 
 
 # EVOLVE-BLOCK-END

@@ -20,7 +20,7 @@ class EvolvableAttention(TestTimeRegression):
 
     def solver(self, q, k, v, log_weights, x, mask):
         """All weight on the present pair."""
-        is_now = mask & mask.transpose(-2, -1)
+        is_now = torch.logical_and(mask, mask.transpose(-2, -1))
         return self.local_constant(v, torch.zeros_like(log_weights), is_now)
 
 

@@ -14,7 +14,7 @@ class EvolvableAttention(TestTimeRegression):
 
     y_t = sum_j q_t' (sum_{i<=t} beta_i k_i k_i' + lambda_h)^-1 beta_j k_j v_j, unit queries and
     keys, lambda_h above 0.25. Without the paper's decay, so that the Gram matrix is a running sum.
-    Beyond the budget: a factorisation of head_dim^3 / 3 per token and head.
+    The factorisation costs head_dim^3 / 3 per token and head.
     Source: arXiv 2309.05858, 2506.05233.
     """
 
@@ -29,7 +29,7 @@ class EvolvableAttention(TestTimeRegression):
     def solver(self, q, k, v, log_weights, x, mask):
         """Weights per pair, folded into the pairs by their root: exp, as sqrt is steep at zero."""
         root = (0.5 * F.logsigmoid(self.strength(x))).exp().transpose(1, 2).unsqueeze(-1)
-        regulariser = (0.25 + F.softplus(self.regulariser)).expand(q.shape[:-1])
+        regulariser = 0.25 + F.softplus(self.regulariser)
         return self.ridge(q, k * root, v * root, None, regulariser, mask)
 
 

@@ -33,12 +33,14 @@ class EvolvableAttention(TestTimeRegression):
     def regress(self, q, k, v, x, mask):
         q, k = self.features(q), self.features(k)
         rate = self.strengths(x).unsqueeze(-1)
-        batch_number = torch.arange(q.shape[-2], device=q.device) // 16
-        is_same_batch = batch_number.unsqueeze(-1) == batch_number
-        overlaps = (rate * k) @ k.transpose(-2, -1)
-        seen = overlaps.masked_fill(is_same_batch, 0.0).tril(-1)
-        corrections = torch.linalg.solve_triangular(seen, rate * v, upper=False, unitriangular=True)
-        return self.hebbian(q, k, corrections, None, mask)
+        memory, outputs = k.new_zeros(q.shape[0], self.num_heads, self.head_dim, self.head_dim), []
+        batches = zip(*(z.split(16, dim=-2) for z in (q, k, v, rate)), strict=True)
+        for queries, keys, values, rates in batches:
+            corrections = rates * (values - keys @ memory)
+            scores = (queries @ keys.transpose(-2, -1)).tril()
+            outputs.append(queries @ memory + scores @ corrections)
+            memory = memory + keys.transpose(-2, -1) @ corrections
+        return torch.cat(outputs, dim=-2)
 
 
 # EVOLVE-BLOCK-END
