@@ -1,0 +1,1 @@
+"""The fixed causal transformer around a candidate's mechanism; nothing here may evolve."""

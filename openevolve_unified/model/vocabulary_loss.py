@@ -1,0 +1,89 @@
+"""Cross-entropy against the tied embedding, without keeping the logits.
+
+At vocabulary 16,384 the float32 logits of one batch are most of the memory traffic of a small
+model. Here they exist for one chunk of positions at a time, and the gradient is formed in the same
+pass, so a backward pass only scales it. The twin is ``F.cross_entropy`` of the full logits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
+"""Upper bound of one chunk's float32 logits."""
+
+
+def vocabulary_loss(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Mean cross-entropy in nats of ``targets`` under softmax(hidden @ weight').
+
+    Args:
+        hidden: (positions, hidden_dim), float32 or bfloat16; the products run in its type, the
+            exponentials and the loss in float32.
+        weight: (vocab, hidden_dim) float32.
+        targets: (positions,) int64.
+    """
+    loss: torch.Tensor = _VocabularyLoss.apply(hidden, weight, targets)
+    return loss
+
+
+def position_losses(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """The same loss for each position, (positions,) float32, without gradients."""
+    losses = torch.empty(targets.shape, dtype=torch.float32, device=hidden.device)
+    with torch.no_grad():
+        for rows in _chunks(hidden, weight):
+            logits = (hidden[rows] @ weight.t()).float()
+            target = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+            losses[rows] = logits.logsumexp(-1) - target
+    return losses
+
+
+class _VocabularyLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            return _forward(ctx, hidden, weight.to(hidden.dtype), targets)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        hidden_grad, weight_grad = ctx.saved_tensors
+        return hidden_grad * grads[0].to(hidden_grad.dtype), weight_grad * grads[0], None
+
+
+def _forward(
+    ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    num_positions = hidden.shape[0]
+    hidden_grad = torch.empty_like(hidden)
+    weight_grad = None
+    total = None
+    for rows in _chunks(hidden, weight):
+        logits = (hidden[rows] @ weight.t()).float()
+        index = targets[rows].unsqueeze(1)
+        softmax = logits.softmax(-1)
+        # The largest probability is at least 1/vocab, so its logarithm cannot underflow; this
+        # gives log-sum-exp for two cheap maxima instead of a second pass of exponentials.
+        log_sum = logits.amax(-1) - softmax.amax(-1).log()
+        loss = (log_sum - logits.gather(1, index).squeeze(1)).sum()
+        total = loss if total is None else total + loss
+        softmax.scatter_add_(1, index, index.new_full(index.shape, -1, dtype=softmax.dtype))
+        gradient = softmax.to(hidden.dtype)
+        torch.mm(gradient, weight, out=hidden_grad[rows])
+        part = gradient.t() @ hidden[rows]
+        weight_grad = part.float() if weight_grad is None else weight_grad.add_(part)
+    assert total is not None
+    assert weight_grad is not None
+    ctx.save_for_backward(hidden_grad.div_(num_positions), weight_grad.div_(num_positions))
+    return total / num_positions
+
+
+def _chunks(hidden: torch.Tensor, weight: torch.Tensor) -> list[slice]:
+    num_rows = max(1, CHUNK_BYTES[hidden.device.type] // (4 * weight.shape[0]))
+    return [slice(i, i + num_rows) for i in range(0, hidden.shape[0], num_rows)]

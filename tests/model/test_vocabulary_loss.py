@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from openevolve_unified.model import vocabulary_loss as module
+from openevolve_unified.model.vocabulary_loss import position_losses, vocabulary_loss
+
+
+def _problem(scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(50, 24, generator=generator) * scale
+    weight = torch.randn(301, 24, generator=generator)
+    targets = torch.randint(0, 301, (50,), generator=generator)
+    return hidden.requires_grad_(), weight.requires_grad_(), targets
+
+
+def _full(hidden, weight, targets):
+    return F.cross_entropy((hidden @ weight.t()).float(), targets)
+
+
+@pytest.mark.parametrize("chunk_rows", [50, 16, 1])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_loss_and_gradients_are_those_of_the_full_logits(monkeypatch, chunk_rows, scale):
+    monkeypatch.setitem(module.CHUNK_BYTES, "cpu", 4 * 301 * chunk_rows)
+    hidden, weight, targets = _problem(scale)
+    fast = vocabulary_loss(hidden, weight, targets)
+    slow = _full(hidden, weight, targets)
+    torch.testing.assert_close(fast, slow, rtol=2e-6, atol=2e-6)
+    ours = torch.autograd.grad(fast * 3, (hidden, weight))
+    theirs = torch.autograd.grad(slow * 3, (hidden, weight))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_products_stay_near_the_float32_loss():
+    hidden, weight, targets = _problem(1.0)
+    low = vocabulary_loss(hidden.bfloat16(), weight, targets)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, _full(hidden, weight, targets), rtol=1e-2, atol=0)
+    hidden_grad, weight_grad = torch.autograd.grad(low, (hidden, weight))
+    expected = torch.autograd.grad(_full(hidden, weight, targets), (hidden, weight))
+    assert weight_grad.dtype == torch.float32
+    torch.testing.assert_close(hidden_grad, expected[0], rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(weight_grad, expected[1], rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("chunk_rows", [50, 7])
+def test_position_losses_average_to_the_loss(monkeypatch, chunk_rows):
+    monkeypatch.setitem(module.CHUNK_BYTES, "cpu", 4 * 301 * chunk_rows)
+    hidden, weight, targets = _problem(1.0)
+    losses = position_losses(hidden, weight, targets)
+    expected = F.cross_entropy(hidden @ weight.t(), targets, reduction="none")
+    torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_target_far_below_the_largest_logit_keeps_a_finite_loss():
+    hidden = torch.tensor([[200.0]])
+    weight = torch.tensor([[1.0], [0.0]])
+    assert vocabulary_loss(hidden, weight, torch.tensor([1])).item() == 200.0
+
+
+def test_logits_that_are_not_finite_give_a_loss_that_is_not_finite():
+    hidden, weight, targets = _problem(1.0)
+    broken = hidden.detach().clone()
+    broken[3] = float("inf")
+    assert not torch.isfinite(vocabulary_loss(broken, weight, targets))
+    assert torch.isfinite(vocabulary_loss(hidden, weight, targets))
