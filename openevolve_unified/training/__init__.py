@@ -1,0 +1,1 @@
+"""Training one model: a job in, a record out, resumable in between."""

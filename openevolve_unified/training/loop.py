@@ -1,0 +1,219 @@
+"""Training one job from its initial values, or its checkpoint, to its record."""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from openevolve_unified.model.transformer import Transformer
+from openevolve_unified.records import CurvePoint, TrainJob, TrainRun
+from openevolve_unified.training.batches import TokenSource, TrainBatches
+from openevolve_unified.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
+from openevolve_unified.training.evaluation import CURVE_SEQUENCES, mean_loss_nats
+from openevolve_unified.training.health import DivergedError, LossMonitor
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.progress import Progress, Reporter, Stopwatch
+from openevolve_unified.training.step import TrainStep, build_model
+
+CHECKPOINT_INTERVAL_S = 30.0
+_log = logging.getLogger(__name__)
+
+
+def train(
+    job: TrainJob,
+    mechanism: Callable[[int], nn.Module],
+    data: TokenSource,
+    device: torch.device,
+    progress: Callable[[Progress], None],
+    checkpoint_path: Path | None,
+    read_fingerprint: Callable[[Transformer], str],
+    checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
+) -> TrainRun:
+    """Train ``job`` and return its record; a model that diverges is a record too.
+
+    On a CPU in float32 the same job gives the same bits, also when it was interrupted and continued
+    from its checkpoint.
+
+    Args:
+        mechanism: layer index to the module that is trained, with its own initial values.
+        data: the splits of the job's corpus.
+        progress: called now and then; what it raises ends the training.
+        checkpoint_path: where the state is kept meanwhile; removed when the job is done. None
+            means nowhere.
+        read_fingerprint: evaluated on the model after its training, as evidence of what it was.
+        checkpoint_interval_s: least time between checkpoints.
+
+    Raises:
+        ConfigError: the checkpoint cannot be written.
+    """
+    with training_settings(device):
+        run = _Run(job, mechanism, data, device, progress)
+        if checkpoint_path is not None:
+            run.resume(checkpoint_path)
+        try:
+            run.advance(checkpoint_path, checkpoint_interval_s)
+            loss = run.final_loss()
+            record = run.record("finished", run.step, loss, read_fingerprint(run.model))
+        except DivergedError as error:
+            record = run.record("diverged", error.step, None, read_fingerprint(run.model))
+    if checkpoint_path is not None:
+        remove_checkpoint(checkpoint_path)
+    return record
+
+
+class _Run:
+    """The state of one job while it trains."""
+
+    def __init__(
+        self,
+        job: TrainJob,
+        mechanism: Callable[[int], nn.Module],
+        data: TokenSource,
+        device: torch.device,
+        progress: Callable[[Progress], None],
+    ):
+        training = job.training
+        self.job = job
+        self.step = 0
+        self.model = build_model(job, mechanism, device)
+        self._device = device
+        self._train_step = TrainStep(job, self.model, device)
+        self._batches = TrainBatches(data.train, training.batch_size, job.seed, device)
+        self._validation = data.validation
+        self._monitor = LossMonitor(device)
+        self._curve: list[CurvePoint] = []
+        self._watch = Stopwatch()
+        self._reporter = Reporter(training.training_steps, progress)
+
+    def resume(self, path: Path) -> None:
+        """Continue from the checkpoint at ``path`` if it is there and fits."""
+        checkpoint = load_checkpoint(path, self.job.key)
+        if checkpoint is None:
+            return
+        try:
+            self._train_step.restore(checkpoint.tensors, checkpoint.step)
+        except (KeyError, ValueError) as error:
+            _log.warning("ignoring the checkpoint %s and starting from step 0: %s", path, error)
+            return
+        self.step = checkpoint.step
+        self._curve = list(checkpoint.curve)
+        self._monitor = LossMonitor(self._device, checkpoint.loss_total, checkpoint.loss_count)
+        self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
+
+    def advance(self, path: Path | None, checkpoint_interval_s: float) -> None:
+        """Do the steps that are left.
+
+        Raises:
+            DivergedError: a loss was not finite.
+        """
+        training = self.job.training
+        saved = time.monotonic()
+        self._watch.start_steps()
+        while self.step < training.training_steps:
+            loss = self._train_step(self._batches.at(self.step), self.step)
+            self.step += 1
+            self._monitor.add(loss, self.step)
+            if self.step % training.eval_frequency == 0 and self.step < training.training_steps:
+                self._evaluate()
+            if self._reporter.is_due():
+                self._report()
+            if path is not None and time.monotonic() - saved >= checkpoint_interval_s:
+                self._save(path)
+                saved = time.monotonic()
+        self._monitor.look(self.step)
+        self._watch.stop_steps()
+
+    def final_loss(self) -> float:
+        """Loss on the whole validation split; it is the last point of the curve.
+
+        Raises:
+            DivergedError: it is not finite.
+        """
+        loss = self._measure(self._validation)
+        self._report()
+        return loss
+
+    def record(
+        self,
+        status: Literal["finished", "diverged"],
+        step: int,
+        final_loss_nats: float | None,
+        fingerprint: str,
+    ) -> TrainRun:
+        """The record of the run as it stands."""
+        count = self.model.parameter_count
+        return TrainRun(
+            job_key=self.job.key,
+            status=status,
+            step=step,
+            final_loss_nats=final_loss_nats,
+            curve=tuple(self._curve),
+            num_params_non_embedding=count.non_embedding,
+            num_params_total=count.total,
+            train_time_s=self._watch.total_s,
+            tokens_per_s=self._tokens_per_s(),
+            trained_fingerprint=fingerprint,
+            versions={
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "numpy": np.__version__,
+            },
+        )
+
+    def _evaluate(self) -> None:
+        self._monitor.look(self.step)
+        self._watch.stop_steps()
+        self._measure(self._validation[:CURVE_SEQUENCES])
+        self._report()
+        self._watch.start_steps()
+
+    def _measure(self, sequences: np.ndarray) -> float:
+        batch_size = self.job.training.batch_size
+        loss = mean_loss_nats(self.model, sequences, batch_size, self._device)
+        if not math.isfinite(loss):
+            raise DivergedError(self.step)
+        point = CurvePoint(
+            step=self.step,
+            train_loss_nats=self._monitor.take_mean(),
+            validation_loss_nats=loss,
+        )
+        self._curve.append(point)
+        return loss
+
+    def _report(self) -> None:
+        validation = self._curve[-1].validation_loss_nats if self._curve else None
+        self._reporter.report(self.step, self._monitor.last, validation, self._tokens_per_s())
+
+    def _tokens_per_s(self) -> float:
+        num_tokens = self.step * self.job.training.batch_size * self.job.seq_len
+        return num_tokens / max(self._watch.step_s, 1e-9)
+
+    def _save(self, path: Path) -> None:
+        self._monitor.look(self.step)
+        self._watch.stop_steps()
+        checkpoint = Checkpoint(
+            job_key=self.job.key,
+            step=self.step,
+            loss_total=self._monitor.total,
+            loss_count=self._monitor.count,
+            train_time_s=self._watch.total_s,
+            step_time_s=self._watch.step_s,
+            curve=tuple(self._curve),
+            tensors=self._train_step.state(),
+        )
+        save_checkpoint(path, checkpoint)
+        self._watch.start_steps()

@@ -1,0 +1,101 @@
+"""One training step: loss, gradients, clip, AdamW; a closed function of its tensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+import torch.nn as nn
+
+from openevolve_unified.model.dropout import draw_masks, new_masks
+from openevolve_unified.model.transformer import Transformer
+from openevolve_unified.records import TrainJob
+from openevolve_unified.training.flat_parameters import FlatParameters
+from openevolve_unified.training.optimizer import (
+    build_optimizer,
+    moments,
+    restore_moments,
+    set_learning_rate,
+)
+from openevolve_unified.training.schedule import learning_rate
+
+
+def build_model(
+    job: TrainJob, mechanism: Callable[[int], nn.Module], device: torch.device
+) -> Transformer:
+    """The transformer of ``job`` at its initial values."""
+    model = Transformer(
+        size=job.size,
+        vocab_size=job.vocab_size,
+        seq_len=job.seq_len,
+        framework=job.framework,
+        mechanism=mechanism,
+        seed=job.seed,
+    )
+    return model.to(device)
+
+
+class TrainStep:
+    """A model with its optimizer.
+
+    ``compute`` has fixed shapes, draws no random numbers and never waits for the device, so it can
+    be captured in a graph; what changes from step to step enters through tensors and the rate.
+    """
+
+    def __init__(self, job: TrainJob, model: Transformer, device: torch.device):
+        training = job.training
+        self.model = model
+        self.flat = FlatParameters(model)
+        self.optimizer = build_optimizer(self.flat, training)
+        self._training = training
+        self._seed = job.seed
+        self._masks: torch.Tensor | None = None
+        if training.dropout > 0:
+            self._masks = new_masks(
+                job.size.num_layers,
+                training.batch_size,
+                job.seq_len,
+                job.size.hidden_dim,
+                device,
+            )
+        self._autocast: Callable[[], contextlib.AbstractContextManager[object]]
+        self._autocast = contextlib.nullcontext
+        if job.precision == "bfloat16":
+            self._autocast = lambda: torch.autocast(device.type, torch.bfloat16)
+
+    def __call__(self, tokens: torch.Tensor, step: int) -> torch.Tensor:
+        """Do the step with index ``step`` (from 0) and return its loss before the update.
+
+        Args:
+            tokens: (batch, time + 1) int64.
+        """
+        if self._masks is not None:
+            draw_masks(self._masks, self._training.dropout, self._seed, step)
+        set_learning_rate(self.optimizer, learning_rate(self._training, step))
+        return self.compute(tokens)
+
+    def compute(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Loss, gradients, clip and update, with the masks and the rate that are set."""
+        with self._autocast():
+            loss = self.model.loss(tokens[:, :-1], tokens[:, 1:], self._masks)
+        self.flat.set_gradients(loss)
+        self.flat.clip_gradients(self._training.grad_clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Parameters and optimizer moments: what the steps to come depend on."""
+        return {"values": self.flat.values, **moments(self.optimizer)}
+
+    def restore(self, tensors: dict[str, torch.Tensor], num_steps: int) -> None:
+        """Put back what ``state`` returned after ``num_steps`` steps, all of it or nothing.
+
+        Raises:
+            KeyError, ValueError: a tensor is missing or does not fit this model.
+        """
+        values = tensors["values"]
+        if values.shape != self.flat.values.shape or values.dtype != self.flat.values.dtype:
+            raise ValueError(f"its parameters are {tuple(values.shape)} {values.dtype}")
+        restore_moments(self.optimizer, tensors, num_steps)
+        self.flat.values.copy_(values)

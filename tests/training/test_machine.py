@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from openevolve_unified.training.machine import exact_matmul_precision, training_settings
+
+
+def _product_error() -> float:
+    generator = torch.Generator().manual_seed(1)
+    left = torch.randn(96, 512, generator=generator)
+    right = torch.randn(512, 96, generator=generator)
+    exact = left.double() @ right.double()
+    return ((left @ right).double() - exact).abs().max().item() / exact.abs().max().item()
+
+
+def test_products_are_true_float32_while_training():
+    with training_settings(torch.device("cpu")):
+        assert torch.get_float32_matmul_precision() == exact_matmul_precision()
+        assert _product_error() < 5e-6
+
+
+def test_bfloat16_products_would_be_noticed():
+    left = torch.randn(96, 512).bfloat16().float()
+    assert (left.bfloat16() @ left.t().bfloat16()).float().sub(left @ left.t()).abs().max() > 1e-3
+
+
+def test_training_uses_one_thread_and_puts_the_settings_back():
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+
+    def train_and_fail() -> None:
+        with training_settings(torch.device("cpu")):
+            assert torch.get_num_threads() == 1
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        train_and_fail()
+    assert torch.get_num_threads() == threads
+    assert torch.get_float32_matmul_precision() == precision

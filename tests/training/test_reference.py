@@ -1,0 +1,44 @@
+"""The fast step against the plain loop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from training_jobs import CPU, make_job, repeating_tokens, softmax
+
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.reference import train_plainly
+from openevolve_unified.training.step import TrainStep, build_model
+
+DATA = repeating_tokens()
+
+
+def _train_fast(job, num_steps: int) -> list[float]:
+    with training_settings(CPU):
+        train_step = TrainStep(job, build_model(job, softmax, CPU), CPU)
+        batches = TrainBatches(DATA.train, job.training.batch_size, job.seed, CPU)
+        return [train_step(batches.at(step), step).item() for step in range(num_steps)]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_the_fast_step_follows_the_plain_loop(dropout):
+    job = make_job(dropout=dropout)
+    fast, plain = _train_fast(job, 40), train_plainly(job, softmax, DATA, 40)
+    assert plain[-1] < plain[0] - 0.3
+    assert fast[:5] == pytest.approx(plain[:5], abs=2e-5)
+    assert fast == pytest.approx(plain, abs=2e-3)
+
+
+def test_bfloat16_follows_the_plain_float32_loop():
+    fast = _train_fast(make_job(precision="bfloat16"), 40)
+    plain = train_plainly(make_job(), softmax, DATA, 40)
+    assert fast != plain
+    assert fast == pytest.approx(plain, abs=0.1)
+
+
+def test_master_weights_and_moments_stay_float32_under_bfloat16():
+    job = make_job(precision="bfloat16")
+    train_step = TrainStep(job, build_model(job, softmax, CPU), CPU)
+    train_step(TrainBatches(DATA.train, 8, 0, CPU).at(0), 0)
+    assert {tensor.dtype for tensor in train_step.state().values()} == {torch.float32}
