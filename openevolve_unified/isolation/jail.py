@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from openevolve_unified.isolation import allowed_calls, landlock, privileges, readable, seccomp
 from openevolve_unified.isolation.landlock import OWN, READ, READ_WRITE_FILE, Grant
@@ -119,7 +120,7 @@ def _close_all_but(kept: set[int]) -> None:
         start = descriptor + 1
 
 
-def _resources():  # type: ignore[no-untyped-def]
+def _resources() -> ModuleType:
     """Imported late: Windows has no ``resource`` module, and there the report says so."""
     from openevolve_unified.isolation import resources
 
