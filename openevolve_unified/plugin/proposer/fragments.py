@@ -32,14 +32,14 @@ class Method:
 def parameter_lines(genome: Genome) -> list[str]:
     """Statements that create the parameters of the chosen ingredients, in a fixed order."""
     memory = _MEMORY_TOKENS[genome.choice("horizon")]
-    fast, slow = f"math.log(4 / {memory})", f"math.log(1 / {4 * memory})"
+    ends = f"math.log(1 / {memory // 4}), math.log(1 / {memory * 4})"
     tap_shape = f"num_heads, {NUM_TAPS}"
     if genome.framework == "test_time_regression":
         tap_shape = f"{NUM_TAPS}, num_heads"
     per_head = "num_heads, 1, 1"
     gate = "nn.Linear(hidden_dim, num_heads)"
-    rates = f"torch.linspace({fast}, {slow}, num_heads).unsqueeze(-1)"
-    channels = f"torch.linspace({fast}, {slow}, self.head_dim).repeat(num_heads, 1, 1)"
+    rates = f"rates = torch.linspace({ends}, num_heads)\n"
+    channels = f"rates = torch.linspace({ends}, self.head_dim)\n"
     lines = {
         "sink": f"self.sink = nn.Parameter(torch.zeros({per_head}))",
         "delta_rule": f"self.step = {gate}",
@@ -47,11 +47,11 @@ def parameter_lines(genome: Genome) -> list[str]:
         "learned_temperature": f"self.log_temperature = nn.Parameter(torch.zeros({per_head}))",
         "log_length": f"self.length_gain = nn.Parameter(torch.full(({per_head}), 0.1))",
         "key_shift": "self.shift = nn.Parameter(torch.zeros(num_heads, 1, self.head_dim))",
-        "alibi": f"self.log_slope = nn.Parameter({rates})",
+        "alibi": f"{rates}self.log_slope = nn.Parameter(rates.unsqueeze(-1))",
         "forget_gate": f"self.forget = {gate}",
         "kerple": f"self.height = nn.Parameter(torch.zeros({per_head}))\n"
         f"self.width = nn.Parameter(torch.zeros({per_head}))",
-        "channel_decay": f"self.log_rate = nn.Parameter({channels})",
+        "channel_decay": f"{channels}self.log_rate = nn.Parameter(rates.repeat(num_heads, 1, 1))",
         "input_gate": f"self.input_gate = {gate}",
         "near_taps": f"self.near = nn.Parameter(torch.zeros({tap_shape}))",
         "one_step_delta": f"self.erase = {gate}",
@@ -59,7 +59,7 @@ def parameter_lines(genome: Genome) -> list[str]:
         "toeplitz_taps": f"self.taps = nn.Parameter(torch.zeros({tap_shape}))",
         "free_diagonal": f"self.own = {gate}",
         "moving_average": f"self.share = nn.Parameter(torch.full(({per_head}), {_logit(0.1)}))\n"
-        f"self.average_log_rate = nn.Parameter({rates})",
+        f"{rates}self.average_log_rate = nn.Parameter(rates.unsqueeze(-1))",
         "local_slope": "self.slope = nn.Linear(hidden_dim, num_heads * min(4, self.head_dim))",
     }
     return [line for name in genome.names for line in lines.get(name, "").splitlines()]
@@ -80,19 +80,18 @@ def preparation_lines(genome: Genome) -> list[str]:
         lines.append("k = F.normalize(k, dim=-1) * math.sqrt(self.head_dim)")
     if "elu" in genome:
         lines += ["q = F.elu(q) + 1", "k = F.elu(k) + 1"]
+    if "learned_temperature" in genome:
+        lines.append("q = q * self.log_temperature.exp()")
     if "log_length" in genome:
         lines += [POSITION, "q = q * (1 + self.length_gain * position.log())"]
     return lines
 
 
 def scaled_key(genome: Genome, key: str = "k") -> str:
-    """The expression of a key with its temperature."""
-    text = key
-    if "learned_temperature" in genome:
-        text += " * self.log_temperature.exp()"
+    """The expression of a key with the fixed part of the temperature."""
     if "qk_norm" in genome or "elu" in genome:
-        return text
-    return f"{text} / math.sqrt({key}.shape[-1])"
+        return key
+    return f"{key} / math.sqrt({key}.shape[-1])"
 
 
 def log_decay(genome: Genome, like: str) -> str | None:
@@ -115,9 +114,13 @@ def log_gate() -> str:
     return "F.logsigmoid(self.input_gate(x)).transpose(1, 2).unsqueeze(-2)"
 
 
-def kerple_bias() -> str:
-    """The expression of a bias that falls with the logarithm of the distance."""
-    return "-F.softplus(self.height) * torch.log1p(F.softplus(self.width) * distance)"
+def kerple_lines() -> list[str]:
+    """Statements for a bias that falls with the logarithm of the distance."""
+    return [
+        POSITION,
+        DISTANCE,
+        "far = -F.softplus(self.height) * torch.log1p(F.softplus(self.width) * distance)",
+    ]
 
 
 def erased_method() -> Method:

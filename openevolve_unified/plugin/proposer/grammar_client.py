@@ -139,7 +139,8 @@ def replacing_diff(program: str, block: str) -> str:
         else:
             pieces[-1].append(line)
     searches = [text for text in ("\n".join(piece).strip("\n") for piece in pieces) if text.strip()]
-    replacements = [block, *[""] * (len(searches) - 1)]
+    # The block comes last: before that, an old piece could be found in the new text.
+    replacements = [*[""] * (len(searches) - 1), block]
     diff = "\n\n".join(
         f"<<<<<<< SEARCH\n{search}\n=======\n{replacement}\n>>>>>>> REPLACE"
         for search, replacement in zip(searches, replacements, strict=True)

@@ -71,12 +71,14 @@ def _transition(genome: Genome) -> list[str]:
         lines += fragments.frequency_lines("k")
         entries.append('"angle": rate.expand(k.shape[-2], half)')
     if "channel_decay" in genome:
-        entries.append(f'"log_decay": {fragments.channel_log_decay("k")}')
+        lines.append(f"log_decay = {fragments.channel_log_decay('k')}")
+        entries.append('"log_decay": log_decay')
     decay = fragments.log_decay(genome, "k")
     if decay is not None:
         # An exponential readout turns the added shear into a factor; others need the factor.
         key = "log_bias" if genome.choice("kernel") in _EXPONENTIAL else "log_decay"
-        entries.append(f'"{key}": {decay}')
+        lines.append(f"{key} = {decay}")
+        entries.append(f'"{key}": {key}')
     return [*lines, "return {" + ", ".join(entries) + "}"]
 
 

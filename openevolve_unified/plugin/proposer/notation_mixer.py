@@ -48,7 +48,7 @@ def _factor_names(genome: Genome) -> list[str]:
 def _factors(genome: Genome) -> list[str]:
     lines = _score_lines(genome)
     if "kerple" in genome:
-        lines += [fragments.POSITION, fragments.DISTANCE]
+        lines += fragments.kerple_lines()
     if "near_taps" in genome:
         lines.append("T = q.shape[-2]")
     decay = fragments.log_decay(genome, "q")
@@ -85,8 +85,10 @@ def _score_lines(genome: Genome) -> list[str]:
         return lines
     key = fragments.scaled_key(genome)
     if "channel_decay" in genome:
-        rates = fragments.channel_log_decay("k")
-        lines = [f"scores = self.semiseparable(q, {key}, {rates}, mask)"]
+        lines = [
+            f"rates = {fragments.channel_log_decay('k')}",
+            f"scores = self.semiseparable(q, {key}, rates, mask)",
+        ]
     elif "one_step_delta" in genome:
         lines = [
             f"written = {key}",
@@ -106,7 +108,7 @@ def _position_terms(genome: Genome) -> list[str]:
     if fragments.log_decay(genome, "q") is not None:
         terms.append("self.cumulative_decay(log_decay, mask)")
     if "kerple" in genome:
-        terms.append(fragments.kerple_bias())
+        terms.append("far")
     if "input_gate" in genome:
         terms.append(fragments.log_gate())
     if "near_taps" in genome:

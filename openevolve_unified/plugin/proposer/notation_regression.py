@@ -41,9 +41,10 @@ def _association(genome: Genome) -> list[str]:
         ]
     if "softcap" in genome:
         lines.append("scores = 15 * torch.tanh(scores / 15)")
-    if "kerple" in genome or "near_taps" in genome:
-        lines += [fragments.POSITION, fragments.DISTANCE]
+    if "kerple" in genome:
+        lines += fragments.kerple_lines()
     if "near_taps" in genome:
+        lines += [] if "kerple" in genome else [fragments.POSITION, fragments.DISTANCE]
         lines += [
             f"lags = torch.arange({NUM_TAPS}, device=q.device, dtype=q.dtype)",
             "is_lag = (distance.unsqueeze(-1) == lags).to(q.dtype)",
@@ -69,7 +70,7 @@ def _position_terms(genome: Genome) -> list[str]:
     if fragments.log_decay(genome, "q") is not None:
         terms.append("self.cumulative_decay(log_decay, mask)")
     if "kerple" in genome:
-        terms.append(fragments.kerple_bias())
+        terms.append("far")
     if "input_gate" in genome:
         terms.append(fragments.log_gate())
     if "near_taps" in genome:
@@ -112,5 +113,5 @@ def _delta_rule(genome: Genome) -> list[str]:
         "q, k = F.normalize(q[..., :half], dim=-1), F.normalize(k[..., :half], dim=-1)",
         "step = torch.sigmoid(self.step(x)).transpose(1, 2)",
         f"log_decay = {decay}",
-        "return self.online_gradient(q, k, v, step, log_decay, mask)",
+        "return self.online_gradient(q, k, v, step, log_decay)",
     ]
