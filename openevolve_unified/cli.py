@@ -86,6 +86,13 @@ def _add_config(parser: argparse.ArgumentParser, positional: bool) -> None:
         help="change one setting, for example scaling_law.training.training_steps=1000 "
         "(repeatable; the value is read as YAML)",
     )
+    parser.add_argument(
+        "--allow-degraded-isolation",
+        action="append_const",
+        dest="overrides",
+        const="scaling_law.execution.allow_degraded_isolation=true",
+        help="trace a language model's programs although this machine cannot confine them fully",
+    )
 
 
 def _guarded(command: Callable[[], int]) -> int:

@@ -69,6 +69,14 @@ class Tracer:
             self._ensure_started()
         return self
 
+    def start(self) -> IsolationReport:
+        """Start the warm child if there is none, and say how well this machine confines it."""
+        with self._lock:
+            self._ensure_started()
+            self._await_ready()
+        assert self._isolation is not None
+        return self._isolation
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

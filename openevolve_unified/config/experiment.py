@@ -60,6 +60,11 @@ class Experiment:
         return all((m.get("provider") or llm.get("provider")) == "grammar" for m in models)
 
     @property
+    def needs_full_isolation(self) -> bool:
+        """True unless the programs come from the embedded grammar or the user took the risk."""
+        return not (self.is_non_llm or self.scaling_law.execution.allow_degraded_isolation)
+
+    @property
     def hash(self) -> str:
         """Of everything that a resumed run must share: not the iterations, not the place."""
         mapping = redacted(self.mapping)

@@ -250,6 +250,8 @@ class ExecutionConfig:
     """Training processes; 0 means one per core on a CPU and two per GPU."""
     deadline_s: float = 6_600.0
     """Wall time of one evaluation; it must be shorter than OpenEvolve's ``evaluator.timeout``."""
+    allow_degraded_isolation: bool = False
+    """Trace a language model's programs although this machine cannot confine them fully."""
     store_dir: str | None = None
     """Where finished work is kept, shared by all runs; None means ``store`` beside output_dir."""
 

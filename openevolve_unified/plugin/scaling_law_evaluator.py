@@ -175,6 +175,7 @@ class ScalingLawEvaluator:
             Store(experiment.store_dir),
             experiment.output_dir / "logs",
             self._listener,
+            experiment.needs_full_isolation,
         )
         return Pipeline(services, experiment.initial_program.read_text(encoding="utf-8"))
 

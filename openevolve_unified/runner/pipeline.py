@@ -135,10 +135,8 @@ class Pipeline:
         self._say(program, {"kind": "stage", "stage": "trace"})
         pool = self.services.pool()
         pool.warm_up(1)  # its imports overlap with the tracing
-        trace_path = self._trace(program)
-        baseline_path = trace_path
-        if program.source_hash != self.initial.source_hash:
-            baseline_path = self._trace(self.initial)
+        trace_path, isolation = self._trace(program)
+        baseline_path, _ = self._trace(self.initial)
         self._say(program, {"kind": "stage", "stage": "checks"})
         arguments = {
             "trace_path": str(trace_path),
@@ -156,11 +154,11 @@ class Pipeline:
             fingerprint=report["fingerprint"],
             job_fingerprints=report["job_fingerprints"],
             features=report["features"],
-            evidence=report["evidence"],
+            evidence={**report["evidence"], "isolation": isolation},
         )
 
-    def _trace(self, program: Program) -> Path:
-        """The traced program, from the store or from the tracing child."""
+    def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
+        """The traced program's file and how it was confined, from the store or made now."""
         config, gates = self.config, self.config.gates
         request = {
             "version": EVALUATION_VERSION,
@@ -171,13 +169,19 @@ class Pipeline:
             "seeds": config.training.seeds,
             "bounds": (gates.max_nodes, gates.max_constant_elements),
         }
-        path = self.services.store.path("traces", content_hash(request), ".safetensors")
-        if not path.exists():
+        store, key = self.services.store, content_hash(request)
+        path = store.path("traces", key, ".safetensors")
+        record = store.get("traces", key)  # written last: with it, the trace beside it is whole
+        if record is None or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.services.tracer().trace(
+            tracer = self.services.tracer()
+            tracer.trace(
                 program, config.sizes, config.data.seq_len, config.training.seeds, gates, path
             )
-        return path
+            assert tracer.isolation is not None
+            record = {"isolation": tracer.isolation.to_plain()}
+            store.put("traces", key, record)
+        return path, record["isolation"]
 
     def _evaluation_key(self, program: Program) -> str:
         config, resources = self.config, self.services.resources()

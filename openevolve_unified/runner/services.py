@@ -16,7 +16,11 @@ from openevolve_unified.store import Store
 
 
 class Services:
-    """Everything is started on first use; ``close`` ends every child process."""
+    """Everything is started on first use; ``close`` ends every child process.
+
+    Args:
+        needs_full_isolation: refuse to trace programs that this machine cannot confine fully.
+    """
 
     def __init__(
         self,
@@ -25,8 +29,10 @@ class Services:
         store: Store,
         log_dir: Path,
         listener: Listener,
+        needs_full_isolation: bool,
     ):
         self.config = config
+        self._needs_full_isolation = needs_full_isolation
         self.store = store
         self.listener = listener
         self._base_dir = base_dir
@@ -88,9 +94,19 @@ class Services:
         return self._pool
 
     def tracer(self) -> Tracer:
-        """The tracing child."""
+        """The tracing child.
+
+        Raises:
+            ConfigError: it cannot be confined fully here, and that is not allowed.
+        """
         if self._tracer is None:
             self._tracer = Tracer()
+        isolation = self._tracer.start()
+        if self._needs_full_isolation and isolation.level != "full":
+            raise ConfigError(
+                f"this machine confines candidate code only in part: {isolation.summary}; "
+                "--allow-degraded-isolation accepts the risk for programs of a language model"
+            )
         return self._tracer
 
     def _count_gpus(self) -> int:

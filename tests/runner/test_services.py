@@ -1,0 +1,58 @@
+"""What an evaluator keeps: devices, and the refusal to trace where nothing confines."""
+
+from __future__ import annotations
+
+import pytest
+
+from openevolve_unified.config.schema import ExecutionConfig, ScalingLawConfig
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.isolation.report import ESSENTIAL_LAYERS, IsolationReport, unconfined
+from openevolve_unified.runner import services as services_module
+from openevolve_unified.runner.device import resolve_resources
+from openevolve_unified.runner.services import Services
+from openevolve_unified.store import Store
+
+
+class FakeTracer:
+    report = unconfined("another system")
+
+    def start(self):
+        return self.report
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def services(tmp_path, monkeypatch):
+    monkeypatch.setattr(services_module, "Tracer", FakeTracer)
+    config = ScalingLawConfig(
+        framework="matrix_mixer", initial_program="p.py", output_dir="out", ladder="quickstart"
+    )
+
+    def build(needs_full_isolation):
+        store = Store(tmp_path)
+        return Services(config, tmp_path, store, tmp_path, lambda event: None, needs_full_isolation)
+
+    return build
+
+
+def test_degraded_isolation_is_refused_for_language_models_and_allowed_for_the_grammar(services):
+    with pytest.raises(ConfigError, match="--allow-degraded-isolation"):
+        services(needs_full_isolation=True).tracer()
+    assert isinstance(services(needs_full_isolation=False).tracer(), FakeTracer)
+
+
+def test_full_isolation_is_enough(services, monkeypatch):
+    full = IsolationReport(layers=tuple(sorted(ESSENTIAL_LAYERS)))
+    monkeypatch.setattr(FakeTracer, "report", full)
+    assert isinstance(services(needs_full_isolation=True).tracer(), FakeTracer)
+
+
+def test_auto_resolves_to_single_threaded_workers_on_a_cpu_and_bfloat16_on_a_gpu():
+    on_cpu = resolve_resources(ExecutionConfig(), num_gpus=0)
+    assert (on_cpu.device, on_cpu.precision) == ("cpu", "float32")
+    assert on_cpu.threads_per_worker == 1 or on_cpu.num_workers == 1
+    on_gpu = resolve_resources(ExecutionConfig(), num_gpus=2)
+    assert (on_gpu.device_type, on_gpu.precision, on_gpu.num_workers) == ("cuda", "bfloat16", 4)
+    assert resolve_resources(ExecutionConfig(num_workers=3), num_gpus=0).num_workers == 3
