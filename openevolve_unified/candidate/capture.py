@@ -58,11 +58,10 @@ def capture(request: CaptureRequest) -> bytes:
     """
     try:
         attention_class = _load_class(request.source, request.framework)
-        smallest = min(request.sizes, key=lambda size: size.hidden_dim * size.num_layers)
         tensors: dict[str, torch.Tensor] = {}
         sizes = []
         for size in request.sizes:
-            lengths = layout.short_lengths(request.seq_len, size == smallest)
+            lengths = layout.short_lengths(size, request.sizes, request.seq_len)
             sizes.append(_capture_size(attention_class, request, size, lengths, tensors))
     except CandidateError:
         raise

@@ -21,14 +21,15 @@ SHORT_BATCH = 2
 """Programs at shorter lengths serve only checks, which run them at the batch of their trace."""
 
 
-def short_lengths(seq_len: int, is_smallest: bool) -> tuple[int, ...]:
+def short_lengths(size: SizeConfig, sizes: Sequence[SizeConfig], seq_len: int) -> tuple[int, ...]:
     """Time lengths below ``seq_len`` that a size is traced at, for the prefix check.
 
-    All sizes come from one source, so only the smallest is traced at more than one of them.
+    All sizes come from one source, so the smallest gets several, the largest one, others none.
     """
-    if not is_smallest:
-        return (SMALL_LENGTH,)
-    return tuple(sorted({1, SMALL_LENGTH, seq_len // 2 + 1}))
+    order = sorted(sizes, key=lambda one: (one.hidden_dim * one.num_layers, one.name))
+    if size == order[0]:
+        return tuple(sorted({1, SMALL_LENGTH, seq_len // 2 + 1}))
+    return (SMALL_LENGTH,) if size == order[-1] else ()
 
 
 def initial_key(size: SizeConfig, slot: str, seed: int, layer: int) -> str:

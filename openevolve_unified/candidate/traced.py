@@ -136,10 +136,9 @@ def load_traced(path: Path, gates: GatesConfig) -> TracedCandidate:
     configs = [_size_config(raw) for raw in raw_sizes]
     if len({size.name for size in configs}) != len(configs):
         raise _malformed("two sizes have the same name")
-    smallest = min(configs, key=lambda size: size.hidden_dim * size.num_layers)
     sizes = {}
     for raw, size in zip(raw_sizes, configs, strict=True):
-        lengths = (seq_len, *layout.short_lengths(seq_len, size == smallest))
+        lengths = (seq_len, *layout.short_lengths(size, configs, seq_len))
         sizes[size.name] = _size(raw, size, framework, lengths, seeds, tensors, gates)
     fingerprints = [traced.fingerprint(seed) for traced in sizes.values() for seed in seeds]
     return TracedCandidate(

@@ -73,6 +73,8 @@ def _warm_up() -> None:
 
     # Its monitor would be a second thread.
     tqdm.tqdm.monitor_interval = 0
+    # Nobody reads where each node came from, and finding out is a quarter of a trace.
+    torch.fx.config.do_not_emit_stack_traces = True
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     size = SizeConfig(hidden_dim=4, num_layers=1, num_heads=2)
