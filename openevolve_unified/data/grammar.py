@@ -2,13 +2,14 @@
 
 What is stated once must be recalled later, by content rather than by place:
 
-    Once Mia the baker lived in the mill with a red kite.       two or three introductions
-    Tom the farmer had three apples.
-    Tom lost two of his apples and had one left.                counting
-    The baker, who had the red kite, said that Tom hid his one apple.     nesting
-    The red kite belonged to Mia.                               recall of the owner
-    She gave Tom her red kite and took his one apple.           pronoun; possessions change hands
-    Who had the red kite? Tom.                                  question
+    Once Mia the cook lived in the mill with a red kite.            two introductions,
+    Tom the smith had three apples.
+    Then Ann the nurse had a big ball.                              sometimes a third
+    Tom lost two of his apples and had one left.                    counting
+    The cook, who had the red kite, said that Tom hid his one apple.    nesting
+    The red kite belonged to Mia.                                   recall of the owner
+    She gave Tom her red kite and took his one apple.               pronoun; a trade
+    Who had the red kite? Tom.                                      question
 
 Every choice is among distinct next words (see ``voices.py``).
 """
@@ -72,8 +73,8 @@ def tell(voice: Voice, words: Vocabulary) -> None:
     if opener == "Long":
         voice.say("ago")
     cast: list[_Person] = []
-    for _ in range(words.cast_size):
-        cast.append(_introduce(voice, words, cast))
+    cast.append(_introduce(voice, words, cast))
+    cast.append(_introduce(voice, words, cast))
     hero = cast[-1]
     for event in range(words.max_events):
         first = voice.pick(_beginnings(words, cast, hero, event))
@@ -90,7 +91,7 @@ def _introduce(voice: Voice, words: Vocabulary, cast: list[_Person]) -> _Person:
     home = None
     if voice.pick(_HAD_OR_LIVED) == "lived":
         voice.say("in the")
-        home = voice.pick(words.places[role], [person.home for person in cast if person.home])
+        home = voice.pick(words.places, [person.home for person in cast if person.home])
         voice.say("with")
     possession = _acquire(voice, words, [person.possession for person in cast])
     voice.say(".")
@@ -102,16 +103,17 @@ def _acquire(voice: Voice, words: Vocabulary, taken: list[_Possession]) -> _Poss
     amount = voice.pick(words.amounts)
     if amount == "a":
         adjective = voice.pick(words.adjectives, [o.adjective for o in taken if o.adjective])
-        return _Possession(voice.pick(words.things[adjective], taken_things), adjective, 1)
+        return _Possession(voice.pick(words.things, taken_things), adjective, 1)
     number = NUMBERS.index(amount) + 1
-    plural = {f"{thing}s": p for thing, p in words.plentiful.probabilities.items()}
-    noun = voice.pick(Options(plural), [f"{thing}s" for thing in taken_things])
+    noun = voice.pick(words.plurals, [f"{thing}s" for thing in taken_things])
     return _Possession(noun[:-1], None, number)
 
 
 def _beginnings(words: Vocabulary, cast: list[_Person], hero: _Person, event: int) -> Options:
     weights = {person.name: 2.5 / len(cast) for person in cast}
     weights |= {hero.pronoun: 1.5, "The": 2.5, "Who": 2.0}
+    if event == 0 and words.newcomer_weight:
+        weights["Then"] = words.newcomer_weight
     if event >= words.min_events:
         weights[END] = 1.5 * (event - words.min_events + 1)
     return Options(weights)
@@ -121,6 +123,9 @@ def _sentence(
     voice: Voice, words: Vocabulary, cast: list[_Person], hero: _Person, first: str
 ) -> _Person:
     """Say the rest of a sentence that began with ``first``; returns whom a pronoun now means."""
+    if first == "Then":
+        cast.append(_introduce(voice, words, cast))
+        return cast[-1]
     if first == "Who":
         return _question(voice, cast)
     if first != "The":
@@ -165,7 +170,7 @@ def _predicate(
         )
         if not is_possible
     ]
-    action = voice.pick(words.predicates[possession.thing], excluded)
+    action = voice.pick(words.predicates, excluded)
     if action == "," and called is not None:
         _digress(voice, subject, called)
         _predicate(voice, words, cast, subject, depth=depth)
@@ -232,7 +237,7 @@ def _describe(voice: Voice, words: Vocabulary, owner: _Person) -> _Person:
     if voice.pick(Options({"belonged": 1.0, copula: 1.0})) == "belonged":
         voice.say(f"to {owner.name} .")
     else:
-        voice.pick(words.states[possession.thing])
+        voice.pick(words.states)
         voice.say(".")
     return owner
 

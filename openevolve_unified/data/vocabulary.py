@@ -1,14 +1,15 @@
 """The words of the stories and how likely each is.
 
-Frequencies follow Zipf's law. Some words depend on another one (the thing on its adjective, the
-place on the role, the verb and the state on the thing): each such pair has its own order of
-preference, so there is a table of some thousand facts to learn, and capacity pays.
+Frequencies follow Zipf's law. The words are short and not many, on purpose, and they do not depend
+on each other: with longer lists or with preferences of some words for others, the stories became a
+memory test that rewards parameters more than attention. Measured with hidden_dim 32 to 96, 1,800
+steps: 350 words with preferences gave softmax attention a slope of -0.168 and a causal mean -0.151;
+these words, where the difficulty is who had what, set the two apart (see the README).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openevolve_unified.data.voices import Options
@@ -18,37 +19,19 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-FEMALE = _words(
-    "Mia Anna Lucy Emma Sara Nora Rose Ella Clara Alice Ruth Iris Julia Hanna Tina Greta Helen "
-    "Vera Olga Zoe Bella Diana Fiona Heidi"
-)
-MALE = _words(
-    "Tom Ben Max Leo Sam Paul Jack Noah Adam Felix Hugo Oscar Peter Simon David Martin Victor "
-    "Bruno Carl Edgar Frank George Ivan Otto"
-)
-ROLES = _words(
-    "baker farmer miller sailor teacher doctor painter hunter singer nurse pilot judge tailor "
-    "cook dancer guard poet weaver potter smith clerk fisher barber trader"
-)
-ADJECTIVES = _words(
-    "red big tall small blue green new shiny heavy soft round golden tiny warm cold pretty dusty "
-    "wooden silver striped wet dark sharp fancy"
-)
+FEMALE = _words("Mia Ann Sue Eve Zoe Kim Pam Amy Liz Ida Una Joy")
+MALE = _words("Tom Ben Max Leo Sam Jim Bob Dan Roy Ned Gus Hal")
+ROLES = _words("cook poet smith nurse guard clerk judge pilot baker miller tailor singer")
+ADJECTIVES = _words("red big new wet hot tiny blue soft tall cold dark shiny")
 THINGS = _words(
-    "ball kite book hat boat cup lamp drum coat apple cake flower ring sword basket ladder mirror "
-    "bottle candle blanket hammer pencil guitar carpet button spoon saddle trumpet barrel lantern "
-    "pillow hook bucket wagon statue ribbon feather whistle pebble melon"
+    "hat cup kite ball boat drum lamp cake ring coat book bell sword stone apple flower"
 )
-PLACES = _words(
-    "mill tower forest castle garden harbor valley village cave barn market desert island temple "
-    "palace station meadow swamp cottage cabin tunnel bridge tavern quarry"
-)
-VERBS = _words(
-    "liked found cleaned painted hid carried dropped fixed washed kept admired moved pushed pulled "
-    "guarded measured counted buried missed needed"
-)
-STATES = _words("lovely dirty famous useful cheap rare hot safe clean ugly empty light")
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PLACES = _words("mill cave inn barn fort town camp hut tower forest")
+VERBS = _words("liked hid sold kept found fixed washed painted")
+STATES = _words("fine lost safe rare old cheap")
+NUMBERS = _words("one two three four five six seven eight nine")
+ACTIONS = {",": 1.6, "went": 1.6, "lost": 1.6, "said": 1.2, "gave": 0.6}
+"""What a person may do besides a verb on the thing: weights against 4 for all verbs together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,80 +43,56 @@ class Vocabulary:
     women: frozenset[str]
     """The names that "she" and "her" stand for; all others are "he" and "his"."""
     roles: Options
-    places: Mapping[str, Options]
-    """Role -> where such a person lives."""
+    places: Options
+    """Where people live."""
     amounts: Options
     """How a possession begins: "a", or the number of things."""
     adjectives: Options
-    things: Mapping[str, Options]
-    """Adjective -> thing, in the singular."""
-    plentiful: Options
-    """Things that come in numbers, in the singular."""
-    predicates: Mapping[str, Options]
-    """Thing -> what its owner does next: a verb on the thing, or one of ``ACTIONS``."""
-    states: Mapping[str, Options]
-    """Thing -> what it was like."""
-    cast_size: int
-    """People in a story."""
+    things: Options
+    """In the singular."""
+    plurals: Options
+    """The same things with an s."""
+    predicates: Options
+    """What a person does: a verb on the thing, or one of ``ACTIONS``."""
+    states: Options
+    """What a thing was like."""
+    newcomer_weight: float
+    """Weight of a third person's arrival after two, against 8.5 for all else; 0 for never."""
     max_depth: int
     """Clauses inside clauses: he said that she said that."""
     min_events: int
-    """Sentences after the introductions before the story may end."""
+    """Sentences after the first two before the story may end."""
     max_events: int
-    """Sentences after the introductions after which it must end."""
+    """Sentences after the first two after which it must end."""
 
 
-ACTIONS = {",": 1.6, "went": 1.6, "lost": 1.6, "said": 1.2, "gave": 0.6}
-"""What an owner may do besides acting on the thing: weights against 4 for all verbs together."""
+def zipf(words: Sequence[str]) -> dict[str, float]:
+    """Weights that fall with the rank: 1 / (rank + 2), ranks from 0."""
+    return {word: 1.0 / (rank + 2) for rank, word in enumerate(words)}
 
 
-def zipf(words: Sequence[str], exponent: float = 1.0) -> dict[str, float]:
-    """Weights that fall with the rank: 1 / (rank + 2) ** exponent, ranks from 0."""
-    return {word: (rank + 2.0) ** -exponent for rank, word in enumerate(words)}
-
-
-def preferences(contexts: Sequence[str], words: Sequence[str]) -> dict[str, Options]:
-    """For each context a Zipf law in an order of its own (by SHA-256), times the common one.
-
-    The common factor keeps rare words rare in every context, so that BPE has frequent words to
-    merge; the other makes most of what a context likes its own.
-    """
-    common = zipf(words)
-
-    def weights(context: str) -> dict[str, float]:
-        own = sorted(words, key=lambda word: hashlib.sha256(f"{context} {word}".encode()).digest())
-        return {word: common[word] * weight for word, weight in zipf(own).items()}
-
-    return {context: Options(weights(context)) for context in contexts}
-
-
-def predicates(things: Sequence[str], verbs: Sequence[str]) -> dict[str, Options]:
-    """For each thing its preferred verbs together with ``ACTIONS``."""
-    verbs_of = preferences(things, verbs)
-    return {
-        thing: Options(
-            {**{v: 4.0 * p for v, p in verbs_of[thing].probabilities.items()}, **ACTIONS}
-        )
-        for thing in things
-    }
+def predicates(verbs: Options) -> Options:
+    """``verbs`` together with ``ACTIONS``."""
+    weights = {verb: 4.0 * probability for verb, probability in verbs.probabilities.items()}
+    return Options(weights | ACTIONS)
 
 
 def default_vocabulary() -> Vocabulary:
-    """The vocabulary of the embedded corpus: about 350 words."""
+    """The vocabulary of the embedded corpus: about 150 different words."""
     return Vocabulary(
         openers=Options({"Once": 4.0, "Today": 2.0, "Yesterday": 1.0, "Long": 1.0}),
         names=Options(zipf([name for pair in zip(FEMALE, MALE, strict=True) for name in pair])),
         women=frozenset(FEMALE),
         roles=Options(zipf(ROLES)),
-        places=preferences(ROLES, PLACES),
+        places=Options(zipf(PLACES)),
         amounts=Options({"a": 6.0, **dict.fromkeys(NUMBERS[1:], 0.5)}),
         adjectives=Options(zipf(ADJECTIVES)),
-        things=preferences(ADJECTIVES, THINGS),
-        plentiful=Options(zipf(THINGS)),
-        predicates=predicates(THINGS, VERBS),
-        states=preferences(THINGS, STATES),
-        cast_size=3,
+        things=Options(zipf(THINGS)),
+        plurals=Options(zipf([f"{thing}s" for thing in THINGS])),
+        predicates=predicates(Options(zipf(VERBS))),
+        states=Options(zipf(STATES)),
+        newcomer_weight=5.0,
         max_depth=2,
-        min_events=2,
-        max_events=5,
+        min_events=3,
+        max_events=8,
     )
