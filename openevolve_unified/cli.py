@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified import __version__
-from openevolve_unified.errors import ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError
 
 EXIT_DONE, EXIT_REJECTED, EXIT_WRONG, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -139,21 +139,21 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _check(options: argparse.Namespace) -> int:
+    report: dict[str, Any] = {"accepted": True, "stage": None, "reason": None}
     with _evaluator(options) as evaluator:
-        source = _read_program(options.program)
-        failure = evaluator.check_source(source)
-        report: dict[str, Any] = {"accepted": failure is None, "stage": None, "reason": None}
-        if failure is not None:
-            report.update(stage=failure.stage, reason=failure.reason)
-            print(f"rejected at '{failure.stage}': {failure.reason}")
+        try:
+            checked = evaluator.pipeline.check(_read_program(options.program))
+        except CandidateError as error:
+            report = {"accepted": False, "stage": error.stage, "reason": error.reason}
+            print(f"rejected at '{error.stage}': {error.reason}")
         else:
-            checked = evaluator.pipeline.check(source)
             report.update(
                 fingerprint=checked.fingerprint, features=checked.features, **checked.evidence
             )
             print(f"accepted: {options.program}")
             for name, value in checked.features.items():
                 print(f"  {name}: {value:.4g}")
+            print(f"  isolation: {checked.evidence['isolation']['level']}")
     if options.json:
         print(json.dumps(report))
     return EXIT_DONE if report["accepted"] else EXIT_REJECTED

@@ -21,18 +21,18 @@ _NUM_POSITIONS = 4
 def measure_features(traced: TracedSize, seed: int) -> dict[str, float]:
     """Both features, finite, of the mechanism at its initial values.
 
-    ``look_back``: mean distance to the positions that an output draws its values from, weighted by
+    ``lookback``: mean distance to the positions that an output draws its values from, weighted by
     the absolute influence of their values, relative to the time length: 0 copies the present,
     about 0.25 averages the past. ``log10_operators``: size of the traced program.
     """
     operators = len(traced.program.program.nodes)
     return {
-        "look_back": _look_back(traced, seed),
+        "lookback": _lookback(traced, seed),
         "log10_operators": math.log10(max(operators, 1)),
     }
 
 
-def _look_back(traced: TracedSize, seed: int) -> float:
+def _lookback(traced: TracedSize, seed: int) -> float:
     generator = torch.Generator().manual_seed(20_250_101)
     size, T = traced.size, traced.seq_len
     weights = random_weights(size, generator, torch.float32)

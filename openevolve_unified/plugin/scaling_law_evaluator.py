@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
@@ -19,6 +21,8 @@ from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.plan import Plan, measure_plan
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store, write_text
+
+Verdict = TypeVar("Verdict")
 
 
 class ScalingLawEvaluator:
@@ -106,8 +110,7 @@ class ScalingLawEvaluator:
     def check(self, program_path: str | Path) -> EvaluationResult:
         """Everything before training: -500 for a legal program, -1000 with the reason if not."""
         source, failure = self._read(program_path)
-        if failure is None:
-            failure = self.check_source(source)
+        failure = failure or self._guarded(source, lambda: self._refusal(source))
         if failure is not None:
             self.run_directory.record(failure, self._tolerance)
             return self._as_openevolve(failure)
@@ -116,27 +119,7 @@ class ScalingLawEvaluator:
 
     def evaluate_source(self, source: str) -> Evaluation | Failure:
         """The verdict on source text; a broken set-up becomes a failure that is not remembered."""
-        try:
-            return self.pipeline.evaluate(source)
-        except ConfigError as error:
-            self._listener({"kind": "config_error", "message": str(error)})
-            return self._failure(source, "set-up", str(error))
-        except Exception as error:  # the one place where OpenEvolve's world meets ours
-            # Raising would make OpenEvolve retry and then score 0, above honest candidates.
-            self._listener({"kind": "bug", "message": traceback.format_exc()})
-            return self._failure(source, "internal", f"{type(error).__name__}: {error}")
-
-    def check_source(self, source: str) -> Failure | None:
-        """None for a legal program, else why not.
-
-        Raises:
-            ConfigError: the experiment itself cannot run.
-        """
-        try:
-            self.pipeline.check(source)
-        except CandidateError as error:
-            return self._failure(source, error.stage, error.reason)
-        return None
+        return self._guarded(source, lambda: self.pipeline.evaluate(source))
 
     def plan(self) -> Plan:
         """What the experiment will cost on this machine.
@@ -166,6 +149,24 @@ class ScalingLawEvaluator:
     @property
     def _tolerance(self) -> float:
         return self.experiment.scaling_law.fitness.guard_tolerance_nats
+
+    def _refusal(self, source: str) -> Failure | None:
+        try:
+            self.pipeline.check(source)
+        except CandidateError as error:
+            return self._failure(source, error.stage, error.reason)
+        return None
+
+    def _guarded(self, source: str, judge: Callable[[], Verdict]) -> Verdict | Failure:
+        """Raising would make OpenEvolve retry and then score 0, above honest candidates."""
+        try:
+            return judge()
+        except ConfigError as error:
+            self._listener({"kind": "config_error", "message": str(error)})
+            return self._failure(source, "set-up", str(error))
+        except Exception as error:  # the one place where OpenEvolve's world meets ours
+            self._listener({"kind": "bug", "message": traceback.format_exc()})
+            return self._failure(source, "internal", f"{type(error).__name__}: {error}")
 
     def _new_pipeline(self) -> Pipeline:
         experiment = self.experiment

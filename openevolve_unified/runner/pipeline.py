@@ -58,7 +58,7 @@ class Pipeline:
         stored = self._load(key)
         if stored is not None:
             return stored
-        result = self._evaluate_fresh(program, started)
+        result = self._evaluate_fresh(program)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or result.stage not in PASSING_TROUBLE:
             record = {type(result).__name__: to_plain(result)}
@@ -80,12 +80,12 @@ class Pipeline:
         except WorkerDiedError as error:
             raise CandidateError("worker", str(error)) from None
 
-    def _evaluate_fresh(self, program: Program, started: float) -> Evaluation | Failure:
+    def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
         is_initial = program.source_hash == self.initial.source_hash
-        baseline = () if is_initial else self._baseline()
-        deadline = time.monotonic() + self.config.execution.deadline_s
         try:
-            checked = self._check(program, deadline)
+            checked = self._check(program, self.services.deadline())
+            baseline = () if is_initial else self._baseline()
+            deadline = self.services.deadline()
             sizes = train_ladder(
                 self.services, checked, deadline, lambda event: self._say(program, event)
             )

@@ -54,7 +54,11 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             for name, traced in candidate.sizes.items()
             for seed in seeds
         },
-        "features": report.features,
+        "features": {
+            **report.features,
+            "params_ratio": report.params_ratio,
+            "flops_ratio": report.flops_ratio,
+        },
         "evidence": report.evidence,
     }
 

@@ -211,5 +211,5 @@ def test_an_honest_mechanism_is_accepted(desk, name) -> None:
     check_source(source, framework, desk.gates)
     require_same_outside(source, desk.initial_source(framework))
     report = desk.check(source, framework)
-    assert 0 <= report.features["look_back"] <= 1
+    assert 0 <= report.features["lookback"] <= 1
     assert report.features["log10_operators"] > 0

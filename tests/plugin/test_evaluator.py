@@ -1,0 +1,128 @@
+"""The evaluator as OpenEvolve calls it: never an exception, never a score that misleads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from openevolve_unified import ScalingLawEvaluator
+from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.fitness import METRIC_NAMES
+from openevolve_unified.plugin.native import option_of
+from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def evaluator(tmp_path):
+    mapping = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    program = ROOT / "initial_programs" / "coefficient_dynamics.py"
+    mapping["scaling_law"].update(initial_program=str(program), output_dir="run")
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(mapping))
+    with ScalingLawEvaluator(config=path) as evaluator:
+        yield evaluator
+
+
+class Raising:
+    """Stands in for the pipeline."""
+
+    def __init__(self, error, pipeline):
+        self.error = error
+        self.initial = pipeline.initial
+        self.services = pipeline.services
+
+    def evaluate(self, source):
+        raise self.error
+
+    def check(self, source):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "stage"),
+    [
+        (RuntimeError("a bug"), "internal"),
+        (ConfigError("the disk is full"), "set-up"),
+        (MemoryError(), "internal"),
+    ],
+)
+@pytest.mark.parametrize("method", ["evaluate", "check"])
+def test_whatever_breaks_is_a_failure_and_not_an_exception(
+    method, error, stage, evaluator, tmp_path
+):
+    evaluator._pipeline = Raising(error, evaluator.pipeline)
+    program = tmp_path / "program.py"
+    program.write_text("pass\n")
+    result = getattr(evaluator, method)(program)
+    assert result.metrics["combined_score"] == FAILURE_SCORE
+    assert tuple(result.metrics) == METRIC_NAMES
+    assert f"'{stage}'" in result.artifacts["verdict"]
+    events = evaluator.run_directory.events_path.read_text()
+    assert ("config_error" if stage == "set-up" else "bug") in events
+
+
+def test_stage_one_tells_a_legal_program_from_a_rejected_one(evaluator, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("pass\n")
+    pipeline = evaluator.pipeline
+    evaluator._pipeline = Raising(CandidateError("causality", "it leaks"), pipeline)
+    assert evaluator.check(program).metrics["combined_score"] == FAILURE_SCORE
+    evaluator._pipeline.check = lambda source: None
+    assert evaluator.check(program).metrics["combined_score"] == UNTRAINED_SCORE
+
+
+def test_an_unreadable_program_is_a_failure(evaluator, tmp_path):
+    result = evaluator.evaluate(tmp_path / "missing.py")
+    assert result.metrics["combined_score"] == FAILURE_SCORE
+    assert "cannot be read" in result.artifacts["rejected_because"]
+
+
+def test_keyword_arguments_start_from_the_shipped_experiment(tmp_path):
+    with ScalingLawEvaluator(
+        framework="matrix_mixer",
+        training_steps=50,
+        eval_frequency=10,
+        batch_size=4,
+        learning_rate=0.002,
+        warmup_steps=5,
+        device="cpu",
+        output_dir=tmp_path,
+    ) as evaluator:
+        law = evaluator.experiment.scaling_law
+    assert (law.framework, law.training.training_steps, law.training.batch_size) == (
+        "matrix_mixer",
+        50,
+        4,
+    )
+    assert law.training.learning_rate == 0.002
+    assert law.data.source == "tinystories"
+    with pytest.raises(ConfigError, match="wanted one of"):
+        ScalingLawEvaluator(framework="matrix", output_dir=tmp_path)
+
+
+def test_a_program_given_as_text_is_kept(evaluator, tmp_path):
+    result = evaluator.evaluate_program("pass\n", tmp_path / "tried", 3)
+    assert (tmp_path / "tried" / "program_3.py").read_text() == "pass\n"
+    assert result.metrics["combined_score"] == FAILURE_SCORE
+
+
+def test_the_config_of_the_running_command_is_found():
+    assert option_of(["x", "--config", "a.yaml"], "--config", "-c") == "a.yaml"
+    assert option_of(["x", "--config=b.yaml"], "--config", "-c") == "b.yaml"
+    assert option_of(["x", "-c", "c.yaml"], "--config", "-c") == "c.yaml"
+    assert option_of(["x", "--config"], "--config", "-c") is None
+
+
+def test_the_process_that_holds_the_keys_never_imports_torch():
+    code = (
+        "import sys, openevolve_unified.plugin.session, openevolve_unified.plugin.native; "
+        "print('torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert output.stdout.strip() == "False", output.stderr
