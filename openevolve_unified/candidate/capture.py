@@ -134,16 +134,7 @@ def _capture_size(
     programs = []
     tracer = _SizeTracer(attention, request.framework, size, parameters, constants)
     for time in (request.seq_len, *lengths):
-        try:
-            if time == request.seq_len:
-                program, literals = tracer.trace_for_any_batch(time)
-            else:
-                trace = tracer.trace(_BATCHES[0], time, is_training=True)
-                program, literals = unify(trace, trace, (1, 1)), trace.literals
-        except CandidateError as error:
-            where = f"at time length {time} instead of {request.seq_len}: "
-            prefix = "" if time == request.seq_len else where
-            raise CandidateError(error.stage, prefix + error.reason) from None
+        program, literals = _trace_at(tracer, time, request)
         for index, literal in enumerate(literals):
             _require_plain_constant(f"a literal of {size.name}", literal)
             tensors[layout.literal_key(size, time, index)] = literal.contiguous()
@@ -157,6 +148,21 @@ def _capture_size(
         "constants": constants,
         "programs": programs,
     }
+
+
+def _trace_at(
+    tracer: _SizeTracer, time: int, request: CaptureRequest
+) -> tuple[OperatorProgram, tuple[torch.Tensor, ...]]:
+    if time == request.seq_len:
+        return tracer.trace_for_any_batch(time)
+    where = f"at time length {time} instead of {request.seq_len}: "
+    try:
+        trace = tracer.trace(_BATCHES[0], time, is_training=True)
+        return unify(trace, trace, (1, 1)), trace.literals
+    except CandidateError as error:
+        raise CandidateError(error.stage, where + error.reason) from None
+    except Exception as error:
+        raise CandidateError("trace", where + explain(error, request.source)) from None
 
 
 class _SizeTracer:
@@ -226,6 +232,12 @@ def _own_parameters(
     for name, parameter in fixed.items():
         if name not in found or found[name].shape != parameter.shape:
             raise CandidateError("trace", f"self.{name} is fixed and may not be replaced")
+    for module in attention.modules():
+        for name, member in vars(module).items():
+            if isinstance(member, (list, tuple)) and not name.startswith("_"):
+                for item in member:
+                    if isinstance(item, torch.Tensor):
+                        _require_untrained(f"a tensor in self.{name}", item)
     own = [name for name, p in found.items() if name not in fixed and p.requires_grad]
     for name in own:
         if found[name].dtype != torch.float32:
@@ -241,6 +253,16 @@ def _own_parameters(
             f"the budget (the whole layer has about {12 * size.hidden_dim**2:,})",
         )
     return own
+
+
+def _require_untrained(name: str, tensor: torch.Tensor) -> None:
+    """Refuse a trainable tensor that the trainer would not find among the parameters."""
+    if tensor.requires_grad:
+        raise CandidateError(
+            "trace",
+            f"{name} is trainable but not registered: assign an nn.Parameter to self, and put "
+            "several into an nn.ParameterList",
+        )
 
 
 def _collect_initial_values(
@@ -282,6 +304,8 @@ def _member(instance: CausalAttention, name: str) -> torch.Tensor:
         member = member[int(part)] if isinstance(member, (list, tuple)) else getattr(member, part)
     if not isinstance(member, torch.Tensor):
         raise CandidateError("trace", f"self.{name} must be a tensor in every instance")
+    if name not in dict(instance.named_parameters()):
+        _require_untrained(f"self.{name}", member)
     return member.detach().clone().contiguous()
 
 

@@ -29,8 +29,10 @@ from openevolve_unified.candidate.graph import (
 )
 from openevolve_unified.candidate.operators import objection
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.frameworks.attention import FIXED_ATTRIBUTES
 
 _DROPPED_ARGUMENTS = {"pin_memory", "layout"}
+_PLAIN_NODES = ("placeholder", "call_function", "output")
 _UNINITIALISED = {
     "aten.empty.memory_format": "aten.zeros.default",
     "aten.empty_like.default": "aten.zeros_like.default",
@@ -61,6 +63,7 @@ def encode(
     Raises:
         CandidateError: stage ``trace``.
     """
+    _require_no_regions(exported)
     if _needs_functionalisation(exported):
         exported = exported.run_decompositions({})
     _require_no_mutation(exported)
@@ -69,11 +72,6 @@ def encode(
     for node in exported.graph.nodes:
         if node.op == "call_function":
             encoder.read_call(node)
-        elif node.op not in ("placeholder", "output"):
-            raise _refusal(
-                "the mechanism uses a construct that cannot be traced to operators (such as "
-                "torch.no_grad): write .detach() on the tensor that should get no gradient"
-            )
     (output,) = (node for node in exported.graph.nodes if node.op == "output")
     results = output.args[0]
     if len(results) != 1 or not isinstance(results[0], torch.fx.Node):
@@ -97,6 +95,18 @@ def _needs_functionalisation(exported: ExportedProgram) -> bool:
             if node.target._schema.is_mutable and str(node.target) != "aten.detach_.default":
                 return True
     return False
+
+
+def _require_no_regions(exported: ExportedProgram) -> None:
+    """Refuse nested graphs, which torch.no_grad and control flow leave.
+
+    Decomposing would inline them, and lose what they change about gradients.
+    """
+    if any(node.op not in _PLAIN_NODES for node in exported.graph.nodes):
+        raise _refusal(
+            "the mechanism uses a construct that cannot be traced to operators (such as "
+            "torch.no_grad): write .detach() on the tensor that should get no gradient"
+        )
 
 
 def _require_no_mutation(exported: ExportedProgram) -> None:
@@ -133,7 +143,7 @@ class _Encoder:
                 self.values[node] = TensorRef("p", self.parameters[target])
             elif not node.users:
                 continue
-            elif spec.kind == InputKind.PARAMETER and _is_trainable(exported, spec.target):
+            elif target.split(".")[0] in FIXED_ATTRIBUTES:
                 raise _refusal(
                     f"the mechanism uses self.{target}, which is fixed: q, k, v and x are given; "
                     "register projections of your own under names of their own"
@@ -214,11 +224,6 @@ class _Encoder:
         output = self.values[result]
         nodes, output = _without_dead_nodes(self.nodes, output)
         return EncodedTrace(nodes=nodes, output=output, literals=tuple(self.literals))
-
-
-def _is_trainable(exported: ExportedProgram, target: str | None) -> bool:
-    tensor = exported.state_dict.get(target or "")
-    return isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
 
 
 def _without_dead_nodes(nodes: list[Node], output: Reference) -> tuple[tuple[Node, ...], Reference]:

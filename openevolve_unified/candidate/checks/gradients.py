@@ -27,6 +27,8 @@ def require_gradients(
         if not parameters:
             return
         y = attention(x)
+        if not y.requires_grad:
+            continue
         weights = torch.linspace(-1.0, 1.0, y.numel(), dtype=y.dtype).view_as(y)
         gradients = torch.autograd.grad((y * weights).sum(), parameters, allow_unused=True)
         reached = {
