@@ -94,16 +94,16 @@ def reflected(
     corrections = low_rank(q, w).tril() @ solved
     within = low_rank(q, k) - corrections[..., :chunk]
     entering = q - corrections[..., chunk:]
-    leaving = k - solved[..., :chunk].transpose(-2, -1) @ w
+    leaving = (k - solved[..., :chunk].transpose(-2, -1) @ w).transpose(-2, -1)
     identity = torch.eye(w.shape[-1], device=w.device, dtype=w.dtype)
-    through = identity - solved[..., chunk:].transpose(-2, -1) @ w
-    rows, arrived = [F.pad(within[:, :, 0], (0, T - chunk))], leaving[:, :, 0]
+    through = identity - w.transpose(-2, -1) @ solved[..., chunk:]
+    arrived = leaving[:, :, 0]
+    rows = [F.pad(within[:, :, 0], (0, T - chunk))]
     for number in range(1, q.shape[2]):
-        across = low_rank(entering[:, :, number], arrived)
-        row = torch.cat((across, within[:, :, number]), dim=-1)
+        row = torch.cat((entering[:, :, number] @ arrived, within[:, :, number]), dim=-1)
         rows.append(F.pad(row, (0, T - row.shape[-1])))
-        carried = arrived @ through[:, :, number]
-        arrived = torch.cat((carried, leaving[:, :, number]), dim=-2)
+        carried = through[:, :, number] @ arrived
+        arrived = torch.cat((carried, leaving[:, :, number]), dim=-1)
     return torch.cat(rows, dim=-2)[..., :T, :]
 
 

@@ -96,26 +96,24 @@ def online_gradient(
     q, k, v = in_chunks(q, chunk), in_chunks(k, chunk), in_chunks(v, chunk)
     rate = in_chunks(step.unsqueeze(-1), chunk)
     scores, overlaps, entering, leaving = low_rank(q, k), low_rank(rate * k, k), k, k
-    fade = None
+    kept = torch.eye(k.shape[-1], device=k.device, dtype=k.dtype)
     if log_decay is not None:
         total = in_chunks(log_decay.clamp(max=0.0).unsqueeze(-1), chunk).cumsum(dim=-2)
+        last = total[..., -1:, :]
         decay = (total - total.transpose(-2, -1)).clamp(max=0.0).exp()
         scores, overlaps = scores * decay, overlaps * decay
-        fade = total.exp()
-        q, entering = q * fade, k * fade
-        leaving = k * (total[..., -1:, :] - total).exp()
+        q, entering, leaving = q * total.exp(), k * total.exp(), k * (last - total).exp()
+        kept = kept * last.exp()
+    # Every correction is written - reads @ (state at the chunk's start).
     solved = solve_unit_lower(overlaps, rate * torch.cat((v, entering), dim=-1))
-    written, reads = solved[..., :num_values], solved[..., num_values:]
-    state = k.new_zeros(k.shape[0], k.shape[1], k.shape[-1], num_values)
-    states, corrections = [], []
-    for number in range(k.shape[2]):
-        correction = written[:, :, number] - reads[:, :, number] @ state
-        states.append(state)
-        corrections.append(correction)
-        kept = state if fade is None else fade[:, :, number, -1:] * state
-        state = kept + leaving[:, :, number].transpose(-2, -1) @ correction
-    past, present = torch.stack(states, dim=2), torch.stack(corrections, dim=2)
-    return (q @ past + scores.tril() @ present).flatten(2, 3)[:, :, :T]
+    moved = leaving.transpose(-2, -1) @ solved
+    added, through = moved[..., :num_values], kept - moved[..., num_values:]
+    states = [torch.zeros_like(added[:, :, 0])]
+    for number in range(k.shape[2] - 1):
+        states.append(through[:, :, number] @ states[-1] + added[:, :, number])
+    state = torch.stack(states, dim=2)
+    corrections = solved[..., :num_values] - solved[..., num_values:] @ state
+    return (q @ state + scores.tril() @ corrections).flatten(2, 3)[:, :, :T]
 
 
 def ridge(

@@ -63,7 +63,7 @@ def _diagonal_semiseparable(
     one chunk are taken pairwise (arXiv 2312.06635, section 4).
     """
     T = c.shape[-2]
-    chunk = chunk_length(T)
+    chunk = chunk_length(T) // 2  # no state to carry, and pairs inside a chunk cost most
     totals = in_chunks(log_decay.clamp(max=0.0).cumsum(dim=-2), chunk)
     rows, columns = in_chunks(c, chunk), in_chunks(b, chunk)
     start = totals[..., :1, :]  # (batch, heads, number, 1, rank)

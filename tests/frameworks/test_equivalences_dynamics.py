@@ -303,4 +303,4 @@ def test_e25_results_do_not_depend_on_where_time_is_cut_into_chunks(draw):
         parts = (z[:length] for z in (q, k, v, beta, log_decay))
         close(online_gradient(*map(batched, parts)), whole[:, :, :length])
     lengths = [chunk_length(time) for time in (1, 2, 16, 64, 65, 128, 256)]
-    assert lengths == [1, 2, 4, 8, 16, 16, 16]
+    assert lengths == [2, 2, 8, 16, 16, 16, 32]
