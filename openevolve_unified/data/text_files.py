@@ -123,7 +123,8 @@ def _text(value: object, text_field: str, place: str) -> str:
             f"data.text_field: got {text_field!r}, which in {place} holds "
             f"{type(value).__name__}, wanted text"
         )
-    return value
+    # JSON can spell half a surrogate pair, which is no character and has no UTF-8.
+    return value.encode(errors="replace").decode()
 
 
 def _line(error: Exception) -> str:

@@ -57,6 +57,11 @@ def test_jsonl_and_parquet_files_are_read_by_field(tmp_path):
         assert documents(tmp_path, source="text", path=name, text_field="story") == TEXTS
 
 
+def test_half_a_surrogate_pair_in_json_becomes_a_question_mark(tmp_path):
+    (tmp_path / "a.jsonl").write_text(r'{"text": "half \ud83d, whole \ud83d\ude00"}')
+    assert documents(tmp_path, source="text", path="a.jsonl") == ["half ?, whole \U0001f600"]
+
+
 def test_a_folder_is_all_its_files_in_order(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.txt").write_text(TEXTS[1])
