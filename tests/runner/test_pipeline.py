@@ -1,0 +1,147 @@
+"""The pipeline on a real, tiny ladder: verdicts, what is kept, and what is never done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from openevolve_unified.config.schema import (
+    DataConfig,
+    ExecutionConfig,
+    ScalingLawConfig,
+    SizeConfig,
+    TrainingConfig,
+)
+from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.services import Services
+from openevolve_unified.store import Store
+
+ROOT = Path(__file__).parents[2]
+INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
+READOUT = "    def readout(self, z):"
+CONFIG = ScalingLawConfig(
+    framework="coefficient_dynamics",
+    initial_program="-",
+    output_dir="-",
+    ladder=tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 8) for d in (16, 24, 32)),
+    data=DataConfig(
+        num_documents=600, vocab_size=300, seq_len=16, validation_sequences=32, test_sequences=32
+    ),
+    training=TrainingConfig(
+        training_steps=20,
+        batch_size=8,
+        learning_rate=3e-3,
+        warmup_steps=5,
+        eval_frequency=10,
+        dropout=0.0,
+    ),
+    execution=ExecutionConfig(device="cpu", deadline_s=300),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pipeline")
+
+
+def build(folder, config, store="store"):
+    data = dataclasses.replace(config.data, cache_dir=str(folder / "cache"))
+    config = dataclasses.replace(config, data=data)
+    events = []
+    services = Services(config, folder, Store(folder / store), folder, events.append, False)
+    return Pipeline(services, INITIAL), events
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder):
+    pipeline, _ = build(folder, CONFIG)
+    yield pipeline
+    pipeline.services.close()
+
+
+@pytest.fixture(scope="module")
+def baseline(pipeline):
+    return pipeline.evaluate(INITIAL)
+
+
+def changed(text):
+    """The initial program with another readout."""
+    return INITIAL.replace(f"{READOUT}\n", f"{READOUT}\n{text}", 1).replace(
+        "        return z\n", "        return z2\n", 1
+    )
+
+
+def run_files(folder, store="store"):
+    return {path.name: path.stat().st_mtime for path in (folder / store / "runs").rglob("*.json")}
+
+
+def test_the_initial_program_gets_a_fit_and_evidence(baseline, folder):
+    assert isinstance(baseline, Evaluation)
+    assert baseline.fit.num_points == 3
+    assert baseline.features["params_ratio"] == 1.0
+    assert baseline.checks["isolation"]["level"] in ("full", "partial", "none")
+    assert baseline.is_pilot
+    records = [Store(folder / "store").get("runs", Path(name).stem) for name in run_files(folder)]
+    for record in records:
+        assert record["trained_fingerprint"]
+        assert record["certificate"]["max_prefix_change"] < 1e-4
+        assert record["certificate"]["canary_change_nats"] != 0.0
+
+
+def test_a_known_program_is_answered_from_the_store(baseline, pipeline):
+    again = pipeline.evaluate(INITIAL)
+    assert again.cached
+    assert again.fit == baseline.fit
+
+
+def test_comments_and_names_do_not_make_a_new_mechanism(baseline, pipeline, folder):
+    before = run_files(folder)
+    twin = pipeline.evaluate(changed("        # a remark\n        z2 = z\n"))
+    assert isinstance(twin, Evaluation), twin
+    assert not twin.cached
+    assert twin.fingerprint == baseline.fingerprint
+    assert twin.fit == baseline.fit
+    assert run_files(folder) == before, "nothing was trained again"
+
+
+def test_a_changed_mechanism_is_trained_against_the_baseline(baseline, pipeline):
+    result = pipeline.evaluate(changed("        z2 = 0.5 * z\n"))
+    assert isinstance(result, Evaluation), result
+    assert result.fingerprint != baseline.fingerprint
+    assert result.baseline == baseline.sizes
+    assert result.fit.slope != baseline.fit.slope
+
+
+def test_a_deadline_is_a_failure_that_is_not_remembered(folder, baseline):
+    config = dataclasses.replace(
+        CONFIG,
+        training=dataclasses.replace(CONFIG.training, training_steps=100_000),
+        execution=ExecutionConfig(device="cpu", deadline_s=8),
+    )
+    pipeline, _ = build(folder, config, store="hurried")
+    try:
+        result = pipeline.evaluate(INITIAL)
+    finally:
+        pipeline.services.close()
+    assert isinstance(result, Failure)
+    assert result.stage == "deadline"
+    assert "finished sizes are kept" in result.reason
+    assert list((folder / "hurried" / "evaluations").rglob("*.json")) == []
+
+
+def test_events_tell_stage_size_step_and_loss(folder, baseline):
+    pipeline, events = build(folder, CONFIG, store="followed")
+    try:
+        pipeline.evaluate(INITIAL)
+    finally:
+        pipeline.services.close()
+    stages = [event["stage"] for event in events if event["kind"] == "stage"]
+    assert stages == ["policy", "trace", "checks", "training"]
+    reports = [event for event in events if event["kind"] == "training"]
+    assert {report["size"] for report in reports} == {"16x1", "24x1", "32x1"}
+    last = [report for report in reports if report["size"] == "16x1"][-1]
+    assert last["step"] == last["total_steps"] == 20
+    assert last["train_loss_nats"] > 0
