@@ -57,7 +57,7 @@ def _diagonal_semiseparable(
 ) -> torch.Tensor:
     """Per-channel decays in chunks, with every exponent at most zero.
 
-    The textbook product ``(c e^G)(b e^-G)'`` overflows float32 (frameworks.md, section e) and the
+    The textbook product ``(c e^G)(b e^-G)'`` overflows float32 at time 128 and the
     pairwise form costs time^2 * rank memory. Here rows refer to the decay total at the start S of
     their chunk: earlier columns get ``e^(G_S - G_j)`` and rows ``e^(G_i - G_S)``; only pairs inside
     one chunk are taken pairwise (arXiv 2312.06635, section 4).

@@ -1,4 +1,4 @@
-"""Exact equivalences of coefficient dynamics and structured matrices (frameworks.md, section c)."""
+"""Exact equivalences of coefficient dynamics and structured matrices."""
 
 from __future__ import annotations
 

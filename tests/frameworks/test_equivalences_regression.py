@@ -1,4 +1,4 @@
-"""Exact equivalences of test-time regression (frameworks.md, section c)."""
+"""Exact equivalences of test-time regression."""
 
 from __future__ import annotations
 
