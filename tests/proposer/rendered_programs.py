@@ -45,13 +45,15 @@ def program_with(framework: str, block: str) -> str:
     return f"{before}# EVOLVE-BLOCK-START\n{block}\n\n\n# EVOLVE-BLOCK-END{after}"
 
 
-def attention(genome: Genome, seed: int = 0) -> nn.Module:
+def attention(
+    genome: Genome, hidden_dim: int = HIDDEN_DIM, num_heads: int = NUM_HEADS
+) -> nn.Module:
     """The rendered class, instantiated in float64."""
     names = {"math": math, "torch": torch, "nn": nn, "F": F}
     names |= {name: getattr(frameworks, name) for name in frameworks.__all__}
     exec(compile(render_block(genome), "rendered", "exec"), names)
-    torch.manual_seed(seed)
-    return names["EvolvableAttention"](HIDDEN_DIM, NUM_HEADS, 0.0).double()
+    torch.manual_seed(0)
+    return names["EvolvableAttention"](hidden_dim, num_heads, 0.0).double()
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
