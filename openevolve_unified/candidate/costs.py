@@ -41,11 +41,12 @@ def _flops(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], resu
     formula = flop_registry.get(func._overloadpacket)
     if formula is not None:
         return float(formula(*args, **kwargs, out_val=result))
-    if func.is_view:
+    name = func._schema.name.removeprefix("aten::")
+    if func.is_view or name in _FREE:
         return 0.0
     outputs = _tensors(result)
     inputs = _tensors((args, tuple(kwargs.values())))
-    special = _SPECIAL.get(func._schema.name.removeprefix("aten::"))
+    special = _SPECIAL.get(name)
     if special is not None and inputs:
         return special(inputs, outputs)
     return float(max((tensor.numel() for tensor in (*outputs, *inputs)), default=0))
@@ -83,6 +84,8 @@ def _ordering(inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> float:
     return inputs[0].numel() * math.log2(max(*inputs[0].shape, 2))
 
 
+_FREE = frozenset(("_unsafe_view", "_reshape_alias", "lift_fresh"))
+"""Views that torch does not declare as such."""
 _SPECIAL: dict[str, Callable[[list[torch.Tensor], list[torch.Tensor]], float]] = {
     "linalg_solve_triangular": _per_row(1.0),
     "triangular_solve": _per_row(1.0),

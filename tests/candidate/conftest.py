@@ -20,7 +20,7 @@ from openevolve_unified.errors import CandidateError
 from openevolve_unified.records import Program
 
 REPOSITORY = Path(__file__).parents[2]
-SEQ_LEN = 24
+SEQ_LEN = 16
 VOCAB_SIZE = 512
 SIZES = tuple(SizeConfig(hidden_dim=d, num_layers=2, num_heads=h) for d, h in ((16, 2), (24, 3)))
 GATES = GatesConfig(

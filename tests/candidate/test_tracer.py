@@ -1,0 +1,207 @@
+"""The tracing child: bounded, replaceable, without secrets, and gone when its parent is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.config.schema import SizeConfig
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.records import Program
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="uses /proc")
+
+SMALL = (SizeConfig(hidden_dim=8, num_layers=1, num_heads=2),)
+HONEST = "return (q @ k.mT).masked_fill(~mask, -torch.inf).softmax(-1)"
+
+
+@pytest.fixture
+def own_tracer() -> Iterator[Tracer]:
+    with Tracer() as tracer:
+        yield tracer
+
+
+def trace(tracer: Tracer, desk, line: str, **gates: float) -> None:
+    source = desk.program(line + "\n" + HONEST)
+    tracer.trace(
+        Program(source=source, framework="coefficient_dynamics"),
+        SMALL,
+        8,
+        (0,),
+        dataclasses.replace(desk.gates, **gates),
+        desk.folder / "small.safetensors",
+    )
+
+
+def reason(tracer: Tracer, desk, line: str, **gates: float) -> str:
+    with pytest.raises(CandidateError) as caught:
+        trace(tracer, desk, line, **gates)
+    assert caught.value.stage == "trace"
+    return caught.value.reason
+
+
+def zygotes_below(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    until = time.monotonic() + 30
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < until, f"still alive: {[pid for pid in pids if is_alive(pid)]}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("while True: pass", "longer than 1 s"),
+        ("hog = bytearray(10**12)", "more memory"),
+        ("hog = [bytearray(2**24) for _ in range(10**6)]", "memory"),
+        ("import sys\nsys.exit(0)", "tries to exit"),
+        ("import os\nos._exit(0)", "before its trace was complete"),
+        ("import os\nos._exit(5)", "exit status 5"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise ValueError('x' * 10**6)", "ValueError"),
+    ],
+)
+def test_abuse_of_resources_ends_in_a_reason_and_the_next_trace_works(tracer, desk, line, words):
+    deadline_s = 1.0 if "while" in line else 60.0
+    text = reason(tracer, desk, line, trace_deadline_s=deadline_s, trace_memory_mb=256)
+    assert words in text
+    assert len(text) < 500
+    trace(tracer, desk, "")
+
+
+def test_no_secret_of_the_parent_is_visible(desk, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "planted-key")
+    with Tracer() as tracer:
+        text = reason(tracer, desk, "import os\nraise ValueError(sorted(os.environ.items()))")
+        assert "CUDA_VISIBLE_DEVICES" in text
+        words = "import os\nraise ValueError('planted-key' in str(os.environ))"
+        assert "ValueError: False" in reason(tracer, desk, words)
+
+
+def test_output_of_the_program_goes_nowhere(desk, capfd):
+    with Tracer() as tracer:
+        trace(tracer, desk, "import os\nprint('noise')\nos.write(2, b'noise') if False else None")
+    captured = capfd.readouterr()
+    assert "noise" not in captured.out + captured.err
+
+
+def test_a_reply_that_is_too_large_is_refused(own_tracer, desk, monkeypatch):
+    from openevolve_unified.candidate import layout
+
+    monkeypatch.setattr(layout, "max_file_bytes", lambda *arguments: 100)
+    line = "q = q + torch.tensor([1.0] * 10_000).sum()"
+    assert "too large" in reason(own_tracer, desk, line)
+
+
+def test_a_killed_child_is_replaced(own_tracer, desk):
+    trace(own_tracer, desk, "")
+    (zygote,) = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)][-1:]
+    os.kill(zygote, signal.SIGKILL)
+    wait_until_gone([zygote])
+    trace(own_tracer, desk, "")
+
+
+def test_nothing_survives_closing(desk):
+    with Tracer() as tracer:
+        trace(tracer, desk, "")
+        before = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)]
+    assert [pid for pid in before if not is_alive(pid)]
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.records import Program
+source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
+size = SizeConfig(hidden_dim=8, num_layers=1, num_heads=2)
+with Tracer() as tracer:
+    for text in (source.replace("while True: pass", "pass"), source):
+        print("next", flush=True)
+        program = Program(source=text, framework="coefficient_dynamics")
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+"""
+
+
+def test_killing_the_parent_leaves_nothing_alive(desk, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(desk.program("while True: pass\n" + HONEST))
+    command = [sys.executable, "-c", PARENT, str(program), str(tmp_path / "out.safetensors")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert [parent.stdout.readline().strip() for _ in range(2)] == ["next", "next"]
+        (zygote,) = zygotes_below(parent.pid)
+        until = time.monotonic() + 30
+        while not zygotes_below(zygote):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        below = [zygote, *zygotes_below(zygote)]
+        parent.kill()
+        parent.wait()
+    wait_until_gone(below)
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.records import Program
+source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
+size = SizeConfig(hidden_dim=8, num_layers=1, num_heads=2)
+program = Program(source=source, framework="coefficient_dynamics")
+with Tracer() as tracer:
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+    worker = os.fork()
+    if worker == 0:
+        out_path.unlink()
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+        tracer.close()
+        os._exit(0 if out_path.exists() else 9)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+"""
+
+
+def test_a_forked_worker_starts_a_child_of_its_own(desk, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(desk.program(HONEST))
+    command = [sys.executable, "-c", FORKED, str(program), str(tmp_path / "out.safetensors")]
+    subprocess.run(command, check=True, timeout=300)
