@@ -41,7 +41,7 @@ def model_costs(genome: Genome, size: SizeConfig, time: int, vocab: int) -> tupl
 def candidates(framework: str) -> list[Genome]:
     rng = random.Random(4)
     start = softmax_genome(framework)
-    sample = [mutate(start, rng, rng.randint(3, 5)) for _ in range(60)]
+    sample = [mutate(start, rng, rng.randint(3, 5)) for _ in range(20)]
     singles = [g for g in programs.single_ingredient_genomes() if g.framework == framework]
     return [*singles, *sample, genome_of(framework, DEAREST[framework].split())]
 

@@ -85,20 +85,17 @@ def test_the_past_has_no_gradient_from_the_future_and_every_parameter_has_one(ge
 
 
 @pytest.mark.parametrize("genome", BOTH, ids=name_of)
-def test_the_mechanism_stays_finite_on_extreme_inputs(genome):
-    module = programs.attention(genome)
-    run = programs.mechanism(module)
-    for dtype in (torch.float64, torch.float32):
-        run.to(dtype)
+def test_the_mechanism_stays_finite_in_single_precision_on_extreme_inputs(genome):
+    run = programs.mechanism(programs.attention(genome)).float()
+    *tensors, mask = programs.inputs(NUM_TOKENS)
+    constant = [tensor[..., :1, :].expand_as(tensor) for tensor in tensors]
+    for batch in (tensors, constant):
         for scale in (1e-3, 1.0, 30.0):
-            *tensors, mask = programs.inputs(NUM_TOKENS, scale)
-            constant = [tensor[..., :1, :].expand_as(tensor) for tensor in tensors]
-            for batch in (tensors, constant):
-                leaves = [t.to(dtype).clone().requires_grad_() for t in batch]
-                result = run(*leaves, mask)
-                assert result.isfinite().all()
-                used = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
-                assert all(g.isfinite().all() for g in used if g is not None)
+            leaves = [(scale * tensor).float().requires_grad_() for tensor in batch]
+            result = run(*leaves, mask)
+            assert result.isfinite().all()
+            used = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+            assert all(g.isfinite().all() for g in used if g is not None)
     first = [tensor[..., :1, :].float() for tensor in tensors]
     assert run(*first, mask[:1, :1]).isfinite().all()
 
