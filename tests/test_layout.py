@@ -17,7 +17,7 @@ LAYERS = [
     {"candidate", "model", "data", "mechanisms"},
     {"training"},
     {"runner"},
-    {"plugin", "validation", "report"},
+    {"plugin", "validation", "report", "redteam"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -1,0 +1,101 @@
+"""What the command ``openevolve-unified redteam`` does, given the loaded experiment's pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from openevolve_unified.config.schema import FRAMEWORKS, ScalingLawConfig
+from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
+from openevolve_unified.redteam.bench import bench_config
+from openevolve_unified.redteam.run import run_red_team
+from openevolve_unified.redteam.table import report_json, result_line, summary
+from openevolve_unified.runner.events import Listener
+from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.services import Services
+from openevolve_unified.store import Store
+
+
+def red_team_command(
+    config: ScalingLawConfig,
+    initial_source: Callable[[str], str],
+    base_dir: Path,
+    listener: Listener,
+    say: Callable[[str], None],
+    as_json: bool,
+) -> int:
+    """Run the cheats, the honest mechanisms and the escape attempts; print what came of them.
+
+    The cheats run in a small experiment of their own; the honest mechanisms are held to the budget
+    of ``config`` at its own sizes. Nothing is kept: a stored verdict would prove nothing.
+
+    Args:
+        initial_source: from a framework to the text of its initial program.
+        say: prints one line.
+        as_json: print one JSON object last.
+
+    Returns:
+        The exit status: 1 when a cheat was missed, an escape worked or an honest mechanism was
+        rejected.
+
+    Raises:
+        ConfigError: the experiment itself cannot run.
+    """
+    with _pipelines(config, initial_source, base_dir, listener) as (benches, honest):
+        report = run_red_team(
+            benches.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
+        )
+    probes = try_escapes()
+    say(summary(report, probes))
+    if as_json:
+        say(json.dumps(report_json(report, probes)))
+    return 0 if report.is_clean and not probes.escaped else 1
+
+
+def try_escapes() -> ProbeVerdict:
+    """Every escape attempt without the jail and inside it."""
+    return compare(run_bare(), run_confined())
+
+
+@contextmanager
+def _pipelines(
+    config: ScalingLawConfig,
+    initial_source: Callable[[str], str],
+    base_dir: Path,
+    listener: Listener,
+) -> Iterator[tuple[dict[str, Pipeline], dict[str, Pipeline]]]:
+    """For each framework the pipeline of the cheats and that of the honest mechanisms."""
+    folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
+    benches, honest = {}, {}
+    try:
+        for framework in FRAMEWORKS:
+            source = initial_source(framework)
+            bench = bench_config(config, framework)
+            benches[framework] = build_pipeline(bench, source, base_dir, folder / "bench", listener)
+            own = dataclasses.replace(config, framework=framework)
+            honest[framework] = build_pipeline(own, source, base_dir, folder / "own", listener)
+        yield benches, honest
+    finally:
+        for pipeline in (*benches.values(), *honest.values()):
+            pipeline.services.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def build_pipeline(
+    config: ScalingLawConfig,
+    initial_source: str,
+    base_dir: Path,
+    folder: Path,
+    listener: Listener,
+) -> Pipeline:
+    """A pipeline whose store and logs lie in ``folder``.
+
+    Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
+    """
+    services = Services(config, base_dir, Store(folder / "store"), folder, listener, False)
+    return Pipeline(services, initial_source)
