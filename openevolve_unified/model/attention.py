@@ -7,6 +7,8 @@ a method, and the three input projections are one product.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 import torch.nn as nn
 
@@ -38,10 +40,23 @@ class Attention(nn.Module):
         B, T, _ = x.shape
         packed = self.qkv_proj(x).view(B, T, 3, self.num_heads, self.head_dim)
         # One contiguous copy here spares every product of the mechanism its own.
-        q, k, v = packed.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # (B, H, T, D) each
-        y = apply_mechanism(self.framework, self.mechanism(q, k, v, x, mask), v)
+        split = packed.permute(2, 0, 3, 1, 4).to(x.dtype, memory_format=torch.contiguous_format)
+        q, k, v = split.contiguous().unbind(0)  # (B, H, T, D) each
+        with _full_precision(x.device):
+            y = apply_mechanism(self.framework, self.mechanism(q, k, v, x, mask), v)
         merged: torch.Tensor = self.out_proj(y.transpose(1, 2).reshape(B, T, -1))
         return merged
+
+
+def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """No autocast: a mechanism trains in the float32 that it was checked in.
+
+    In bfloat16 a running sum of log-gates over 128 positions is off by 0.8, and a triangular solve
+    has no kernel.
+    """
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
 
 
 def apply_mechanism(framework: str, result: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -48,17 +49,15 @@ class TrainBatches:
 
 def padded_batches(
     sequences: np.ndarray, batch_size: int, device: torch.device
-) -> list[tuple[torch.Tensor, int]]:
-    """All ``sequences`` in order as (tokens, number of rows that count).
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """Give all ``sequences`` in order as (tokens, number of rows that count).
 
     The last batch repeats the first row up to ``batch_size``, so every batch has one shape.
     """
-    batches = []
     for start in range(0, len(sequences), batch_size):
         rows = np.asarray(sequences[start : start + batch_size]).astype(np.int64)
         num_rows = len(rows)
         if num_rows < batch_size:
             filler = np.broadcast_to(rows[:1], (batch_size - num_rows, rows.shape[1]))
             rows = np.concatenate((rows, filler))
-        batches.append((torch.from_numpy(rows).to(device), num_rows))
-    return batches
+        yield torch.from_numpy(rows).to(device), num_rows

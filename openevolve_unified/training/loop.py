@@ -195,6 +195,7 @@ class _Run:
         return loss
 
     def _report(self) -> None:
+        self._monitor.look(self.step)
         validation = self._curve[-1].validation_loss_nats if self._curve else None
         self._reporter.report(self.step, self._monitor.last, validation, self._tokens_per_s())
 

@@ -24,7 +24,7 @@ def test_a_batch_is_rows_of_the_split_and_a_function_of_seed_and_step():
 
 def test_the_last_evaluation_batch_is_filled_up_and_the_filler_does_not_count():
     sequences = repeating_tokens(num_validation=21).validation
-    batches = padded_batches(sequences, 8, CPU)
+    batches = list(padded_batches(sequences, 8, CPU))
     assert [num_rows for _, num_rows in batches] == [8, 8, 5]
     assert all(tokens.shape == (8, 17) for tokens, _ in batches)
     kept = torch.cat([tokens[:num_rows] for tokens, num_rows in batches])

@@ -42,3 +42,26 @@ def test_master_weights_and_moments_stay_float32_under_bfloat16():
     train_step = TrainStep(job, build_model(job, softmax, CPU), CPU)
     train_step(TrainBatches(DATA.train, 8, 0, CPU).at(0), 0)
     assert {tensor.dtype for tensor in train_step.state().values()} == {torch.float32}
+
+
+class _Recording(torch.nn.Module):
+    """A triangular solve, which has no bfloat16 kernel; notes the types that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = set()
+
+    def forward(self, q, k, v, x, mask):
+        self.dtypes |= {t.dtype for t in (q, k, v, x)} | {(q @ k.transpose(-2, -1)).dtype}
+        strict = (q @ k.transpose(-2, -1)).tril(-1) / 100
+        identity = torch.eye(q.shape[2])
+        return torch.linalg.solve_triangular(strict + identity, identity, upper=False)
+
+
+def test_a_mechanism_runs_in_float32_whatever_the_precision_around_it():
+    mechanism = _Recording()
+    job = make_job(precision="bfloat16")
+    train_step = TrainStep(job, build_model(job, lambda layer: mechanism, CPU), CPU)
+    loss = train_step(TrainBatches(DATA.train, 8, 0, CPU).at(0), 0)
+    assert loss.isfinite()
+    assert mechanism.dtypes == {torch.float32}
