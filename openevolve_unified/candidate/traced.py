@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn as nn
 from safetensors import SafetensorError, safe_open
 
@@ -75,14 +76,13 @@ class TracedSize:
 
     def mechanism(self, seed: int, layer: int) -> nn.Module:
         """A fresh module ``forward(q, k, v, x, mask)`` with the initial values of that layer."""
-        module = build_mechanism(
-            self.program,
-            self.initial_parameters(seed, layer),
-            self.constants(seed, layer),
-            self.literals(self.seq_len),
-        )
+        module = self._build(self.initial_parameters(seed, layer), seed, layer)
         module.meta["fingerprint"] = self.fingerprint(seed)
         return module
+
+    def mechanism_with(self, parameters: tuple[torch.Tensor, ...], seed: int) -> nn.Module:
+        """The mechanism as it is trained, with the given parameters, for checks."""
+        return self._build(parameters, seed, 0)
 
     def double_mechanism(
         self, time: int, parameters: tuple[torch.Tensor, ...], seed: int
@@ -100,6 +100,12 @@ class TracedSize:
         return fingerprint_size(
             self.framework, self.size, self.seq_len, self.program.program, tensors
         )
+
+    def _build(
+        self, parameters: tuple[torch.Tensor, ...], seed: int, layer: int
+    ) -> torch.fx.GraphModule:
+        constants = self.constants(seed, layer)
+        return build_mechanism(self.program, parameters, constants, self.literals(self.seq_len))
 
     def _slots(self, kind: str, count: int, seed: int, layer: int) -> tuple[torch.Tensor, ...]:
         if seed not in self.seeds:

@@ -75,6 +75,25 @@ def test_a_leak_from_the_future_is_refused(desk, name):
         assert "scrambled parameters" in refusal.reason
 
 
+FORMATS = {
+    "float32": "one = (q * 0).sum() + 1e8\nopen = ((one + 1) - one - 1).abs()\n",
+    "bfloat16": (
+        "one = x[..., :1] * 0 + 1\n"
+        "product = one @ torch.full((1, 1), 1.0009765625)\n"
+        "open = (product.float() - 1.0009765625).abs().amax() * 1000\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_leak_that_opens_in_one_number_format_only_is_refused(desk, name):
+    leak = "return a * (1 + open * torch.sigmoid(x.float().mean((1, 2))))[:, None, None, None]"
+    body = MASKED + "a = s.softmax(-1)\n" + FORMATS[name] + leak
+    refusal = desk.refusal(desk.program(body))
+    assert refusal.stage == "causality"
+    assert f"in {name}:" in refusal.reason
+
+
 def test_a_leak_through_the_matrix_mixers_keys_is_refused(desk):
     body = "return (q @ (k + k.flip(2)).mT).masked_fill(~mask, -torch.inf).softmax(-1)"
     assert desk.refusal(desk.program(body, "matrix_mixer"), "matrix_mixer").stage == "causality"

@@ -27,6 +27,7 @@ from openevolve_unified.candidate.checks.independence import (
     require_repeatable,
 )
 from openevolve_unified.candidate.checks.numerics import require_finite
+from openevolve_unified.candidate.checks.precision import require_causal_in_training_formats
 from openevolve_unified.candidate.features import measure_features
 from openevolve_unified.candidate.layout import SMALL_LENGTH
 from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
@@ -130,6 +131,12 @@ class _Bench:
         mechanism = self.traced.double_mechanism(time, self.parameters[label], self.seed)
         return ReferenceAttention(self.traced.framework, self.traced.size, mechanism, self.weights)
 
+    def single(self, parameters: tuple[torch.Tensor, ...]) -> ReferenceAttention:
+        """The attention as it is trained, in float32 at full length."""
+        mechanism = self.traced.mechanism_with(parameters, self.seed)
+        weights = tuple(weight.float() for weight in self.weights)
+        return ReferenceAttention(self.traced.framework, self.traced.size, mechanism, weights)
+
     def inputs(self, batch: int, time: int) -> torch.Tensor:
         return random_inputs(batch, time, self.traced.size, self.generator, torch.float64)
 
@@ -138,13 +145,7 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     """The checks that every size gets: finite, independent, causal at random cuts, trainable."""
     bench = _Bench(traced, seed, stream=0)
     T, name = traced.seq_len, bench.name
-    single = ReferenceAttention(
-        traced.framework,
-        traced.size,
-        traced.mechanism(seed, 0),
-        tuple(weight.float() for weight in bench.weights),
-    )
-    require_finite(single, bench.inputs(2, T).float(), f"at {name}")
+    require_finite(bench.single(bench.initial), bench.inputs(2, T).float(), f"at {name}")
     attentions = {label: bench.attention(label, T) for label in bench.parameters}
     require_repeatable(attentions["initial parameters"], bench.inputs(2, T))
     num_cuts, largest = 0, 0.0
@@ -163,10 +164,29 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     prefix = _check_prefixes(bench, attentions)
     return {
         "cuts": num_cuts + 2,
+        "formats": _check_formats(bench),
         "max_relative_change": largest,
         "max_prefix_difference": prefix,
         "parameters": list(attentions),
     }
+
+
+def _check_formats(bench: _Bench) -> list[str]:
+    """Causality in float32 and bfloat16, at initial and scrambled values."""
+    traced, T = bench.traced, bench.traced.seq_len
+    tested: set[str] = {"float64"}
+    for label in list(bench.parameters)[:2]:
+        attention = bench.single(bench.parameters[label])
+        tested.update(
+            require_causal_in_training_formats(
+                attention,
+                bench.inputs(2, T).float(),
+                (T // 3, T - 2),
+                traced.mixes_rounding,
+                f"at {bench.name}, {label}",
+            )
+        )
+    return sorted(tested)
 
 
 def _check_prefixes(bench: _Bench, attentions: dict[str, ReferenceAttention]) -> float:

@@ -1,0 +1,69 @@
+"""Causality in the number formats that training uses, beside float64.
+
+Arithmetic can be written that vanishes in float64 and not in float32 (1e8 + 1 - 1e8 - 1), and so
+open a gate to the future in training only. The bitwise test holds in any format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from openevolve_unified.candidate.checks.attention import ReferenceAttention
+from openevolve_unified.candidate.checks.causality import require_causal
+
+SINGLE_ROUNDING_TOLERANCE = 1e-4
+"""Relative, for programs whose transforms or factorisations carry float32 rounding across a cut."""
+
+
+def require_causal_in_training_formats(
+    attention: ReferenceAttention,
+    x: torch.Tensor,
+    cuts: Sequence[int],
+    mixes_rounding: bool,
+    where: str,
+) -> tuple[str, ...]:
+    """Cut ``x`` (batch, time, hidden_dim) in float32 and under bfloat16 autocast.
+
+    Returns:
+        The formats that were tested; bfloat16 is left out where an operator lacks it.
+
+    Raises:
+        CandidateError: stage ``causality``.
+    """
+    tolerance = SINGLE_ROUNDING_TOLERANCE if mixes_rounding else 0.0
+    require_causal(attention, x, cuts, tolerance, f"{where}, in float32")
+    half = replace(attention, mechanism=_Autocast(attention.mechanism))
+    if mixes_rounding or not _runs(half, x):
+        return ("float32",)
+    require_causal(half, x, cuts, 0.0, f"{where}, in bfloat16")
+    return ("float32", "bfloat16")
+
+
+class _Autocast(torch.nn.Module):
+    def __init__(self, mechanism: torch.nn.Module):
+        super().__init__()
+        self.mechanism = mechanism
+
+    def forward(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        x: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.mechanism(q, k, v, x, mask).float()
+
+
+def _runs(attention: ReferenceAttention, x: torch.Tensor) -> bool:
+    """Whether every operator exists in bfloat16; solves, for example, do not."""
+    try:
+        with torch.no_grad():
+            attention(x)
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
