@@ -45,6 +45,8 @@ class Cheat:
     """Words that the reason must contain, so that it is caught for what it is."""
     depth: Depth = "check"
     """``evaluate``: only training can show it."""
+    twin: str = ""
+    """The block of what a neutralised program must equal; empty: softmax attention."""
     damage: tuple[str, str] = ("", "")
     """Text of the assembled program and what replaces its first occurrence."""
 
@@ -78,6 +80,7 @@ class Family:
         preamble: str = "",
         stages: tuple[str, ...] | None = None,
         reason: str | None = None,
+        twin: tuple[str, ...] = (),
     ) -> Cheat:
         """A cheat whose evolvable method has the lines ``body``, one part after the other.
 
@@ -85,6 +88,7 @@ class Family:
             members: lines at the end of ``__init__``.
             preamble: lines before the class, inside the block.
             stages, reason: where they differ from the family's.
+            twin: lines of the method that a neutralised program must equal, if not softmax.
         """
         return Cheat(
             name=name,
@@ -94,6 +98,7 @@ class Family:
             stages=self.stages if stages is None else stages,
             reason=self.reason if reason is None else reason,
             depth=self.depth,
+            twin=attention_block(framework, joined(*twin)) if twin else "",
         )
 
 
@@ -119,10 +124,10 @@ def joined(*parts: str) -> str:
 
 
 def honest_twin(cheat: Cheat) -> Cheat:
-    """Softmax attention in the cheat's framework, written like the cheats are."""
+    """What is left of a neutralised cheat: its twin, or softmax written like the cheats are."""
     tail = "return a @ v" if cheat.framework == TTR else "return a"
     block = attention_block(cheat.framework, SCORES + WEIGHTS + tail)
-    return replace(cheat, name="softmax", block=block, damage=("", ""))
+    return replace(cheat, name="honest twin", block=cheat.twin or block, damage=("", ""))
 
 
 def _indented(text: str, columns: int) -> str:

@@ -77,6 +77,7 @@ def run_red_team(
     honest_pipeline_for: PipelineFor,
     on_result: Callable[[CheatResult | HonestResult], None],
     cheats: Sequence[Cheat] = CHEATS,
+    twins: Sequence[Mechanism] = mechanisms(),
 ) -> RedTeamReport:
     """Try every cheat and every published mechanism.
 
@@ -85,6 +86,7 @@ def run_red_team(
             they are about.
         honest_pipeline_for: for the published mechanisms, with the budget that they must keep.
         on_result: called with each result as it comes.
+        twins: the honest programs.
 
     Raises:
         ConfigError: the experiment itself cannot run.
@@ -94,7 +96,7 @@ def run_red_team(
         found.append(try_cheat(cheat, pipeline_for(cheat.framework)))
         on_result(found[-1])
     honest = []
-    for mechanism in mechanisms():
+    for mechanism in twins:
         honest.append(try_honest(mechanism, honest_pipeline_for(mechanism.framework)))
         on_result(honest[-1])
     return RedTeamReport(cheats=tuple(found), honest=tuple(honest))

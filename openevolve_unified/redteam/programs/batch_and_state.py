@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from openevolve_unified.redteam.cheat import CD, MM, SCORES, SOFTMAX, TTR, WEIGHTS, Family
+from openevolve_unified.redteam.cheat import (
+    CD,
+    MM,
+    NEUTRALISED,
+    SCORES,
+    SOFTMAX,
+    TTR,
+    WEIGHTS,
+    Family,
+)
 
 _BATCH = Family(name="batch mixing", stages=("batch",), reason="sequence")
 _STATE = Family(name="state between calls", stages=("trace",), reason="state between calls")
@@ -73,6 +82,7 @@ CHEATS = (
         SCORES,
         SOFTMAX,
         members="self.last = None",
+        stages=("policy", "trace", NEUTRALISED),
         reason="",
     ),
     _STATE.cheat(
@@ -83,6 +93,9 @@ CHEATS = (
         "s = s * self.calls\n",
         SOFTMAX,
         members="self.calls = 0",
+        stages=("policy", "trace", NEUTRALISED),
+        reason="",
+        twin=(SCORES, "s = s * 1", SOFTMAX),
     ),
     _STATE.cheat(
         "a module global",
@@ -232,7 +245,12 @@ CHEATS = (
         SCORES,
         "s = s + torch.empty_like(s).clamp(-1, 1).nan_to_num()\n",
         SOFTMAX,
-        stages=("neutralised", "trace"),
+        stages=(NEUTRALISED,),
         reason="",
+        twin=(
+            SCORES,
+            "s = s + torch.zeros_like(s).clamp(-1, 1).nan_to_num()",
+            SOFTMAX,
+        ),
     ),
 )

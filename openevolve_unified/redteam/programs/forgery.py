@@ -144,8 +144,7 @@ CHEATS = (
             old = room.program_to_json
             def forged(program):
                 data = old(program)
-                if "16" in str(data) or FIRST:
-                    FIRST.clear()
+                if torch.sys._getframe(1).f_locals["time"] == 16:
                     for node in data["nodes"]:
                         if node[0].startswith("aten.masked_fill"):
                             node[0], node[1], node[2] = "aten.mul.Tensor", [node[1][0], 1.0], {}
@@ -153,7 +152,6 @@ CHEATS = (
             room.program_to_json = forged
             """,
         ),
-        preamble="FIRST = [1]",
         stages=("causality",),
         reason="position",
     ),

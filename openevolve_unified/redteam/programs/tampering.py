@@ -176,7 +176,6 @@ CHEATS = (
         settings = torch.functional.torch
         settings.set_default_dtype(torch.float64)
         """,
-        stages=("trace",),
     ),
     _COVERT.cheat(
         "seed of the process set and left",

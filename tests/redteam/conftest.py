@@ -1,0 +1,32 @@
+"""One small experiment per framework, with its warm children, for the whole session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openevolve_unified.config.schema import FRAMEWORKS, DataConfig, ScalingLawConfig
+from openevolve_unified.redteam.bench import bench_config
+from openevolve_unified.redteam.command import build_pipeline
+
+INITIAL_PROGRAMS = Path(__file__).parents[2] / "initial_programs"
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("redteam")
+    config = ScalingLawConfig(
+        framework=FRAMEWORKS[0],
+        initial_program="initial.py",
+        output_dir="run",
+        data=DataConfig(cache_dir=str(folder / "cache")),
+    )
+    built = {}
+    for framework in FRAMEWORKS:
+        source = (INITIAL_PROGRAMS / f"{framework}.py").read_text(encoding="utf-8")
+        bench = bench_config(config, framework)
+        built[framework] = build_pipeline(bench, source, folder, folder / framework, print)
+    yield built
+    for pipeline in built.values():
+        pipeline.services.close()

@@ -1,0 +1,118 @@
+"""No cheat passes, each is caught for what it is, and no published mechanism is turned away."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from openevolve_unified.config.schema import FRAMEWORKS
+from openevolve_unified.isolation.probes.run import ProbeVerdict
+from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.redteam.cheat import CD, GUARD, SCORES, SOFTMAX, TTR, Family, honest_twin
+from openevolve_unified.redteam.run import RedTeamReport, run_red_team, try_cheat, try_honest
+from openevolve_unified.redteam.table import report_json, result_line, summary
+
+
+@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: f"{cheat.family}: {cheat.name}")
+def test_every_cheat_is_caught_for_what_it_is(cheat, pipelines):
+    result = try_cheat(cheat, pipelines[cheat.framework])
+    assert result.verdict == "caught", result_line(result) + "\n" + result.reason
+
+
+@pytest.mark.parametrize("mechanism", mechanisms(), ids=lambda m: f"{m.framework}-{m.name}")
+def test_no_published_mechanism_is_turned_away(mechanism, pipelines):
+    result = try_honest(mechanism, pipelines[mechanism.framework])
+    assert result.verdict == "accepted", result.reason
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_honest_twin_of_the_cheats_is_accepted(framework, pipelines):
+    cheat = next(cheat for cheat in CHEATS if cheat.framework == framework)
+    source = honest_twin(cheat).source(pipelines[framework].initial.source)
+    assert pipelines[framework].check(source).fingerprint
+
+
+def test_the_catalogue_covers_all_frameworks_under_distinct_names():
+    names = [(cheat.framework, cheat.name) for cheat in CHEATS]
+    assert len(names) >= 60
+    assert len(set(names)) == len(names)
+    assert {cheat.framework for cheat in CHEATS} == set(FRAMEWORKS)
+    assert any(GUARD in cheat.stages for cheat in CHEATS)
+
+
+HONEST = Family(name="honest", stages=("causality",), reason="position")
+
+
+def test_a_program_that_passes_is_reported_as_missed(pipelines):
+    cheat = HONEST.cheat("not a cheat", CD, SCORES, SOFTMAX)
+    result = try_cheat(cheat, pipelines[CD])
+    assert (result.verdict, result.stage) == ("missed", "accepted")
+
+
+def test_a_trained_program_that_does_no_harm_is_reported_as_missed(pipelines):
+    family = dataclasses.replace(HONEST, stages=(GUARD,), depth="evaluate")
+    result = try_cheat(family.cheat("not a cheat", CD, SCORES, SOFTMAX), pipelines[CD])
+    assert (result.verdict, result.stage) == ("missed", "accepted")
+
+
+def test_a_cheat_caught_for_another_reason_is_reported_as_mistaken(pipelines):
+    cheat = HONEST.cheat("wrong shape", TTR, "return q[..., :1]")
+    result = try_cheat(cheat, pipelines[TTR])
+    assert (result.verdict, result.stage) == ("mistaken", "program")
+
+
+def test_a_mechanism_that_is_not_causal_is_reported_as_rejected(pipelines, tmp_path):
+    leak = HONEST.cheat("no mask", CD, SCORES, "return s.softmax(dim=-1)")
+    path = tmp_path / "leak.py"
+    path.write_text(leak.source(pipelines[CD].initial.source))
+    mechanism = dataclasses.replace(mechanisms()[0], framework=CD, path=path)
+    result = try_honest(mechanism, pipelines[CD])
+    assert (result.verdict, result.stage) == ("rejected", "causality")
+
+
+def test_a_mechanism_known_to_be_costly_is_over_budget_and_not_rejected(pipelines, tmp_path):
+    body = "a = s.masked_fill(~mask, -torch.inf).softmax(-1)\nfor _ in range(90):\n    a = a @ a\n"
+    costly = HONEST.cheat("powers", CD, SCORES, body + "return a")
+    path = tmp_path / "costly.py"
+    path.write_text(costly.source(pipelines[CD].initial.source))
+    known = dataclasses.replace(mechanisms()[0], framework=CD, path=path, within_budget=False)
+    assert try_honest(known, pipelines[CD]).verdict == "over budget"
+    unknown = dataclasses.replace(known, within_budget=True)
+    assert try_honest(unknown, pipelines[CD]).verdict == "rejected"
+
+
+@pytest.fixture
+def results(pipelines):
+    honest = HONEST.cheat("not a cheat", CD, SCORES, SOFTMAX)
+    leak = HONEST.cheat("no mask", CD, SCORES, "return s.softmax(dim=-1)")
+    seen = []
+    report = run_red_team(
+        pipelines.__getitem__, pipelines.__getitem__, seen.append, (honest, leak), mechanisms()[:1]
+    )
+    return report, seen
+
+
+def test_the_report_says_what_was_missed_as_text_and_as_json(results):
+    report, seen = results
+    assert [result.verdict for result in seen] == ["missed", "caught", "accepted"]
+    assert not report.is_clean
+    text = summary(report, None)
+    assert "cheats: 2 tried, 1 caught, 0 mistaken, 1 missed" in text
+    assert "not a cheat" in text
+    assert "no mask" not in text
+    plain = json.loads(json.dumps(report_json(report, None)))
+    assert plain["clean"] is False
+    assert [cheat["stage"] for cheat in plain["cheats"]] == ["accepted", "causality"]
+
+
+def test_an_escape_makes_the_report_unclean(results):
+    caught = RedTeamReport(cheats=results[0].cheats[1:], honest=results[0].honest)
+    stopped = ProbeVerdict(stopped=("fork",), escaped=(), not_applicable=())
+    assert caught.is_clean
+    assert report_json(caught, stopped)["clean"] is True
+    escaped = ProbeVerdict(stopped=(), escaped=("fork",), not_applicable=())
+    assert report_json(caught, escaped)["clean"] is False
+    assert "ESCAPED     fork" in summary(caught, escaped)
