@@ -28,6 +28,7 @@ from openevolve_unified.runner.certificate import certify, mechanisms_of
 from openevolve_unified.runner.slots import training_slot
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.checkpoint import remove_checkpoint
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.progress import Progress
@@ -71,8 +72,10 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         stored = store.get("runs", job.key)
         if stored is not None:
             return stored
-        run = _train_fresh(job, arguments, store, emit)
+        checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
+        run = _train_fresh(job, arguments, checkpoint_path, emit)
         store.put("runs", job.key, run)
+        remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
     return to_plain(run)
 
 
@@ -113,7 +116,9 @@ TASKS: dict[str, Callable[[dict[str, Any], Emit], dict[str, Any]]] = {
 }
 
 
-def _train_fresh(job: TrainJob, arguments: dict[str, Any], store: Store, emit: Emit) -> TrainRun:
+def _train_fresh(
+    job: TrainJob, arguments: dict[str, Any], checkpoint_path: Path, emit: Emit
+) -> TrainRun:
     data = _open_data(arguments["data_folder"])
     candidate = _load_candidate(arguments)
     certificate: dict[str, Any] = {}
@@ -137,7 +142,6 @@ def _train_fresh(job: TrainJob, arguments: dict[str, Any], store: Store, emit: E
             }
         )
 
-    checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
     device = torch.device(arguments["device"])
     mechanism = _mechanism(job, candidate)
     run = train_job(job, mechanism, data, device, progress, checkpoint_path, inspect)

@@ -20,7 +20,6 @@ from openevolve_unified.training.batches import TokenSource, TrainBatches
 from openevolve_unified.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
-    remove_checkpoint,
     save_checkpoint,
 )
 from openevolve_unified.training.evaluation import CURVE_SEQUENCES, mean_loss_nats
@@ -52,8 +51,8 @@ def train(
         mechanism: layer index to the module that is trained, with its own initial values.
         data: the splits of the job's corpus.
         progress: called now and then; what it raises ends the training.
-        checkpoint_path: where the state is kept meanwhile; removed when the job is done. None
-            means nowhere.
+        checkpoint_path: where the state is kept meanwhile; the caller removes it once the record
+            is safe. None means nowhere.
         read_fingerprint: evaluated on the model after its training, as evidence of what it was.
         checkpoint_interval_s: least time between checkpoints.
 
@@ -70,8 +69,6 @@ def train(
             record = run.record("finished", run.step, loss, read_fingerprint(run.model))
         except DivergedError as error:
             record = run.record("diverged", error.step, None, read_fingerprint(run.model))
-    if checkpoint_path is not None:
-        remove_checkpoint(checkpoint_path)
     return record
 
 

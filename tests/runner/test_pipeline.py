@@ -89,6 +89,7 @@ def test_the_initial_program_gets_a_fit_and_evidence(baseline, folder):
         assert record["trained_fingerprint"]
         assert record["certificate"]["max_prefix_change"] < 1e-4
         assert record["certificate"]["canary_change_nats"] != 0.0
+    assert list((folder / "store").rglob("checkpoints/*/*")) == []
 
 
 def test_a_known_program_is_answered_from_the_store(baseline, pipeline):

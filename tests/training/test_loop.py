@@ -81,10 +81,10 @@ def test_an_interrupted_run_continues_to_the_same_bits(tmp_path, monkeypatch, st
     assert steps_done[0] == step
 
 
-def test_the_checkpoint_is_removed_when_the_job_is_done(tmp_path):
+def test_the_checkpoint_stays_until_the_caller_has_kept_the_record(tmp_path):
     path = tmp_path / "job.safetensors"
     _train(make_job(), path)
-    assert not path.exists()
+    assert path.exists()
 
 
 def test_a_damaged_checkpoint_means_a_fresh_start_and_is_said(tmp_path, caplog):
