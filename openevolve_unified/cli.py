@@ -59,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_config(plan, positional=True)
     plan.set_defaults(run=_plan)
 
+    redteam = commands.add_parser(
+        "redteam", help="run the shipped cheats and escapes: caught or missed, by what and why"
+    )
+    redteam.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+    _add_settings(redteam)
+    redteam.add_argument("--json", action="store_true", help="print one JSON object last")
+    redteam.set_defaults(run=_redteam)
+
     init = commands.add_parser("init", help="copy the shipped configs and programs into a folder")
     init.add_argument("directory", type=Path, help="where to put them, for example .")
     init.set_defaults(run=_init)
@@ -76,6 +84,10 @@ def _add_config(parser: argparse.ArgumentParser, positional: bool) -> None:
         parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
     else:
         parser.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")
     parser.add_argument(
         "--set",
@@ -176,6 +188,26 @@ def _plan(options: argparse.Namespace) -> int:
     with _evaluator(options) as evaluator:
         print_plan(evaluator.plan(), evaluator.experiment, Reporter())
     return EXIT_DONE
+
+
+def _redteam(options: argparse.Namespace) -> int:
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.plugin.templates import template_dir
+    from openevolve_unified.redteam.command import red_team_command
+
+    def initial_source(framework: str) -> str:
+        path = template_dir() / "initial_programs" / f"{framework}.py"
+        return path.read_text(encoding="utf-8")
+
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    return red_team_command(
+        experiment.scaling_law,
+        initial_source,
+        experiment.base_dir,
+        lambda event: None,
+        lambda line: print(line, flush=True),
+        options.json,
+    )
 
 
 def _init(options: argparse.Namespace) -> int:
