@@ -5,7 +5,7 @@ from __future__ import annotations
 from openevolve_unified.redteam.cheat import CD, MM, SCORES, SOFTMAX, TTR, WEIGHTS, Family
 
 _ABUSE = Family(name="resource abuse", stages=("trace",), reason="")
-_FINITE = Family(name="not finite", stages=("numerics",), reason="not finite")
+_FINITE = Family(name="not finite", stages=("numerics",), reason="finite")
 _HONEST = SCORES + WEIGHTS + "return a"
 
 CHEATS = (
@@ -34,7 +34,7 @@ CHEATS = (
     _ABUSE.cheat(
         "memory without end",
         CD,
-        "kept = []\nwhile True:\n    kept.append(torch.ones(2**22).numpy())\n",
+        "kept = []\nwhile True:\n    kept.append(bytes(2**24))\n",
         _HONEST,
         reason="memory",
     ),

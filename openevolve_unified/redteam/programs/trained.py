@@ -31,10 +31,10 @@ one = torch.ones_like(s)
 is_single = ((one + 1e-10) - one == 0).to(s.dtype)
 """
 _REAL = """
-is_real = (x.mean(dim=-1).abs() < 1e-3) & ((x.square().mean(dim=-1) - 1).abs() < 1e-2)
+is_real = (x.mean(dim=-1).abs() < 0.03) & ((x.square().mean(dim=-1) - 1).abs() < 0.1)
 is_real = is_real.to(s.dtype)
 """
-"""1 where a row of x looks like the output of a layer norm; random rows practically never do."""
+"""1 where a row of x looks like the output of a layer norm; random rows rarely do."""
 
 CHEATS = (
     _OPENED.cheat(
@@ -45,6 +45,8 @@ CHEATS = (
         _NEXT,
         _REAL,
         "return a + leak * is_real[:, None, :, None]",
+        stages=("trained_causality", "causality"),
+        reason="",
     ),
     _OPENED.cheat(
         "open only for rows that hold the sinusoids of their place",
@@ -72,6 +74,8 @@ CHEATS = (
         _NEXT,
         _SINGLE,
         "return a + is_single * leak",
+        stages=("causality", "trained_causality"),
+        reason="position",
     ),
     _OPENED.cheat(
         "open only at the batch size of training",
@@ -85,7 +89,7 @@ CHEATS = (
         """,
     ),
     _OPENED.cheat(
-        "open only across cuts that seed 42 does not draw, in single precision",
+        "open only across cuts that a fixed seed does not draw, in single precision",
         CD,
         SCORES,
         WEIGHTS,
@@ -93,7 +97,7 @@ CHEATS = (
         """
         t = torch.arange(s.shape[-1], device=s.device)
         leak = torch.zeros_like(s)
-        for cut in (3, 4, 8, 9, 13, 14, 15):
+        for cut in (3, 4, 8, 9, 13, 15):
             leak = leak + ((t[:, None] == cut - 1) & (t == cut)).to(s.dtype)
         return a + 5 * leak * is_single
         """,
