@@ -82,3 +82,9 @@ def test_the_evaluation_file_is_alone_and_shadows_nothing():
     names = [path.name for path in folder.iterdir() if path.name != "__pycache__"]
     assert names == ["evaluator.py"]
     assert "evaluator" not in sys.stdlib_module_names
+
+
+def test_test_files_have_distinct_names():
+    # pytest imports them by name alone, so two of one name stop the whole run.
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(set(names)) == len(names)
