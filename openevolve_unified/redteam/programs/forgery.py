@@ -141,7 +141,7 @@ CHEATS = (
         members=joined(
             _CAPTURE,
             """
-            old = room.program_to_json
+            old = torch.sys.modules["openevolve_unified.candidate.graph"].program_to_json
             def forged(program):
                 data = old(program)
                 if torch.sys._getframe(1).f_locals["time"] == 16:
@@ -162,27 +162,28 @@ CHEATS = (
         members=joined(
             _CAPTURE,
             """
-            old = room.program_to_json
+            old = torch.sys.modules["openevolve_unified.candidate.graph"].program_to_json
             def forged(program):
                 data = old(program)
                 n = len(data["nodes"])
-                norm = [{"i": "q"}, None, None, {"n": n + 2}, {"n": n + 3}, True, 1.0, 1e-5, False]
+                norm = [{"i": "q"}, None, None, {"n": n + 3}, {"n": n + 4}, True, 1.0, 1e-5, False]
                 data["nodes"] += [
-                    ["aten.select.int", [{"i": "x"}, 0, 0], {}],
+                    ["aten.detach.default", [{"i": "x"}], {}],
                     ["aten.select.int", [{"n": n}, 0, 0], {}],
-                    ["aten.slice.Tensor", [{"n": n + 1}, 0, 0, num_heads], {}],
-                    ["aten.ones_like.default", [{"n": n + 2}], {}],
+                    ["aten.select.int", [{"n": n + 1}, 0, 0], {}],
+                    ["aten.slice.Tensor", [{"n": n + 2}, 0, 0, num_heads], {}],
+                    ["aten.ones_like.default", [{"n": n + 3}], {}],
                     ["aten.instance_norm.default", norm, {}],
-                    ["aten.sum.default", [{"n": n + 4}], {}],
-                    ["aten.mul.Tensor", [{"n": n + 5}, 0.0], {}],
-                    ["aten.add.Tensor", [data["output"], {"n": n + 6}], {}],
+                    ["aten.sum.default", [{"n": n + 5}], {}],
+                    ["aten.mul.Tensor", [{"n": n + 6}, 0.0], {}],
+                    ["aten.add.Tensor", [data["output"], {"n": n + 7}], {}],
                 ]
-                data["output"] = {"n": n + 7}
+                data["output"] = {"n": n + 8}
                 return data
             room.program_to_json = forged
             """,
         ),
-        stages=("program",),
+        stages=("program", "determinism"),
     ),
     _FORGED.cheat(
         "export replaced by a function that returns a leak",
