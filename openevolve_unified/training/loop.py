@@ -126,7 +126,7 @@ class _Run:
             self._monitor.add(loss, self.step)
             if self.step % training.eval_frequency == 0 and self.step < training.training_steps:
                 self._evaluate()
-            if self._reporter.is_due():
+            if self._reporter.is_due() and self.step < training.training_steps:
                 self._report()
             if path is not None and time.monotonic() - saved >= checkpoint_interval_s:
                 self._save(path)

@@ -52,8 +52,8 @@ def test_a_missing_config_points_to_init(run):
         (lambda text: text.replace("# EVOLVE-BLOCK-START", "#"), "block", "EVOLVE-BLOCK"),
         (lambda text: text + text, "block", "EVOLVE-BLOCK"),
         (lambda text: text.replace("import math", "import os"), "block", "import os"),
-        (lambda text: text.replace("softmax(dim=-1)", "softmax(dim=-2)"), "causality", "future"),
-        (lambda text: text.replace("def impulse", "def impulse("), "policy", "syntax"),
+        (lambda text: text.replace("softmax(dim=-1)", "softmax(dim=-2)"), "causality", "position"),
+        (lambda text: text.replace("def impulse", "def impulse("), "policy", "not valid python"),
     ],
     ids=["legal", "no block", "two blocks", "outside", "leak", "syntax"],
 )
