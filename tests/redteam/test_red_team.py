@@ -78,9 +78,9 @@ def test_a_mechanism_known_to_be_costly_is_over_budget_and_not_rejected(pipeline
     costly = HONEST.cheat("powers", CD, SCORES, body + "return a")
     path = tmp_path / "costly.py"
     path.write_text(costly.source(pipelines[CD].initial.source))
-    known = dataclasses.replace(mechanisms()[0], framework=CD, path=path, within_budget=False)
+    known = dataclasses.replace(mechanisms()[0], framework=CD, path=path, over_budget_at=("full",))
     assert try_honest(known, pipelines[CD]).verdict == "over budget"
-    unknown = dataclasses.replace(known, within_budget=True)
+    unknown = dataclasses.replace(known, over_budget_at=())
     assert try_honest(unknown, pipelines[CD]).verdict == "rejected"
 
 
