@@ -18,7 +18,7 @@ from openevolve_unified.config.schema import (
 
 _SIZES = ((16, 1, 2), (24, 1, 3), (32, 1, 4))
 """hidden_dim, num_layers, num_heads; the cheats name these widths."""
-_TRACE_DEADLINE_S = 20.0
+_TRACE_DEADLINE_S = 12.0
 
 
 def bench_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig:
