@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plugin.proposer import register_grammar_provider
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+from openevolve_unified.runner.lifetime import end_with_parent
 
 CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
 OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
@@ -24,6 +26,9 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
     Raises:
         ConfigError: neither names a config, or the config is wrong.
     """
+    if multiprocessing.parent_process() is not None:
+        # One of OpenEvolve's worker processes: it would survive a kill -9 of the run.
+        end_with_parent()
     register_grammar_provider()
     config = os.environ.get(CONFIG_VARIABLE) or option_of(sys.argv, "--config", "-c")
     if not config:

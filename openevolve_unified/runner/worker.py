@@ -7,25 +7,22 @@ parent, and when it has been idle for a while.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.runner.channel import Channel
+from openevolve_unified.runner.lifetime import end_with_parent
 
 IDLE_LIMIT_S = 60.0
-PARENT_POLL_S = 0.25
 
 
 def main() -> None:
     """Serve tasks until the parent closes the channel, dies, or sends nothing for a while."""
-    _die_with(os.getppid())
+    end_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     while True:
         try:
@@ -55,21 +52,6 @@ def _serve(message: dict[str, Any], channel: Channel) -> dict[str, Any]:
         return {"config_error": str(error)}
     except Exception:  # the parent re-raises it with this traceback
         return {"crash": traceback.format_exc()}
-
-
-def _die_with(parent: int) -> None:
-    """End this process soon after ``parent`` ends.
-
-    The parent-death signal would fire when the *thread* that started us ends, and an end of file
-    does not come when a fork of the parent still holds the socket; so the parent's id is polled.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_POLL_S)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 if __name__ == "__main__":
