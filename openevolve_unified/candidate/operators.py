@@ -31,9 +31,9 @@ special_softmax std std_mean sum var var_mean softmin trace kthvalue mode quanti
 cosine_similarity renorm dist cov corrcoef
 """
 _PRODUCTS = """
-addbmm addmm addmv addr baddbmm bilinear bmm chain_matmul conv1d conv2d dot einsum inner
+addmm addmv addr baddbmm bmm chain_matmul conv1d conv2d dot einsum inner
 kron linalg_cross linalg_multi_dot linear matmul mm mv outer tensordot vdot linalg_vecdot cross
-ger linalg_matmul _trilinear cdist pairwise_distance
+ger linalg_matmul cdist pairwise_distance
 """
 _SHAPES = """
 alias atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors broadcast_to cat chunk clone
@@ -58,17 +58,17 @@ scalar_tensor tril_indices triu_indices zeros zeros_like bartlett_window blackma
 hamming_window hann_window
 """
 _NORMS = """
-group_norm layer_norm native_layer_norm native_group_norm rms_norm _fused_rms_norm instance_norm
+group_norm layer_norm native_layer_norm native_group_norm rms_norm _fused_rms_norm
 avg_pool1d max_pool1d adaptive_avg_pool1d
 """
 _LINALG = """
 cholesky cholesky_inverse cholesky_solve inverse linalg_cholesky linalg_cholesky_ex linalg_det
-linalg_diagonal linalg_eigh linalg_eigvalsh linalg_inv linalg_inv_ex linalg_ldl_factor
-linalg_ldl_solve linalg_lu_factor linalg_lu_solve linalg_lstsq linalg_matrix_exp
+linalg_diagonal linalg_eigh linalg_eigvalsh linalg_inv linalg_inv_ex
+linalg_lu_factor linalg_lu_solve linalg_lstsq linalg_matrix_exp
 linalg_matrix_power linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex
 linalg_solve_triangular linalg_svd linalg_svdvals logdet matrix_exp matrix_power slogdet
-triangular_solve _linalg_solve_ex _linalg_slogdet _linalg_det _linalg_eigh _linalg_svd linalg_lu
-lu_unpack linalg_householder_product
+triangular_solve _linalg_solve_ex _linalg_slogdet _linalg_det _linalg_eigh _linalg_svd
+lu_unpack
 """
 _FOURIER = """
 fft_fft fft_fft2 fft_fftfreq fft_fftn fft_fftshift fft_hfft fft_ifft fft_ifft2 fft_ifftn

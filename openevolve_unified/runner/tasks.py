@@ -126,7 +126,7 @@ def _train_fresh(
 
     def inspect(model: Transformer) -> str:
         try:
-            certificate.update(to_plain(certify(model, data.validation, job.seed)))
+            certificate.update(to_plain(certify(model, data.validation, job.training.batch_size)))
         except CandidateError as error:
             rejection.append(error.reason)
         return _read_fingerprint(model, job)

@@ -158,6 +158,8 @@ CHEATS = (
         return y + F.bilinear(wide, wide, weight)[:, :, : v.shape[2]]
         """,
         members="self.blend = nn.Parameter(torch.ones(1, 1, 1))",
+        stages=("program",),
+        reason="bilinear",
     ),
     _COMPUTE.cheat(
         "more operators than are read",
