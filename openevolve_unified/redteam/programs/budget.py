@@ -158,7 +158,7 @@ CHEATS = (
         return y + F.bilinear(wide, wide, weight)[:, :, : v.shape[2]]
         """,
         members="self.blend = nn.Parameter(torch.ones(1, 1, 1))",
-        stages=("program",),
+        stages=("trace", "program"),
         reason="bilinear",
     ),
     _COMPUTE.cheat(
