@@ -36,6 +36,7 @@ def run_session(
         reporter.say(f"an earlier run was moved to {moved}")
     directory = RunDirectory(experiment.output_dir)
     directory.save_settings(experiment)
+    reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
         print_plan(evaluator.plan(), experiment, reporter)
         initial = score_initial_program(evaluator, reporter)
