@@ -150,7 +150,7 @@ class Evaluation:
     program: Program
     fingerprint: str
     horizon: str
-    """For example ``"pilot, 900 of 100,000 steps"``; it travels with every number."""
+    """For example ``"pilot, 750 of 100,000 steps"``; it travels with every number."""
     is_pilot: bool
     sizes: tuple[SizeResult, ...]
     baseline: tuple[SizeResult, ...]
