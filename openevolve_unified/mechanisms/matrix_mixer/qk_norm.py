@@ -1,4 +1,3 @@
-# ruff: noqa: F401, RUF100
 import math
 
 import torch
