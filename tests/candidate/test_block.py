@@ -23,10 +23,17 @@ def test_the_parts_make_up_the_program():
     assert split.block == "x = 1\n"
 
 
-def test_edits_inside_and_other_line_ends_are_accepted():
-    require_same_outside(INITIAL.replace("x = 1", "x = 2\ny = 3"), INITIAL)
-    require_same_outside(INITIAL.replace("\n", "\r\n"), INITIAL)
-    require_same_outside(INITIAL.rstrip("\n"), INITIAL)
+@pytest.mark.parametrize(
+    "source",
+    [
+        INITIAL.replace("x = 1", "x = 2\ny = 3"),
+        INITIAL.replace("\n", "\r\n"),
+        INITIAL.rstrip("\n"),
+    ],
+    ids=["inside", "line ends", "last line end"],
+)
+def test_edits_inside_and_other_line_ends_are_accepted(source):
+    assert require_same_outside(source, INITIAL) is None
 
 
 def test_an_edit_before_the_block_is_named_with_its_line():

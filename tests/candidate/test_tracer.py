@@ -128,6 +128,10 @@ def test_a_killed_child_is_replaced(own_tracer, desk):
     os.kill(zygote, signal.SIGKILL)
     wait_until_gone([zygote])
     trace(own_tracer, desk, "")
+    (replacement,) = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)][
+        -1:
+    ]
+    assert replacement != zygote
 
 
 def test_nothing_survives_closing(desk):

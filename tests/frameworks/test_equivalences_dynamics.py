@@ -31,7 +31,7 @@ T, D = 37, 8
 MASK = torch.ones(T, T, dtype=torch.bool).tril()
 
 
-def close(actual, expected, tolerance=1e-9):
+def assert_close(actual, expected, tolerance=1e-9):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -57,24 +57,24 @@ def reflections(w, beta, decay):
 
 def test_e3_normalised_linear_attention_equals_its_recurrence(draw):
     q, k, v = F.elu(draw(T, D)) + 1, F.elu(draw(T, D)) + 1, draw(T, D)
-    close(row_normalise(q @ k.T, MASK) @ v, recurrences.linear_attention(q, k, v))
+    assert_close(row_normalise(q @ k.T, MASK) @ v, recurrences.linear_attention(q, k, v))
 
 
 def test_e4_scalar_semiseparable_equals_the_ssd_recurrence(draw):
     q, k, v, log_decay = draw(T, D), draw(T, D), draw(T, D), F.logsigmoid(draw(T))
     matrix = semiseparable(batched(q), batched(k), batched(log_decay), MASK)[0, 0]
-    close(matrix @ v, recurrences.gated_linear(q, k, v, log_decay.exp()))
-    close(decay_matrix(log_decay, MASK), recurrences.decay_products(log_decay.exp()))
+    assert_close(matrix @ v, recurrences.gated_linear(q, k, v, log_decay.exp()))
+    assert_close(decay_matrix(log_decay, MASK), recurrences.decay_products(log_decay.exp()))
 
 
 def test_e4_a_unit_decay_is_linear_attention_and_a_constant_one_is_retnet(draw):
     q, k = draw(T, D), draw(T, D)
     ones = semiseparable(batched(q), batched(k), torch.zeros(1, 1, T, dtype=q.dtype), MASK)
-    close(ones[0, 0], (q @ k.T).tril())
+    assert_close(ones[0, 0], (q @ k.T).tril())
     lag = torch.arange(T)[:, None] - torch.arange(T, dtype=q.dtype)
     log_decay = torch.full((1, 1, T), math.log(0.9), dtype=q.dtype)
     matrix = semiseparable(batched(q), batched(k), log_decay, MASK)
-    close(matrix[0, 0], (0.9**lag * (q @ k.T)).tril())
+    assert_close(matrix[0, 0], (0.9**lag * (q @ k.T)).tril())
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 16, 37])
@@ -84,14 +84,14 @@ def test_e5_diagonal_semiseparable_equals_the_gla_recurrence(draw, length, sharp
     log_decay = F.logsigmoid(draw(length, D)) * sharpness
     mask = torch.ones(length, length, dtype=torch.bool).tril()
     matrix = semiseparable(batched(q), batched(k), batched(log_decay), mask)[0, 0]
-    close(matrix @ v, recurrences.gated_linear(q, k, v, log_decay.exp()))
+    assert_close(matrix @ v, recurrences.gated_linear(q, k, v, log_decay.exp()))
     assert torch.equal(matrix, matrix.tril())
 
 
 def test_e5_gla_with_equal_channels_is_ssd(draw):
     q, k, gate = draw(T, D), draw(T, D), F.logsigmoid(draw(T))
     wide = gate[:, None].expand(T, D)
-    close(
+    assert_close(
         semiseparable(batched(q), batched(k), batched(wide), MASK),
         semiseparable(batched(q), batched(k), batched(gate), MASK),
     )
@@ -110,7 +110,7 @@ def test_e6_e7_the_online_gradient_solver_equals_the_delta_recurrence(draw, is_g
         batched(beta),
         batched(log_decay) if is_gated else None,
     )
-    close(y[0, 0], recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
+    assert_close(y[0, 0], recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
 
 def test_e8_the_impulse_response_of_reflections_is_the_gated_delta_rule(draw):
@@ -123,11 +123,11 @@ def test_e8_the_impulse_response_of_reflections_is_the_gated_delta_rule(draw):
         "strength": batched(beta),
     }
     z = causal(impulse_response(batched(q), batched(impulse), transition, MASK))
-    close(
+    assert_close(
         z,
         recurrences.coefficient_dynamics(q, impulse, reflections(k, beta, log_decay.exp())),
     )
-    close(z @ v, recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
+    assert_close(z @ v, recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
 
 @pytest.mark.parametrize("length", [1, 2, 8, 16, 37])
@@ -141,7 +141,7 @@ def test_e27_the_closed_form_holds_for_directions_unrelated_to_the_keys(draw, le
         "strength": batched(beta),
     }
     z = impulse_response(batched(q), batched(k), transition, mask)[0, 0].tril()
-    close(z, recurrences.coefficient_dynamics(q, k, reflections(w, beta, log_decay.exp())))
+    assert_close(z, recurrences.coefficient_dynamics(q, k, reflections(w, beta, log_decay.exp())))
 
 
 def test_e27b_path_attention_is_an_exponential_readout_of_reflections(draw):
@@ -151,7 +151,7 @@ def test_e27b_path_attention_is_an_exponential_readout_of_reflections(draw):
     z = impulse_response(batched(q), batched(k / math.sqrt(D)), transition, MASK)
     matrices = reflections(w, beta, torch.ones(T, dtype=q.dtype))
     scores = recurrences.coefficient_dynamics(q, k, matrices) / math.sqrt(D)
-    close(masked_softmax(z, MASK)[0, 0], recurrences.softmax_rows(scores))
+    assert_close(masked_softmax(z, MASK)[0, 0], recurrences.softmax_rows(scores))
 
 
 def test_e26_products_of_reflections_never_grow(draw):
@@ -169,7 +169,7 @@ def test_e9_a_shear_is_the_forgetting_transformer(draw):
     )
     alpha = masked_softmax(z, MASK)[0, 0]
     weights = recurrences.decay_products(log_forget.exp()) * (q @ k.T / math.sqrt(D)).exp()
-    close(alpha, row_normalise(weights, MASK))
+    assert_close(alpha, row_normalise(weights, MASK))
     # The augmented state of the paper's own form: (k / sqrt(d), 0, 1) under a shear.
     augmented_q = torch.cat((q, torch.ones(T, 1), torch.zeros(T, 1)), dim=1)
     augmented_k = torch.cat((k / math.sqrt(D), torch.zeros(T, 1), torch.ones(T, 1)), dim=1)
@@ -178,7 +178,7 @@ def test_e9_a_shear_is_the_forgetting_transformer(draw):
         shear = torch.eye(D + 2, dtype=q.dtype)
         shear[D, D + 1] = value
         matrices.append(shear)
-    close(causal(z), recurrences.coefficient_dynamics(augmented_q, augmented_k, matrices))
+    assert_close(causal(z), recurrences.coefficient_dynamics(augmented_q, augmented_k, matrices))
 
 
 def test_e9c_a_constant_forget_gate_is_alibi(draw):
@@ -186,7 +186,7 @@ def test_e9c_a_constant_forget_gate_is_alibi(draw):
     log_bias = torch.full((1, 1, T), math.log(0.8), dtype=q.dtype)
     z = impulse_response(batched(q), batched(k), {"log_bias": log_bias}, MASK)
     lag = torch.arange(T)[:, None] - torch.arange(T, dtype=q.dtype)
-    close(causal(z), (q @ k.T + math.log(0.8) * lag).tril())
+    assert_close(causal(z), (q @ k.T + math.log(0.8) * lag).tril())
 
 
 def test_e10_rotary_positions_are_rotating_dynamics(draw):
@@ -194,7 +194,7 @@ def test_e10_rotary_positions_are_rotating_dynamics(draw):
     rate = 100.0 ** -(torch.arange(D // 2, dtype=q.dtype) / (D // 2))
     z = impulse_response(batched(q), batched(k), {"angle": rate.expand(T, D // 2)}, MASK)
     step = torch.stack([rotate(row, -rate) for row in torch.eye(D, dtype=q.dtype)], dim=1)
-    close(causal(z), recurrences.coefficient_dynamics(q, k, [step] * T))
+    assert_close(causal(z), recurrences.coefficient_dynamics(q, k, [step] * T))
     backwards = recurrences.coefficient_dynamics(q, k, [step.T] * T)
     assert (causal(z) - backwards).abs().max() > 0.1
 
@@ -207,7 +207,7 @@ def test_e11_taylor_features_equal_the_polynomial_readout(draw):
         return torch.cat((torch.ones(T, 1, dtype=z.dtype), z, pairs), dim=1)
 
     s = q @ k.T
-    close(features(q) @ features(k).T, 1 + s + s**2 / 2)
+    assert_close(features(q) @ features(k).T, 1 + s + s**2 / 2)
     assert (1 + s + s**2 / 2).min() >= 0.5
 
 
@@ -215,9 +215,9 @@ def test_e13_orthonormal_keys_make_the_delta_rule_linear_attention(draw):
     keys = torch.linalg.qr(draw(D, D))[0]
     q, v, ones = draw(D, D), draw(D, D), torch.ones(D, dtype=keys.dtype)
     y = online_gradient(batched(q), batched(keys), batched(v), batched(ones), None)
-    close(y[0, 0], (q @ keys.T).tril() @ v)
+    assert_close(y[0, 0], (q @ keys.T).tril() @ v)
     stored = online_gradient(batched(keys), batched(keys), batched(v), batched(ones), None)
-    close(stored[0, 0], v)
+    assert_close(stored[0, 0], v)
 
 
 @pytest.mark.parametrize("step", [1e-2, 1e-4, 1e-6])
@@ -235,15 +235,15 @@ def test_e16_the_bounded_normaliser_equals_the_mlstm_recurrence(draw):
     impulse = log_input.exp()[:, None] * k
     z = impulse_response(batched(q), batched(impulse), {"log_decay": batched(log_forget)}, MASK)
     expected = recurrences.mlstm(q, k, v, log_forget, log_input)
-    close(bounded_normalise(z, MASK)[0, 0] @ v, expected)
+    assert_close(bounded_normalise(z, MASK)[0, 0] @ v, expected)
 
 
 def test_e19_the_causal_toeplitz_matrix_is_a_zero_padded_convolution(draw):
     taps, v = draw(T), draw(T, D)
     spectrum = torch.fft.rfft(taps, 2 * T)[:, None] * torch.fft.rfft(v, 2 * T, dim=0)
-    close(toeplitz(taps) @ v, torch.fft.irfft(spectrum, 2 * T, dim=0)[:T])
+    assert_close(toeplitz(taps) @ v, torch.fft.irfft(spectrum, 2 * T, dim=0)[:T])
     log_decay = torch.full((T,), math.log(0.9), dtype=v.dtype)
-    close(toeplitz(0.9 ** torch.arange(T)).double(), decay_matrix(log_decay, MASK), 1e-5)
+    assert_close(toeplitz(0.9 ** torch.arange(T)).double(), decay_matrix(log_decay, MASK), 1e-5)
 
 
 def test_e22_a_masked_low_rank_matrix_is_semiseparable_and_not_low_rank(draw):
@@ -258,16 +258,16 @@ def test_e25_the_triangular_solve_equals_forward_substitution(draw):
     for t in range(T):
         done = torch.stack(rows) if rows else right.new_zeros(0, D)
         rows.append(right[t] - strict[t, :t] @ done)
-    close(solve_unit_lower(strict, right), torch.stack(rows))
+    assert_close(solve_unit_lower(strict, right), torch.stack(rows))
 
 
 def test_cauchy_and_vandermonde_entries_equal_their_formulas(draw):
     p, r = draw(T, 3), draw(T, 3)
     i, j = 11, 4
     entry = cauchy(batched(p), batched(r), MASK)[0, 0, i, j]
-    close(entry, (1 / (p[i].exp() + r[j].exp())).sum())
+    assert_close(entry, (1 / (p[i].exp() + r[j].exp())).sum())
     entry = vandermonde(batched(p), batched(r), MASK)[0, 0, i, j]
-    close(entry, ((2 * math.pi * p[i] * j).cos() - (2 * math.pi * r[j] * i).cos()).sum())
+    assert_close(entry, ((2 * math.pi * p[i] * j).cos() - (2 * math.pi * r[j] * i).cos()).sum())
 
 
 def test_a_block_diagonal_matrix_keeps_only_its_causal_blocks(draw):
@@ -292,7 +292,7 @@ def test_transitions_without_a_closed_form_are_refused(draw, transition, reason)
     with pytest.raises(ValueError, match=reason):
         impulse_response(q, q, transition, MASK)
     accepted = impulse_response(q, q, {"log_decay": torch.zeros(1, 1, T, D).double()}, MASK)
-    close(causal(accepted), (q @ q.transpose(-2, -1))[0, 0].tril())
+    assert_close(causal(accepted), (q @ q.transpose(-2, -1))[0, 0].tril())
 
 
 def test_e25_results_do_not_depend_on_where_time_is_cut_into_chunks(draw):
@@ -301,6 +301,6 @@ def test_e25_results_do_not_depend_on_where_time_is_cut_into_chunks(draw):
     whole = online_gradient(*map(batched, (q, k, v, beta, log_decay)))
     for length in (3, 12, 20):
         parts = (z[:length] for z in (q, k, v, beta, log_decay))
-        close(online_gradient(*map(batched, parts)), whole[:, :, :length])
+        assert_close(online_gradient(*map(batched, parts)), whole[:, :, :length])
     lengths = [chunk_length(time) for time in (1, 2, 16, 64, 65, 128, 256)]
     assert lengths == [2, 2, 8, 16, 16, 16, 32]
