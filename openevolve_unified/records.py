@@ -96,6 +96,8 @@ class TrainRun:
     tokens_per_s: float
     trained_fingerprint: str
     """Read back from the module that was trained: the evidence that this program was."""
+    step_kind: str = "plain"
+    """Which form of the training step ran last; see ``training.fastest``."""
     versions: dict[str, str] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     """Causality and canary on the trained weights; see ``runner.certificate``."""

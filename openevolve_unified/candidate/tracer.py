@@ -65,9 +65,13 @@ class Tracer:
         return self._isolation
 
     def __enter__(self) -> Tracer:
+        self.warm_up()
+        return self
+
+    def warm_up(self) -> None:
+        """Launch the child, if there is none, without waiting for its imports."""
         with self._lock:
             self._ensure_started()
-        return self
 
     def start(self) -> IsolationReport:
         """Start the warm child if there is none, and say how well this machine confines it."""

@@ -240,12 +240,17 @@ class StoppingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Where and how the work is done; nothing here may change a result, except ``precision``."""
+    """Where and how the work is done; beyond rounding, nothing here changes a result, except
+    ``precision``."""
 
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: float32 on a CPU, bfloat16 with float32 master weights on a GPU."""
+    step: Literal["auto", "plain", "captured", "compiled"] = "auto"
+    """Form of the training step: operator by operator, recorded as one CUDA graph, or compiled by
+    Inductor (and recorded on a GPU). ``auto``: plain on a CPU, the faster of the others on a GPU.
+    Rounding may differ between forms."""
     num_workers: int = 0
     """Training processes; 0 means one per core on a CPU and two per GPU."""
     deadline_s: float = 6_600.0

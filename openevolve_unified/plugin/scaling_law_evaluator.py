@@ -128,6 +128,8 @@ class ScalingLawEvaluator:
             ConfigError: the initial program is refused, or a candidate outlasts its deadline.
         """
         initial = self.pipeline.initial
+        self.pipeline.services.warm_up()
+        self.pipeline.services.data()  # what is wrong with it is known sooner than the program's
         try:
             checked = self.pipeline.check(initial.source)
         except CandidateError as error:

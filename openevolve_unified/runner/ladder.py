@@ -87,6 +87,7 @@ def _train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> T
         "data_folder": str(services.data().folder),
         "store": str(services.store.root),
         "device": services.resources().device,
+        "step_kind": services.config.execution.step,
         "num_slots": services.resources().num_workers,
     }
     return Task(name="train", arguments=arguments)

@@ -133,8 +133,7 @@ class Pipeline:
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
         self._say(program, {"kind": "stage", "stage": "trace"})
-        pool = self.services.pool()
-        pool.warm_up(1)  # its imports overlap with the tracing
+        self.services.warm_up()
         trace_path, isolation = self._trace(program)
         baseline_path, _ = self._trace(self.initial)
         self._say(program, {"kind": "stage", "stage": "checks"})
@@ -147,7 +146,7 @@ class Pipeline:
             "seeds": list(self.config.training.seeds),
         }
         task = Task(name="check", arguments=arguments)
-        ((_, report),) = pool.run([task], deadline, self.services.listener)
+        ((_, report),) = self.services.pool().run([task], deadline, self.services.listener)
         return CheckedProgram(
             program=program,
             trace_path=trace_path,

@@ -60,6 +60,7 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
                 "gates": to_plain(config.gates),
                 "data_folder": str(services.data().folder),
                 "device": resources.device,
+                "step_kind": config.execution.step,
             },
         )
         for job in jobs

@@ -93,6 +93,13 @@ class Services:
             )
         return self._pool
 
+    def warm_up(self) -> None:
+        """Launch the tracing child and one worker: their imports overlap with other work."""
+        if self._tracer is None:
+            self._tracer = Tracer()
+        self._tracer.warm_up()
+        self.pool().warm_up(1)
+
     def tracer(self) -> Tracer:
         """The tracing child.
 

@@ -23,6 +23,7 @@ from openevolve_unified.training.checkpoint import (
     save_checkpoint,
 )
 from openevolve_unified.training.evaluation import CURVE_SEQUENCES, mean_loss_nats
+from openevolve_unified.training.fastest import StepKind, choose_step
 from openevolve_unified.training.health import DivergedError, LossMonitor
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.progress import Progress, Reporter, Stopwatch
@@ -41,6 +42,7 @@ def train(
     checkpoint_path: Path | None,
     read_fingerprint: Callable[[Transformer], str],
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
+    step_kind: StepKind = "auto",
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -55,6 +57,7 @@ def train(
             is safe. None means nowhere.
         read_fingerprint: evaluated on the model after its training, as evidence of what it was.
         checkpoint_interval_s: least time between checkpoints.
+        step_kind: which form of the step, see ``choose_step``.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
@@ -64,7 +67,7 @@ def train(
         if checkpoint_path is not None:
             run.resume(checkpoint_path)
         try:
-            run.advance(checkpoint_path, checkpoint_interval_s)
+            run.advance(checkpoint_path, checkpoint_interval_s, step_kind)
             loss = run.final_loss()
             record = run.record("finished", run.step, loss, read_fingerprint(run.model))
         except DivergedError as error:
@@ -94,6 +97,7 @@ class _Run:
         self._monitor = LossMonitor(device)
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
+        self._step_kind = "none"  # a checkpoint may have all steps
         self._reporter = Reporter(training.training_steps, progress)
 
     def resume(self, path: Path) -> None:
@@ -111,17 +115,23 @@ class _Run:
         self._monitor = LossMonitor(self._device, checkpoint.loss_total, checkpoint.loss_count)
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
 
-    def advance(self, path: Path | None, checkpoint_interval_s: float) -> None:
+    def advance(self, path: Path | None, checkpoint_interval_s: float, step_kind: StepKind) -> None:
         """Do the steps that are left.
 
         Raises:
             DivergedError: a loss was not finite.
         """
         training = self.job.training
+        num_left = training.training_steps - self.step
+        if num_left:
+            tokens = self._batches.at(self.step)
+            self._step_kind, run_step = choose_step(
+                step_kind, self._train_step, tokens, self.step, num_left
+            )
         saved = time.monotonic()
         self._watch.start_steps()
         while self.step < training.training_steps:
-            loss = self._train_step(self._batches.at(self.step), self.step)
+            loss = run_step(self._batches.at(self.step), self.step)
             self.step += 1
             self._monitor.add(loss, self.step)
             if self.step % training.eval_frequency == 0 and self.step < training.training_steps:
@@ -164,6 +174,7 @@ class _Run:
             train_time_s=self._watch.total_s,
             tokens_per_s=self._tokens_per_s(),
             trained_fingerprint=fingerprint,
+            step_kind=self._step_kind,
             versions={
                 "python": platform.python_version(),
                 "torch": str(torch.__version__),

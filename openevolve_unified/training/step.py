@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,7 @@ from openevolve_unified.training.optimizer import (
     build_optimizer,
     moments,
     restore_moments,
+    rewind_moments,
     set_learning_rate,
 )
 from openevolve_unified.training.schedule import learning_rate
@@ -46,6 +48,7 @@ class TrainStep:
     def __init__(self, job: TrainJob, model: Transformer, device: torch.device):
         training = job.training
         self.model = model
+        self._loss = model.loss
         self.flat = FlatParameters(model)
         self.optimizer = build_optimizer(self.flat, training)
         self._training = training
@@ -70,19 +73,29 @@ class TrainStep:
         Args:
             tokens: (batch, time + 1) int64.
         """
+        self.prepare(step)
+        return self.compute(tokens)
+
+    def prepare(self, step: int) -> None:
+        """Draw the masks and set the rate of the step with index ``step``."""
         if self._masks is not None:
             draw_masks(self._masks, self._training.dropout, self._seed, step)
         set_learning_rate(self.optimizer, learning_rate(self._training, step))
-        return self.compute(tokens)
 
     def compute(self, tokens: torch.Tensor) -> torch.Tensor:
         """Loss, gradients, clip and update, with the masks and the rate that are set."""
         with self._autocast():
-            loss = self.model.loss(tokens[:, :-1], tokens[:, 1:], self._masks)
+            loss = self._loss(tokens[:, :-1], tokens[:, 1:], self._masks)
         self.flat.set_gradients(loss)
         self.flat.clip_gradients(self._training.grad_clip)
         self.optimizer.step()
         return loss.detach()
+
+    def with_compiled_loss(self) -> TrainStep:
+        """The same step over the same parameters, with loss and gradient built by Inductor."""
+        twin = copy.copy(self)
+        twin._loss = torch.compile(self.model.loss, dynamic=False)
+        return twin
 
     def state(self) -> dict[str, torch.Tensor]:
         """Parameters and optimizer moments: what the steps to come depend on."""
@@ -99,3 +112,8 @@ class TrainStep:
             raise ValueError(f"its parameters are {tuple(values.shape)} {values.dtype}")
         restore_moments(self.optimizer, tensors, num_steps)
         self.flat.values.copy_(values)
+
+    def rewind(self, tensors: dict[str, torch.Tensor], num_steps: int) -> None:
+        """Undo steps in place: be again as when ``tensors`` were copied from ``state``."""
+        rewind_moments(self.optimizer, tensors, num_steps)
+        self.flat.values.copy_(tensors["values"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -92,9 +93,15 @@ def command(tmp_path, cache_home):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=obey_interrupts,
         )
 
     return start
+
+
+def obey_interrupts():
+    """A shell starts its background jobs, and so their children, with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 LONG = {
     "scaling_law.training.training_steps": 400,
     "scaling_law.training.eval_frequency": 200,
-    "max_iterations": 4,
+    "max_iterations": 1,
 }
 
 
@@ -59,11 +59,11 @@ def wait_for(condition, process, seconds=200.0):
     raise AssertionError("the run did not get that far")
 
 
-def test_the_run_directory_holds_everything(tiny, run, tmp_path):
-    status, output, errors = run("openevolve", tiny())
+def test_a_run_holds_everything_and_a_rerun_moves_it_aside_and_trains_nothing(tiny, run, tmp_path):
+    path, folder = tiny(), tmp_path / "run"
+    status, output, errors = run("openevolve", path)
     assert status == 0, errors
     assert errors == ""
-    folder = tmp_path / "run"
     entries = history(folder)["programs"]
     assert history(folder)["is_pilot"] is True
     assert all("pilot, 20 of 100,000 steps" in entry["horizon"] for entry in entries)
@@ -78,10 +78,6 @@ def test_the_run_directory_holds_everything(tiny, run, tmp_path):
     assert "candidate 2/2: fitness" in output
     assert list((folder / "logs").glob("openevolve_2*.log"))
 
-
-def test_a_rerun_moves_the_old_run_aside_and_trains_nothing_again(tiny, run, tmp_path):
-    path = tiny()
-    run("openevolve", path)
     first = {p.name: p.stat().st_mtime for p in (tmp_path / "store" / "runs").rglob("*.json")}
     status, output, _ = run("openevolve", path)
     assert status == 0
@@ -106,7 +102,9 @@ def test_resume_continues_and_refuses_another_configuration(tiny, run, tmp_path)
     assert "another configuration" in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_keeps_finished_sizes_and_ends_every_child(
     number, tiny, command, run, tmp_path
 ):

@@ -10,7 +10,9 @@ import pytest
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.mark.parametrize("name", ["tinystories_sample.txt", "tinyshakespeare.txt"])
+@pytest.mark.parametrize(
+    "name", ["tinystories_sample.txt", pytest.param("tinyshakespeare.txt", marks=pytest.mark.slow)]
+)
 def test_a_text_file_takes_the_place_of_the_stories(name, tiny, run, tmp_path):
     text = SHARED / name
     if not text.exists():

@@ -1,0 +1,172 @@
+"""The recorded and the compiled form of the training step against the plain one.
+
+Without a GPU the recording is played by ``RecordedCalls``: it keeps every operator call with its
+tensors, as a CUDA graph does, and replays the calls with no Python of ours in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from training_jobs import CPU, make_job, repeating_tokens, softmax
+
+from openevolve_unified.training import fastest
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.captured import CapturedStep
+from openevolve_unified.training.fastest import choose_step
+from openevolve_unified.training.loop import train
+from openevolve_unified.training.step import TrainStep, build_model
+
+NUM_STEPS = 12
+
+
+class RecordedCalls(TorchDispatchMode):
+    """A stand-in for ``torch.cuda.CUDAGraph``: fixed calls on fixed tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("the step waits for the device")
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self):
+        with torch.no_grad():
+            for func, args, kwargs, result in self.calls:
+                again = func(*args, **kwargs)
+                for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
+
+
+class FakeStream:
+    def wait_stream(self, other):
+        pass
+
+
+@pytest.fixture
+def played_graphs(monkeypatch):
+    """Recording works on the CPU."""
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", RecordedCalls)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+
+
+def make_step(rate_is_tensor: bool = False) -> TrainStep:
+    step = TrainStep(make_job(), build_model(make_job(), softmax, CPU), CPU)
+    if rate_is_tensor:  # as on a GPU
+        for group in step.optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"])
+    return step
+
+
+def batches() -> TrainBatches:
+    return TrainBatches(repeating_tokens().train, 8, 3, CPU)
+
+
+def losses_of(run, first: int = 0, last: int = NUM_STEPS) -> list[float]:
+    return [run(batches().at(index), index).item() for index in range(first, last)]
+
+
+def test_a_recorded_step_trains_like_the_plain_one(played_graphs):
+    step = make_step(rate_is_tensor=True)
+    run = CapturedStep(step, batches().at(7), 0)
+    assert losses_of(run) == pytest.approx(losses_of(make_step()), rel=1e-5)
+
+
+def test_recording_in_the_middle_changes_nothing(played_graphs):
+    step = make_step(rate_is_tensor=True)
+    losses = losses_of(step, last=5)
+    run = CapturedStep(step, batches().at(0), 5)
+    losses += losses_of(run, first=5, last=9)
+    losses += losses_of(step, first=9)  # the two forms can take turns
+    assert losses == pytest.approx(losses_of(make_step()), rel=1e-5)
+
+
+def test_a_rate_that_is_not_a_tensor_would_be_frozen_into_the_recording(played_graphs):
+    """The twin of the first test: the player does catch what a graph would not see."""
+    run = CapturedStep(make_step(), batches().at(7), 0)
+    assert losses_of(run)[-1] != pytest.approx(losses_of(make_step())[-1], rel=1e-5)
+
+
+def test_a_step_that_cannot_be_recorded_is_left_as_it_was_and_run_plainly(caplog):
+    step = make_step()
+    kind, run = choose_step("captured", step, batches().at(0), 0, NUM_STEPS)
+    assert kind == "plain"
+    assert "no captured training step here" in caplog.text
+    assert losses_of(run) == losses_of(make_step())
+
+
+def test_waiting_for_the_device_cannot_be_recorded(played_graphs):
+    step = make_step(rate_is_tensor=True)
+    step.flat.clip_gradients = lambda max_norm: step.flat.gradients.norm().item()
+    with pytest.raises(RuntimeError, match="waits for the device"):
+        CapturedStep(step, batches().at(0), 0)
+
+
+def test_auto_is_plain_on_a_cpu():
+    step = make_step()
+    assert choose_step("auto", step, batches().at(0), 0, 10**6) == ("plain", step)
+
+
+@pytest.mark.parametrize(
+    ("num_left", "compiled_s", "expected"),
+    [(100, 1e-3, "captured"), (10**6, 1e-3, "compiled"), (10**6, 3e-3, "captured")],
+    ids=["too few steps to compile", "compiled is faster", "compiled is slower"],
+)
+def test_auto_takes_the_faster_form_where_compiling_pays(
+    monkeypatch, num_left, compiled_s, expected
+):
+    seconds = {"captured": 2e-3, "compiled": compiled_s}
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(fastest, "_time", lambda kind, *others: seconds[kind])
+    step = make_step()
+    assert fastest._choose_by_time(step, batches().at(0), 0, num_left) == (expected, expected)
+
+
+def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
+    step = make_step()
+    assert fastest._time(step, step, batches().at(3), 0) > 0
+    assert losses_of(step) == losses_of(make_step())
+
+
+def test_the_record_names_the_form_that_ran():
+    record = train(make_job(), softmax, repeating_tokens(), CPU, print, None, lambda model: "f")
+    assert record.step_kind == "plain"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Inductor imports deprecated parts of torch
+def test_a_compiled_step_trains_like_the_plain_one():
+    kind, run = choose_step("compiled", make_step(), batches().at(0), 0, NUM_STEPS)
+    assert kind == "compiled"
+    assert losses_of(run) == pytest.approx(losses_of(make_step()), rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", ["captured", "compiled"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_every_form_trains_like_the_plain_one(kind, precision):
+    device = torch.device("cuda")
+    job = make_job(precision=precision)
+    data = TrainBatches(repeating_tokens().train, 8, 3, device)
+
+    def trained(form: str) -> list[float]:
+        step = TrainStep(job, build_model(job, softmax, device), device)
+        name, run = choose_step(form, step, data.at(0), 0, NUM_STEPS)
+        assert name == form
+        return [run(data.at(index), index).item() for index in range(NUM_STEPS)]
+
+    tolerance = 1e-4 if precision == "float32" else 2e-2
+    assert trained(kind) == pytest.approx(trained("plain"), rel=tolerance)
