@@ -76,6 +76,9 @@ fft_ifftshift fft_ihfft fft_irfft fft_irfftn fft_rfft fft_rfftfreq fft_rfftn _ff
 _fft_r2c
 """
 
+POINTWISE = frozenset(_POINTWISE.split())
+"""Operators that work element by element on broadcast tensors, up to a few that reshape."""
+
 ALLOWED = frozenset(
     " ".join(
         (_POINTWISE, _REDUCTIONS, _PRODUCTS, _SHAPES, _INDEXING, _FACTORIES, _NORMS, _LINALG)

@@ -21,6 +21,7 @@ from openevolve_unified.candidate.checks.causality import (
     require_prefix_holds,
 )
 from openevolve_unified.candidate.checks.consistency import require_same_at_all_sizes
+from openevolve_unified.candidate.checks.dependence import proves_causality
 from openevolve_unified.candidate.checks.gradients import require_gradients
 from openevolve_unified.candidate.checks.independence import (
     require_independent_sequences,
@@ -79,6 +80,7 @@ def run_checks(
             if SMALL_LENGTH in traced.programs:
                 evidence[traced.size.name] |= _check_all_cuts(traced, seed)
         features = measure_features(traced_sizes[-1], seed)
+        is_proved = all(proves_causality(traced, seed) for traced in traced_sizes)
     except (RuntimeError, IndexError) as error:
         # Operators may still fail on data: an index out of range, a singular matrix.
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -88,7 +90,7 @@ def run_checks(
         params_ratio=budget.params_ratio,
         evidence={
             "causality": {
-                "method": "tested",
+                "method": "proved" if is_proved else "tested",
                 "tolerance": ROUNDING_TOLERANCE if traced_sizes[0].mixes_rounding else 0.0,
                 "modes": "train and eval trace to the same program",
                 "sizes": evidence,

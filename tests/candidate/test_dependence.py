@@ -1,0 +1,161 @@
+"""The dependence analysis: what it proves is true, and what leaks is never proved."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from openevolve_unified.candidate.checks.dependence.prove import Analysis
+from openevolve_unified.candidate.checks.dependence.reach import Reach
+
+T, D = 6, 4
+MASK = torch.ones(T, T, dtype=torch.bool).tril()
+
+# Functions of a (T, D) input, whose positions are its rows. Together they use every kind of rule.
+EXACT = {
+    "elementwise": lambda x: (x.exp() + 1).log() * x,
+    "causal softmax": lambda x: (x @ x.T).masked_fill(~MASK, -math.inf).softmax(-1) @ x,
+    "stable softmax by hand": lambda x: _softmax_by_hand(x @ x.T) @ x,
+    "masked by where": lambda x: torch.where(MASK, x @ x.T, 0.0) @ x,
+    "masked by a product": lambda x: (MASK * (x @ x.T)) @ x,
+    "masked by a logarithm": lambda x: ((x @ x.T) + MASK.float().log()).exp() @ x,
+    "lower triangle": lambda x: (x @ x.T).tril() @ x,
+    "strictly lower triangle": lambda x: (x @ x.T).tril(-1) @ x,
+    "running sum": lambda x: x.cumsum(0),
+    "running maximum": lambda x: x.cummax(0).values,
+    "running log-sum": lambda x: torch.logcumsumexp(x, 0),
+    "decay by differences": lambda x: _decay(x) @ x,
+    "shift to the right": lambda x: F.pad(x, (0, 0, 1, 0))[:-1],
+    "shift by cat": lambda x: torch.cat([torch.zeros(2, D), x[:-2]]),
+    "taps": lambda x: F.pad(x, (0, 0, 2, 0)).unfold(0, 3, 1).sum(-1),
+    "layer norm": lambda x: F.layer_norm(x, (D,)),
+    "halves": lambda x: x.chunk(2, -1)[0] * x.chunk(2, -1)[1].repeat(1, 1),
+    "row sorts": lambda x: x.sort(-1).values * x.topk(1, -1).values,
+    "triangular solve": lambda x: torch.linalg.solve_triangular(
+        (x @ x.T).tril(-1) + torch.eye(T), x, upper=False
+    ),
+    "unit triangular solve": lambda x: torch.linalg.solve_triangular(
+        (x @ x.T).tril(-1), x, upper=False, unitriangular=True
+    ),
+    "a solve for each position": lambda x: torch.linalg.solve(
+        x[:, :, None] * x[:, None, :] + torch.eye(D), x[:, :, None]
+    ).squeeze(-1),
+    "picked rows": lambda x: x[torch.tensor([0, 0, 1, 2, 3, 4])],
+    "einsum": lambda x: torch.einsum("td,sd,ts->td", x, x, MASK.float()),
+    "reversed twice": lambda x: x.flip(0).flip(0).roll(0, 0),
+}
+"""Causal, and proved so."""
+LEAKS = {
+    "no mask": lambda x: (x @ x.T).softmax(-1) @ x,
+    "softmax over the wrong dimension": lambda x: (
+        (x @ x.T).masked_fill(~MASK, -math.inf).softmax(-2).nan_to_num() @ x
+    ),
+    "mean over time": lambda x: x - x.mean(0),
+    "maximum over time": lambda x: x.amax(0, keepdim=True) + x,
+    "shift to the left": lambda x: F.pad(x, (0, 0, 0, 1))[1:],
+    "reversed": lambda x: x.flip(0),
+    "rolled": lambda x: x.roll(-1, 0),
+    "sorted over time": lambda x: x.sort(0).values,
+    "upper triangular solve": lambda x: torch.linalg.solve_triangular(
+        (x @ x.T).triu(1) + torch.eye(T), x, upper=True
+    ),
+    "full inverse": lambda x: torch.linalg.solve(x @ x.T + torch.eye(T), x),
+    "transform over time": lambda x: torch.fft.fft(x, dim=0).real,
+    "mask off by one": lambda x: (x @ x.T).tril(1) @ x,
+    "closed gate": lambda x: x + 1e-30 * x.sum(0),
+    "index from the data": lambda x: x[x.sum().sign().long().clamp(0, 1).expand(T)],
+    "convolution to the future": lambda x: F.conv1d(x.T[None], torch.ones(D, D, 3), padding=1)[0].T,
+    "filled from the data": lambda x: x.masked_fill(MASK[:, :D], x.sum()),
+    "maximum of two": lambda x: torch.maximum(x, x[-1]),
+}
+"""Row i of the result depends on later rows."""
+
+
+def _softmax_by_hand(scores: torch.Tensor) -> torch.Tensor:
+    scores = scores.masked_fill(~MASK, -math.inf)
+    weights = (scores - scores.amax(-1, keepdim=True)).exp()
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _decay(x: torch.Tensor) -> torch.Tensor:
+    total = F.logsigmoid(x[:, 0]).cumsum(0)
+    return (total[:, None] - total[None, :]).masked_fill(~MASK, -math.inf).exp()
+
+
+def latest(function) -> torch.Tensor:
+    """1 + the latest position that each element of ``function``'s result may depend on."""
+    x = torch.rand(T, D, generator=torch.Generator().manual_seed(1)) + 0.5
+    analysis = Analysis()
+    positions = torch.arange(1.0, T + 1)[:, None].expand(T, D).clone()
+    analysis.note(x, Reach(x, positions, torch.ones(T, D)))
+    with torch.no_grad(), analysis:
+        y = function(x)
+    return analysis.reach(y).late
+
+
+def truly_latest(function) -> torch.Tensor:
+    """The same, found by changing one position after the other."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(T, D, generator=generator, dtype=torch.float64).float() + 0.5
+    found = torch.zeros_like(function(x))
+    for position in range(T):
+        for _ in range(4):
+            changed = x.clone()
+            changed[position] = 3 * torch.rand(D, generator=generator) + 0.5
+            found[function(changed) != function(x)] = position + 1
+    return found
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_is_causal_is_proved(name):
+    order = torch.arange(1.0, T + 1)[:, None]
+    assert (latest(EXACT[name]) <= order).all()
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_what_leaks_is_never_proved(name):
+    order = torch.arange(1.0, T + 1)[:, None]
+    assert (latest(LEAKS[name]) > order).any()
+
+
+@pytest.mark.parametrize("name", [*EXACT, *LEAKS])
+def test_no_dependence_is_overlooked(name):
+    function = {**EXACT, **LEAKS}[name]
+    assert (truly_latest(function) <= latest(function)).all()
+
+
+def test_a_parameter_is_not_taken_for_the_number_that_it_starts_with():
+    gate = torch.zeros(1)
+    x = torch.ones(T, D)
+    analysis = Analysis()
+    analysis.note(x, Reach(x, torch.arange(1.0, T + 1)[:, None].expand(T, D), torch.ones(T, D)))
+    with torch.no_grad(), analysis:
+        constant = x + gate * x.sum(0)
+    assert analysis.reach(constant).late[0, 0] == 1, "a constant zero lets nothing through"
+    analysis.note(gate, Reach(gate, torch.zeros(1), torch.ones(1)))
+    with torch.no_grad(), analysis:
+        trained = x + gate * x.sum(0)
+    assert analysis.reach(trained).late[0, 0] == T
+
+
+@pytest.mark.parametrize(
+    "framework", ["coefficient_dynamics", "test_time_regression", "matrix_mixer"]
+)
+def test_an_accepted_program_says_that_it_is_proved(desk, framework):
+    report = desk.check(desk.initial_source(framework), framework)
+    assert report.evidence["causality"]["method"] == "proved"
+
+
+def test_a_causal_program_that_cannot_be_followed_is_accepted_as_tested(desk):
+    body = """
+    kernel = torch.exp(-0.1 * torch.arange(q.shape[2], device=q.device, dtype=q.dtype))
+    length = 2 * q.shape[2]
+    taps = torch.fft.rfft(kernel, n=length)
+    v = torch.fft.irfft(torch.fft.rfft(v, n=length, dim=2) * taps[:, None], n=length, dim=2)
+    return v[:, :, : q.shape[2]] + q * k
+    """
+    report = desk.check(desk.program(body, "test_time_regression"), "test_time_regression")
+    assert report.evidence["causality"]["method"] == "tested"
