@@ -232,6 +232,8 @@ def _bench(options: argparse.Namespace) -> int:
     from openevolve_unified.records import to_plain
 
     experiment = load_experiment(options.config, options.overrides)
+    if options.output is not None:
+        _write(options.output, "")  # before minutes are spent on what could not be kept
     try:
         report = run_bench(
             experiment.scaling_law,

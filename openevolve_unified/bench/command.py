@@ -255,7 +255,7 @@ class _Run:
     ) -> list[WorkersResult]:
         others = [first.entry] * (resources.num_workers - 1)
         with started(others, self._log_path) as more:
-            results = []
+            results: list[WorkersResult] = []
             for job in jobs[-1:] if self._is_quick else (jobs[0], jobs[-1]):
                 self._say(f"workers side by side at {job.size.name}")
                 effort = self._effort
@@ -273,7 +273,7 @@ class _Run:
         steps: list[StepResult],
         workers: list[WorkersResult],
     ) -> list[EvaluationResult]:
-        results = []
+        results: list[EvaluationResult] = []
         num_workers = workers[-1].num_workers
         for entry in entries:
             if entry.kind != "ours":

@@ -12,12 +12,13 @@ from openevolve_unified.bench.contestant import Contestant
 from openevolve_unified.bench.evaluation import Bench, bounded_training
 from openevolve_unified.bench.ladder_steps import Setting
 from openevolve_unified.bench.results import Growth, StepResult, WorkersResult
-from openevolve_unified.bench.rounds import fit_power_law, steps_in
+from openevolve_unified.bench.rounds import affordable_rounds, fit_power_law, steps_in
 from openevolve_unified.records import TrainJob
 from openevolve_unified.runner.ladder import CheckedProgram, train_jobs, train_task
 from openevolve_unified.runner.services import Services
 
 MIN_SEQ_LEN = 8
+_MAX_OVERRUN = 3
 _FACTORS = (0.25, 0.5, 1.0, 2.0)
 _STEP_FACTORS = (1, 2, 4, 8)
 _CANDIDATE_STEPS = 4
@@ -63,6 +64,8 @@ def over_steps(
 ) -> tuple[Growth, Growth]:
     """Time and peak memory against the number of steps of one model."""
     step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
+    round_s = sum(_STEP_FACTORS) * step_s
+    num_rounds = affordable_rounds(num_rounds, round_s, budget_s, at_least=1)
     base = steps_in(budget_s / num_rounds / sum(_STEP_FACTORS), step_s)
     times: list[tuple[float, float]] = []
     memory: list[tuple[float, float]] = []
@@ -150,7 +153,10 @@ def _over_shapes(
     """Step times of jobs of several shapes on random tokens."""
     points = []
     share_s = budget_s / num_rounds / len(prepared)
+    began = time.perf_counter()
     for index in range(num_rounds):
+        if index and time.perf_counter() - began > budget_s * _MAX_OVERRUN:
+            break  # single steps outlast the budget: the points there are must do
         for value in list(prepared)[:: 1 if index % 2 == 0 else -1]:
             job, trace_path = prepared[value]
             own = dataclasses.replace(setting, trace_path=trace_path, data_folder=None)

@@ -16,11 +16,13 @@ from openevolve_unified.bench.contestant import (
     seconds_together,
 )
 from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
-from openevolve_unified.bench.rounds import interleave, ratio, steps_in
+from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
 from openevolve_unified.records import TrainJob, to_plain
 
 EAGER = "eager"
 """Label of the baseline, and kind of every plain loop."""
+_MIN_ROUNDS = 3
+"""A median needs three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ def measure_size(
             skipped.append(f"{label} at {job.size.name}: {str(error).strip().splitlines()[-1]}")
             continue
         ready[label] = contestant
+    slowest_s = sum(prepared[label]["step_s"] for label in ready)
+    num_rounds = affordable_rounds(num_rounds, slowest_s, budget_s, _MIN_ROUNDS)
     share_s = budget_s / num_rounds / len(ready)
     counts = {label: steps_in(share_s, prepared[label]["step_s"]) for label in ready}
     timers = {label: contestant.seconds for label, contestant in ready.items()}
@@ -103,6 +107,7 @@ def measure_workers(
     for contestant in contestants:
         step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
     counts = sorted({1, len(contestants)} | {2**i for i in range(8) if 2**i < len(contestants)})
+    num_rounds = affordable_rounds(num_rounds, step_s * len(counts), budget_s, _MIN_ROUNDS)
     num_steps = steps_in(budget_s / num_rounds / len(counts), step_s)
     rates: dict[int, list[float]] = {count: [] for count in counts}
     for index in range(num_rounds):

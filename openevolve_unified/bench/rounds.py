@@ -13,6 +13,8 @@ from openevolve_unified.scaling import least_squares_line
 
 Timer = Callable[[int], float]
 """Does so many steps and returns the seconds that they took."""
+_MAX_OVERRUN = 3
+"""A part whose single steps are long may take so many times its budget."""
 
 
 def interleave(
@@ -30,6 +32,12 @@ def interleave(
 def steps_in(budget_s: float, step_s: float) -> int:
     """How many steps fill a budget; at least one."""
     return max(1, int(budget_s / max(step_s, 1e-9)))
+
+
+def affordable_rounds(num_rounds: int, round_s: float, budget_s: float, at_least: int) -> int:
+    """Fewer rounds where even single steps outlast the budget threefold."""
+    affordable = int(_MAX_OVERRUN * budget_s / max(round_s, 1e-9))
+    return min(num_rounds, max(at_least, affordable))
 
 
 def ratio(baseline: Sequence[float], own: Sequence[float]) -> Ratio:

@@ -108,7 +108,8 @@ def _steps(report: Report) -> Table:
     note = (
         "One step at a time, medians of interleaved rounds (in brackets: extremes of a round). "
         "'of products' and 'of copies' are shares of the limits at the same precision and threads; "
-        "copies as if no cache held anything. Eager: SDPA, full float32 logits, default AdamW, all cores."
+        "copies as if no cache held anything. Eager: SDPA, full float32 logits, default AdamW, "
+        "all cores."
     )
     return Table("A training step", columns, rows, note)
 
