@@ -17,6 +17,9 @@ from openevolve_unified.runner.channel import Channel
 
 REPLY_S = 900.0
 """Longest that one answer may take; a full-size step on two cores is seconds."""
+MAX_BURST_S = 3.0
+"""A burst ends here although it has steps left: on a busy machine steps become many times slower
+than the one that the number of steps was chosen by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +87,9 @@ class Contestant:
         return self._receive()
 
     def seconds(self, num_steps: int) -> float:
-        """How long so many training steps take."""
-        return float(self.ask("steps", count=num_steps)["seconds"])
+        """How long so many training steps take; those beyond ``MAX_BURST_S`` by extrapolation."""
+        done = self.ask("steps", count=num_steps, max_s=MAX_BURST_S)
+        return float(done["seconds"] * num_steps / done["num_done"])
 
     def close(self) -> None:
         """End the process."""
@@ -110,11 +114,10 @@ class Contestant:
         return result
 
 
-def seconds_together(contestants: Sequence[Contestant], num_steps: int) -> float:
-    """How long it takes until all of them, working at once, have done ``num_steps`` each."""
+def steps_per_s_together(contestants: Sequence[Contestant], num_steps: int) -> float:
+    """Steps per second of all of them, working at once until each has done ``num_steps``."""
     started = time.perf_counter()
     for contestant in contestants:
-        contestant._send("steps", {"count": num_steps})
-    for contestant in contestants:
-        contestant._receive()
-    return time.perf_counter() - started
+        contestant._send("steps", {"count": num_steps, "max_s": MAX_BURST_S})
+    num_done = sum(contestant._receive()["num_done"] for contestant in contestants)
+    return num_done / (time.perf_counter() - started)

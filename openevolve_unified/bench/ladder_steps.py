@@ -13,7 +13,7 @@ from openevolve_unified.bench.contestant import (
     Contestant,
     ContestantError,
     Entry,
-    seconds_together,
+    steps_per_s_together,
 )
 from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
@@ -112,8 +112,7 @@ def measure_workers(
     rates: dict[int, list[float]] = {count: [] for count in counts}
     for index in range(num_rounds):
         for count in counts if index % 2 == 0 else counts[::-1]:
-            seconds = seconds_together(contestants[:count], num_steps)
-            rates[count].append(count * num_steps / seconds)
+            rates[count].append(steps_per_s_together(contestants[:count], num_steps))
     return [
         WorkersResult(
             size=job.size.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import math
 import platform
 import socket
 import sys
@@ -122,18 +123,31 @@ class _Contestant:
             "step_s": seconds,
         }
 
-    def steps(self, count: int, counts_traffic: bool = False) -> dict[str, Any]:
-        """Seconds that ``count`` more steps take, and the bytes that they touch if asked."""
+    def steps(
+        self, count: int, max_s: float = math.inf, counts_traffic: bool = False
+    ) -> dict[str, Any]:
+        """Do ``count`` more steps, or fewer once ``max_s`` seconds are over.
+
+        Returns:
+            The seconds, how many steps were done, and the bytes that they touched if asked.
+        """
         assert self._step is not None
         counter = TrafficCounter()
+        first = self._num_done
         synchronise(self._device)
         started = time.perf_counter()
         with counter if counts_traffic else contextlib.nullcontext():
-            for _ in range(count):
+            while self._num_done < first + count:
                 self._step(self._batches.at(self._num_done), self._num_done)
                 self._num_done += 1
+                if time.perf_counter() - started > max_s:
+                    break
         synchronise(self._device)
-        return {"seconds": time.perf_counter() - started, "num_bytes": counter.num_bytes}
+        return {
+            "seconds": time.perf_counter() - started,
+            "num_done": self._num_done - first,
+            "num_bytes": counter.num_bytes,
+        }
 
     def validate(self, max_batches: int) -> dict[str, Any]:
         """Seconds of the eager loop's pass over the validation split, from its first batches."""

@@ -93,3 +93,10 @@ def test_a_process_that_fails_says_why_goes_on_and_ends_with_its_parent(tmp_path
         with pytest.raises(ContestantError, match="its process"):
             contestant.ask("ready")
     assert process.poll() is not None
+
+
+def test_a_burst_that_is_cut_short_is_carried_to_all_its_steps(tmp_path, monkeypatch):
+    with started([OURS], tmp_path / "log") as (contestant,):
+        answers = iter([{"seconds": 3.0, "num_done": 6, "num_bytes": 0}])
+        monkeypatch.setattr(contestant, "ask", lambda *_, **__: next(answers))
+        assert contestant.seconds(100) == pytest.approx(50.0)
