@@ -337,7 +337,7 @@ class _Run:
             self._skipped.append("growth with candidates: validation alone takes too long here")
         else:
             self._say("growth with candidates")
-            results.append(growth.over_candidates(self._bench, _MAX_CANDIDATES, rounds - 1))
+            results.append(growth.over_candidates(self._bench, _MAX_CANDIDATES))
         return results
 
 

@@ -112,23 +112,20 @@ def over_length(
     return _over_shapes("tokens per sequence", prepared, contestant, setting, num_rounds, budget_s)
 
 
-def over_candidates(bench: Bench, num_candidates: int, num_rounds: int) -> Growth:
+def over_candidates(bench: Bench, num_candidates: int) -> Growth:
     """Time of training one ladder after another by warm workers; each has a seed of its own."""
+    seeds = tuple(range(num_candidates + 1))
     training = bounded_training(bench.config.training, _CANDIDATE_STEPS)
-    points: list[tuple[float, float]] = []
-    for index in range(num_rounds):
-        first = index * (num_candidates + 1)
-        seeds = tuple(range(first, first + num_candidates + 1))
-        own = dataclasses.replace(training, seeds=seeds)
-        pipeline = bench.pipeline(dataclasses.replace(bench.config, training=own))
-        try:
-            checked = pipeline.check(pipeline.initial.source)
-            seconds = [_train_one(pipeline.services, checked, seed) for seed in seeds]
-        finally:
-            pipeline.services.close()
-        # The first ladder starts the workers and is not counted.
-        total_s = itertools.accumulate(seconds[1:])
-        points += [(float(number), value) for number, value in enumerate(total_s, start=1)]
+    training = dataclasses.replace(training, seeds=seeds)
+    pipeline = bench.pipeline(dataclasses.replace(bench.config, training=training))
+    try:
+        checked = pipeline.check(pipeline.initial.source)
+        seconds = [_train_one(pipeline.services, checked, seed) for seed in seeds]
+    finally:
+        pipeline.services.close()
+    # The first ladder starts the workers and is not counted.
+    totals = enumerate(itertools.accumulate(seconds[1:]), start=1)
+    points = [(float(number), total_s) for number, total_s in totals]
     return grown("training time", "candidates", points, 1.0)
 
 
