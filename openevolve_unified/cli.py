@@ -67,6 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     redteam.add_argument("--json", action="store_true", help="print one JSON object last")
     redteam.set_defaults(run=_redteam)
 
+    bench = commands.add_parser(
+        "bench", help="speed, memory and growth here, against the machine's limits and a plain loop"
+    )
+    bench.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+    _add_overrides(bench)
+    bench.add_argument("--quick", action="store_true", help="under a minute, and rough")
+    bench.add_argument("--json", action="store_true", help="print one JSON object last")
+    bench.add_argument("--markdown", action="store_true", help="print tables for a README")
+    bench.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
+    bench.set_defaults(run=_bench)
+
     init = commands.add_parser("init", help="copy the shipped configs and programs into a folder")
     init.add_argument("directory", type=Path, help="where to put them, for example .")
     init.set_defaults(run=_init)
@@ -89,6 +100,10 @@ def _add_config(parser: argparse.ArgumentParser, positional: bool) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")
+    _add_overrides(parser)
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
@@ -210,6 +225,37 @@ def _redteam(options: argparse.Namespace) -> int:
     )
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from openevolve_unified.bench.command import run_bench
+    from openevolve_unified.bench.table import as_markdown, as_text
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.records import to_plain
+
+    experiment = load_experiment(options.config, options.overrides)
+    if options.output is not None:
+        _write(options.output, "")  # before minutes are spent on what could not be kept
+    try:
+        report = run_bench(
+            experiment.scaling_law,
+            experiment.initial_program.read_text(encoding="utf-8"),
+            experiment.base_dir,
+            experiment.path.name,
+            options.quick,
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except CandidateError as error:
+        raise ConfigError(
+            f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
+        ) from None
+    print(as_markdown(report) if options.markdown else as_text(report))
+    text = json.dumps(to_plain(report))
+    if options.output is not None:
+        _write(options.output, text + "\n")
+    if options.json:
+        print(text)
+    return EXIT_DONE
+
+
 def _init(options: argparse.Namespace) -> int:
     from openevolve_unified.plugin.templates import copy_templates
 
@@ -224,6 +270,13 @@ def _evaluator_path(options: argparse.Namespace) -> int:
 
     print(EVALUATOR_PATH)
     return EXIT_DONE
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from None
 
 
 def _read_program(path: Path) -> str:

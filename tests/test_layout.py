@@ -17,7 +17,7 @@ LAYERS = [
     {"candidate", "model", "data", "mechanisms"},
     {"training"},
     {"runner"},
-    {"plugin", "validation", "report", "redteam"},
+    {"plugin", "validation", "report", "redteam", "bench"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -12,6 +12,9 @@ from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 
+TRAINING_PASSES = 3
+"""Operations of a training step per forward operation: backward costs two forward passes."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -59,6 +62,12 @@ def flops_per_token(traced: TracedSize, vocab_size: int) -> float:
     if traced.framework != "test_time_regression":
         mechanism += 2 * traced.seq_len * size.hidden_dim  # coefficients times values
     return size.num_layers * (_fixed_layer_flops(size) + mechanism) + _head_flops(size, vocab_size)
+
+
+def training_flops_per_step(traced: TracedSize, vocab_size: int, batch_size: int) -> float:
+    """Operations of one forward and backward pass over a batch; the update is not counted."""
+    num_tokens = batch_size * traced.seq_len
+    return TRAINING_PASSES * num_tokens * flops_per_token(traced, vocab_size)
 
 
 def _fixed_parameters(size: SizeConfig) -> int:

@@ -259,12 +259,17 @@ class ExecutionConfig:
     """Trace a language model's programs although this machine cannot confine them fully."""
     store_dir: str | None = None
     """Where finished work is kept, shared by all runs; None means ``store`` beside output_dir."""
+    price_per_hour: float | None = None
+    """What the machine costs, in any currency; ``plan`` then says what the experiment costs."""
 
     def __post_init__(self) -> None:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
         _require(valid, "device", self.device, "auto, cpu, cuda or cuda:N")
         _require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
         _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
+        if self.price_per_hour is not None:
+            price_is_valid = math.isfinite(self.price_per_hour) and self.price_per_hour >= 0
+            _require(price_is_valid, "price_per_hour", self.price_per_hour, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

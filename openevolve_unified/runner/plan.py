@@ -1,8 +1,13 @@
-"""What an experiment will cost on this machine, measured by a few steps of every size."""
+"""What an experiment will cost on this machine, measured by a few steps of every size.
+
+Memory comes first: it is counted without running a step, so a ladder that does not fit is refused
+instead of being tried.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from openevolve_unified.config.schema import ScalingLawConfig, SizeConfig
 from openevolve_unified.errors import ConfigError
@@ -19,10 +24,23 @@ class PlannedSize:
     size: SizeConfig
     num_params_non_embedding: int
     num_params_total: int
+    flops_per_step: float
+    """Forward and backward operations of one training step."""
+    memory_bytes: int
+    """Estimate for one worker with this size: its libraries (CPU), weights, activations."""
     step_s: float
     """Median seconds per training step, with the other sizes training beside it."""
-    job_s: float
-    """Seconds for one seed."""
+    num_steps: int
+
+    @property
+    def job_s(self) -> float:
+        """Seconds for one seed."""
+        return self.step_s * self.num_steps
+
+    @property
+    def flops(self) -> float:
+        """Operations of training one seed."""
+        return self.flops_per_step * self.num_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +55,15 @@ class Plan:
     num_workers: int
     candidate_s: float
     """Training one candidate at every size and seed."""
+    memory_bytes: int
+    """At most, with the largest sizes side by side."""
+    available_bytes: int | None
+    """Of this machine or its GPU now; None where it does not say."""
+    price_per_hour: float | None
+
+    def cost(self, seconds: float) -> float | None:
+        """What so much time costs; None without a price."""
+        return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
 
     def evolution_s(self, num_candidates: int) -> float:
         """Training the initial program and ``num_candidates`` more."""
@@ -47,31 +74,25 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     """Time a few steps of every size; ``checked`` is the initial program.
 
     Raises:
-        ConfigError: one candidate takes longer than the deadline allows.
+        ConfigError: the models do not fit into memory, or one candidate takes longer than the
+            deadline allows.
     """
     config, resources = services.config, services.resources()
-    jobs = [job for job in train_jobs(services, checked) if job.seed == config.training.seeds[0]]
-    tasks = [
-        Task(
-            name="measure",
-            arguments={
-                "job": to_plain(job),
-                "trace_path": str(checked.trace_path),
-                "gates": to_plain(config.gates),
-                "data_folder": str(services.data().folder),
-                "device": resources.device,
-                "step_kind": config.execution.step,
-            },
-        )
-        for job in jobs
-    ]
-    outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
+    num_seeds = len(config.training.seeds)
+    memory = _run_for_each_size("estimate_memory", services, checked)
+    needed = memory_at_once(
+        [outcome["memory_bytes"] for outcome in memory], num_seeds, resources.num_workers
+    )
+    bounds = [outcome["available_bytes"] for outcome in memory]
+    available = None if None in bounds else min(bounds)
+    require_memory(needed, available, resources.num_workers, resources.device)
+    measured = _run_for_each_size("measure", services, checked)
     steps = config.training.training_steps
     sizes = tuple(
-        PlannedSize(size=job.size, job_s=outcomes[index]["step_s"] * steps, **outcomes[index])
-        for index, job in enumerate(jobs)
+        PlannedSize(size=size, num_steps=steps, memory_bytes=own["memory_bytes"], **outcome)
+        for size, own, outcome in zip(config.sizes, memory, measured, strict=True)
     )
-    work_s = sum(size.job_s for size in sizes) * len(config.training.seeds)
+    work_s = sum(size.job_s for size in sizes) * num_seeds
     plan = Plan(
         sizes=sizes,
         tokens_per_model=steps * config.training.batch_size * config.data.seq_len,
@@ -80,9 +101,58 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         precision=resources.precision,
         num_workers=resources.num_workers,
         candidate_s=max(work_s / resources.num_workers, max(size.job_s for size in sizes)),
+        memory_bytes=needed,
+        available_bytes=available,
+        price_per_hour=config.execution.price_per_hour,
     )
     _require_time(plan, config)
     return plan
+
+
+def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:
+    """Bytes of the ``num_workers`` largest jobs, which run side by side, largest first."""
+    jobs = sorted(bytes_per_size * num_seeds, reverse=True)
+    return sum(jobs[:num_workers])
+
+
+def require_memory(needed: int, available: int | None, num_workers: int, device: str) -> None:
+    """Refuse what does not fit; nothing is refused where the machine does not say what it has.
+
+    Raises:
+        ConfigError: with both numbers and what to change.
+    """
+    if available is None or needed <= available:
+        return
+    raise ConfigError(
+        f"memory: the {num_workers} largest models at once need about {needed / 1e9:.1f} GB on "
+        f"{device}, which has {available / 1e9:.1f} GB left: use a smaller "
+        "scaling_law.training.batch_size, fewer scaling_law.execution.num_workers, or a larger "
+        "machine"
+    )
+
+
+def _run_for_each_size(
+    task: str, services: Services, checked: CheckedProgram
+) -> list[dict[str, Any]]:
+    """The outcomes of ``task`` for the first seed's job at every size."""
+    config = services.config
+    jobs = [job for job in train_jobs(services, checked) if job.seed == config.training.seeds[0]]
+    tasks = [
+        Task(
+            name=task,
+            arguments={
+                "job": to_plain(job),
+                "trace_path": str(checked.trace_path),
+                "gates": to_plain(config.gates),
+                "data_folder": str(services.data().folder),
+                "device": services.resources().device,
+                "step_kind": config.execution.step,
+            },
+        )
+        for job in jobs
+    ]
+    outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
+    return [outcomes[index] for index in range(len(jobs))]
 
 
 def _require_time(plan: Plan, config: ScalingLawConfig) -> None:

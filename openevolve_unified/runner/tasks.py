@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
+from openevolve_unified.candidate.budget import training_flops_per_step
 from openevolve_unified.candidate.checks import run_checks
 from openevolve_unified.candidate.traced import TracedCandidate, load_traced
 from openevolve_unified.config.schema import GatesConfig
@@ -25,6 +26,7 @@ from openevolve_unified.errors import CandidateError
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import TrainJob, TrainRun, to_plain
 from openevolve_unified.runner.certificate import certify, mechanisms_of
+from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.slots import training_slot
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
@@ -32,6 +34,7 @@ from openevolve_unified.training.checkpoint import remove_checkpoint
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.memory import training_bytes
 from openevolve_unified.training.progress import Progress
 from openevolve_unified.training.step import TrainStep, build_model
 
@@ -80,13 +83,38 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     return to_plain(run)
 
 
+def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Bytes that a worker needs for a job, and that the device has left, before anything is run.
+
+    On a CPU the worker's own libraries count, on a GPU the resident tokens.
+    """
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    device = torch.device(arguments["device"])
+    candidate = _load_candidate(arguments)
+    process = resident_bytes()
+    needed = training_bytes(job, _mechanism(job, candidate), device)
+    if device.type == "cuda":
+        available: int | None = torch.cuda.mem_get_info(device)[0]
+        return {
+            "memory_bytes": needed + _open_data(arguments["data_folder"]).train.nbytes,
+            "available_bytes": available,
+        }
+    available = available_bytes()
+    # This worker is there already, so what it holds is neither needed again nor missing.
+    return {
+        "memory_bytes": needed + process,
+        "available_bytes": None if available is None else available + process,
+    }
+
+
 def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Parameters and seconds per training step of a job, from a few steps that are thrown away."""
+    """Parameters, operations and seconds per step of a job; its few steps are thrown away."""
     job = from_mapping(TrainJob, arguments["job"], "job")
     device = torch.device(arguments["device"])
     data = _open_data(arguments["data_folder"])
+    candidate = _load_candidate(arguments)
     with training_settings(device):
-        model = build_model(job, _mechanism(job, _load_candidate(arguments)), device)
+        model = build_model(job, _mechanism(job, candidate), device)
         step = TrainStep(job, model, device)
         batch_size = job.training.batch_size
         batches = TrainBatches(data.train[:batch_size], batch_size, 0, device)
@@ -101,6 +129,9 @@ def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     count = model.parameter_count
     return {
         "step_s": sorted(durations)[len(durations) // 2],
+        "flops_per_step": training_flops_per_step(
+            candidate.sizes[job.size.name], job.vocab_size, job.training.batch_size
+        ),
         "num_params_non_embedding": count.non_embedding,
         "num_params_total": count.total,
     }
@@ -114,6 +145,7 @@ def count_gpus(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 TASKS: dict[str, Callable[[dict[str, Any], Emit], dict[str, Any]]] = {
     "check": check,
     "train": train,
+    "estimate_memory": estimate_memory,
     "measure": measure,
     "count_gpus": count_gpus,
 }

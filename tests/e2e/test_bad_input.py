@@ -39,6 +39,25 @@ def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
     assert wanted in one_line(errors)
 
 
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("scaling_law.training.training_steps=100000000", "deadline_s is 0.2 h"),
+        ("scaling_law.execution.price_per_hour=free", "price_per_hour: got 'free'"),
+        ("scaling_law.execution.price_per_hour=3.5", None),
+    ],
+    ids=["deadline", "no price", "fits"],
+)
+def test_a_plan_that_cannot_work_is_one_line(override, wanted, tiny, run):
+    status, output, errors = run("openevolve-unified", "plan", tiny(), "--set", override)
+    if wanted is None:
+        assert status == 0, errors
+        assert "cost      about" in output
+    else:
+        assert status == 2, output
+        assert wanted in one_line(errors)
+
+
 def test_a_missing_config_points_to_init(run):
     status, _, errors = run("openevolve", "nowhere.yaml")
     assert status == 2

@@ -1,0 +1,384 @@
+"""What ``openevolve-unified bench`` does, given the loaded experiment's pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.bench import growth
+from openevolve_unified.bench.contestant import Contestant, Entry
+from openevolve_unified.bench.evaluation import (
+    Bench,
+    checked_jobs,
+    eager_evaluation,
+    measure_evaluation,
+    time_warm_check,
+)
+from openevolve_unified.bench.ladder_steps import (
+    EAGER,
+    Setting,
+    measure_size,
+    measure_workers,
+    started,
+)
+from openevolve_unified.bench.processor import OtherPrograms, has_bfloat16, num_cores
+from openevolve_unified.bench.results import (
+    CopyLimit,
+    EvaluationResult,
+    Growth,
+    Limits,
+    MatrixLimit,
+    Report,
+    StartUp,
+    StepResult,
+    WorkersResult,
+)
+from openevolve_unified.bench.rounds import steps_in
+from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.records import TrainJob, to_plain
+from openevolve_unified.runner.device import Resources
+from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.pool import Task, WorkerPool
+
+PEERS = ("transformers", "x_transformers")
+_VALIDATION_PASSES = 6
+"""Forward passes over the validation split per model: its loss, and five of the certificate."""
+
+_MAX_CANDIDATES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long each part may take, in seconds, and how often it is repeated."""
+
+    num_rounds: int
+    limits_s: float
+    """One matrix product."""
+    size_s: float
+    workers_s: float
+    evaluation_s: float
+    """One bounded evaluation; the eager loop's takes as long."""
+    num_evaluations: int
+    growth_s: float
+    num_growth_rounds: int
+    max_fixed_s: float = 60.0
+    """An evaluation whose validation and certificates alone take longer is computed instead."""
+
+
+FULL = Effort(
+    num_rounds=7,
+    limits_s=0.1,
+    size_s=6.0,
+    workers_s=4.0,
+    evaluation_s=6.0,
+    num_evaluations=3,
+    growth_s=4.0,
+    num_growth_rounds=3,
+)
+QUICK = Effort(
+    num_rounds=3,
+    limits_s=0.02,
+    size_s=0.8,
+    workers_s=0.6,
+    evaluation_s=1.0,
+    num_evaluations=1,
+    growth_s=0.4,
+    num_growth_rounds=2,
+)
+
+
+def run_bench(
+    config: ScalingLawConfig,
+    initial_source: str,
+    base_dir: Path,
+    experiment: str,
+    is_quick: bool,
+    say: Callable[[str], None],
+) -> Report:
+    """Measure everything; nothing is kept but the report.
+
+    Args:
+        initial_source: the text of the initial program, whose training is timed.
+        experiment: a name for the report.
+        say: takes lines of progress.
+
+    Raises:
+        ConfigError: the experiment itself cannot run.
+        CandidateError: the initial program is refused.
+    """
+    others = OtherPrograms()
+    folder = Path(tempfile.mkdtemp(prefix="openevolve-bench-"))
+
+    def listen(event: dict[str, Any]) -> None:
+        if event.get("kind") == "data":
+            say(f"data: {event['message']}")
+
+    try:
+        bench = Bench(config, initial_source, base_dir, folder, listen)
+        run = _Run(bench, QUICK if is_quick else FULL, is_quick, say)
+        report = run.report(experiment)
+        return dataclasses.replace(report, busy_with_others=others.share())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Run:
+    """The measurements in order; what one part finds, the next ones use."""
+
+    def __init__(self, bench: Bench, effort: Effort, is_quick: bool, say: Callable[[str], None]):
+        self._bench = bench
+        self._effort = effort
+        self._is_quick = is_quick
+        self._say = say
+        self._skipped: list[str] = []
+        self._log_path = bench.folder / "contestants.log"
+
+    def report(self, experiment: str) -> Report:
+        began = time.perf_counter()
+        config = self._bench.config
+        pipeline = self._bench.pipeline(config)
+        services = pipeline.services
+        with ExitStack() as stack:
+            stack.callback(services.close)
+            self._say("preparing the data, tracing and checking the initial program")
+            data = services.data()
+            resources = services.resources()
+            first = time.perf_counter()
+            checked, jobs = checked_jobs(pipeline)
+            first_check_s = time.perf_counter() - first
+            setting = Setting(
+                trace_path=checked.trace_path,
+                gates=to_plain(config.gates),
+                data_folder=data.folder,
+                device=resources.device,
+            )
+            warm_check_s = time_warm_check(pipeline)
+            worker_s = _worker_start(pipeline)
+            entries = _entries(resources, self._skipped)
+            self._say(f"starting {len(entries)} contestants")
+            contestants = stack.enter_context(started(entries, self._log_path))
+            limits = self._limits(contestants[0], jobs, entries, resources)
+            steps = self._steps(contestants, jobs, setting, limits)
+            workers = self._workers(contestants[0], jobs, setting, resources)
+            eager = next(c for c in contestants if c.entry.label == EAGER)
+            evaluations = self._evaluations(entries, eager, jobs, setting, steps, workers)
+            grown = self._growth(pipeline, contestants[0], jobs, setting, steps, workers)
+        return Report(
+            experiment=experiment,
+            horizon=config.training.horizon,
+            device=resources.device,
+            is_quick=self._is_quick,
+            busy_with_others=0.0,  # known when every child has ended
+            torch_version=self._torch_version,
+            limits=limits,
+            steps=tuple(steps),
+            workers=tuple(workers),
+            evaluations=tuple(evaluations),
+            start_up=StartUp(
+                worker_s=worker_s,
+                first_check_s=first_check_s,
+                warm_check_s=warm_check_s,
+                eager_s=eager.start_s,
+            ),
+            growth=tuple(grown),
+            skipped=tuple(self._skipped),
+            duration_s=time.perf_counter() - began,
+        )
+
+    def _limits(
+        self,
+        contestant: Contestant,
+        jobs: list[TrainJob],
+        entries: list[Entry],
+        resources: Resources,
+    ) -> Limits:
+        self._say("measuring the machine's matrix products and copies")
+        shapes = set()
+        for job in jobs[-1:] if self._is_quick else jobs:
+            rows, d = job.training.batch_size * job.seq_len, job.size.hidden_dim
+            shapes |= {(rows, d, 4 * d), (rows, 4 * d, d), (rows, d, job.vocab_size)}
+        threads = sorted({1, num_cores()} | {entry.num_threads for entry in entries})
+        found = contestant.ask(
+            "limits",
+            shapes=sorted(shapes),
+            precisions=sorted({"float32"} | {entry.precision for entry in entries}),
+            thread_counts=[1] if resources.device_type == "cuda" else threads,
+            device=resources.device,
+            budget_s=self._effort.limits_s,
+        )
+        self._torch_version = found["torch_version"]
+        return Limits(
+            machine=found["machine"],
+            matrix=tuple(
+                MatrixLimit(**{**limit, "shape": tuple(limit["shape"])})
+                for limit in found["matrix"]
+            ),
+            copy=tuple(CopyLimit(**limit) for limit in found["copy"]),
+        )
+
+    def _steps(
+        self,
+        contestants: list[Contestant],
+        jobs: list[TrainJob],
+        setting: Setting,
+        limits: Limits,
+    ) -> list[StepResult]:
+        results = []
+        for job in jobs:
+            self._say(f"steps at {job.size.name}, {len(contestants)} contestants in turn")
+            effort = self._effort
+            results += measure_size(
+                contestants,
+                job,
+                setting,
+                limits,
+                effort.num_rounds,
+                effort.size_s,
+                self._skipped,
+            )
+        return results
+
+    def _workers(
+        self,
+        first: Contestant,
+        jobs: list[TrainJob],
+        setting: Setting,
+        resources: Resources,
+    ) -> list[WorkersResult]:
+        others = [first.entry] * (resources.num_workers - 1)
+        with started(others, self._log_path) as more:
+            results: list[WorkersResult] = []
+            for job in jobs[-1:] if self._is_quick else (jobs[0], jobs[-1]):
+                self._say(f"workers side by side at {job.size.name}")
+                effort = self._effort
+                results += measure_workers(
+                    [first, *more], job, setting, effort.num_rounds, effort.workers_s
+                )
+        return results
+
+    def _evaluations(
+        self,
+        entries: list[Entry],
+        eager: Contestant,
+        jobs: list[TrainJob],
+        setting: Setting,
+        steps: list[StepResult],
+        workers: list[WorkersResult],
+    ) -> list[EvaluationResult]:
+        results: list[EvaluationResult] = []
+        num_workers = workers[-1].num_workers
+        for entry in entries:
+            if entry.kind != "ours":
+                continue
+            if results and self._is_quick:
+                self._skipped.append(f"whole evaluation, {entry.precision}: --quick")
+                continue
+            total_s = sum(step.step_s for step in steps if step.contestant == entry.label)
+            batch_size = jobs[0].training.batch_size
+            validation = self._bench.config.data.validation_sequences / batch_size
+            fixed_s = _VALIDATION_PASSES * validation * total_s / 3 / num_workers
+            if fixed_s > self._effort.max_fixed_s:
+                self._skipped.append(
+                    f"whole evaluation, {entry.precision}: validating and certifying four models "
+                    f"alone takes about {fixed_s:.0f} s here; only the steps are compared"
+                )
+                continue
+            self._say(f"whole evaluation, {entry.precision}, against the eager loop")
+            results.append(
+                measure_evaluation(
+                    self._bench,
+                    entry.precision,
+                    max(2, steps_in(self._effort.evaluation_s, total_s / num_workers)),
+                    self._effort.num_evaluations,
+                    lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
+                )
+            )
+        return results
+
+    def _growth(
+        self,
+        pipeline: Pipeline,
+        ours: Contestant,
+        jobs: list[TrainJob],
+        setting: Setting,
+        steps: list[StepResult],
+        workers: list[WorkersResult],
+    ) -> list[Growth]:
+        rounds, budget_s = self._effort.num_growth_rounds, self._effort.growth_s
+        middle = jobs[len(jobs) // 2]
+        results = [growth.over_size(steps, ours.entry.label)]
+        self._say(f"growth with steps, batch and length at {middle.size.name}")
+        results += growth.over_steps(ours, middle, setting, rounds, budget_s)
+        results.append(growth.over_batch(ours, middle, setting, rounds, budget_s))
+
+        def trace(seq_len: int) -> Path:
+            config = self._bench.config
+            path = self._bench.folder / f"length-{seq_len}.safetensors"
+            pipeline.services.tracer().trace(
+                pipeline.initial, [middle.size], seq_len, [middle.seed], config.gates, path
+            )
+            return path
+
+        results.append(growth.over_length(ours, middle, setting, trace, rounds, budget_s))
+        by_workers = growth.over_workers(workers)
+        if by_workers is not None:
+            results.append(by_workers)
+        if self._is_quick:
+            self._skipped.append("growth with candidates: --quick")
+        elif any("whole evaluation" in reason for reason in self._skipped):
+            self._skipped.append("growth with candidates: validation alone takes too long here")
+        else:
+            self._say("growth with candidates")
+            results.append(growth.over_candidates(self._bench, _MAX_CANDIDATES))
+        return results
+
+
+def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:
+    """Ours first, in the configured precision; then ours in bfloat16, the eager loop, peers."""
+    on_gpu = resources.device_type == "cuda"
+    all_threads = 1 if on_gpu else num_cores()
+    precisions = [resources.precision]
+    if resources.precision == "float32":
+        if on_gpu or has_bfloat16():
+            precisions.append("bfloat16")
+        else:
+            skipped.append("ours in bfloat16: this processor has no instructions for it")
+    entries = [
+        Entry(label=f"ours, {precision}", kind="ours", precision=precision, num_threads=1)
+        for precision in precisions
+    ]
+    if not on_gpu and all_threads > 1:
+        # Beside other programs two threads wait for one another; one thread does not.
+        entries.append(
+            Entry(label="eager, 1 thread", kind=EAGER, precision="float32", num_threads=1)
+        )
+    kinds = [EAGER]
+    for name in PEERS:
+        if importlib.util.find_spec(name) is None:
+            skipped.append(f"peer {name}: not installed")
+        else:
+            kinds.append(name)
+    return entries + [
+        Entry(label=kind, kind=kind, precision="float32", num_threads=all_threads) for kind in kinds
+    ]
+
+
+def _worker_start(pipeline: Pipeline) -> float:
+    """Seconds until a new worker of the runner has answered its first task."""
+    services = pipeline.services
+    pool = WorkerPool(1, 1, pipeline.services.store.root / "start-up.log")
+    started_at = time.perf_counter()
+    try:
+        tasks = [Task(name="count_gpus", arguments={})]
+        list(pool.run(tasks, services.deadline(), services.listener))
+        return time.perf_counter() - started_at
+    finally:
+        pool.close()

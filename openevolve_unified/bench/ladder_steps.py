@@ -1,0 +1,154 @@
+"""Step time, memory and shares of the limits, size by size; workers side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from openevolve_unified.bench.contestant import (
+    Contestant,
+    ContestantError,
+    Entry,
+    steps_per_s_together,
+)
+from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
+from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
+from openevolve_unified.records import TrainJob, to_plain
+
+EAGER = "eager"
+"""Label of the baseline, and kind of every plain loop."""
+_MIN_ROUNDS = 3
+"""A median needs three."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every preparation of a contestant needs besides its job."""
+
+    trace_path: Path
+    gates: dict[str, Any]
+    data_folder: Path | None
+    """None: random tokens, which take any length."""
+    device: str
+
+    def prepare(self, contestant: Contestant, job: TrainJob, num_warm_up: int) -> dict[str, Any]:
+        """Build ``job`` in the contestant's precision."""
+        own = {**to_plain(job), "precision": contestant.entry.precision}
+        return contestant.ask(
+            "prepare",
+            job=own,
+            trace_path=str(self.trace_path),
+            gates=self.gates,
+            data_folder=None if self.data_folder is None else str(self.data_folder),
+            device=self.device,
+            num_warm_up=num_warm_up,
+        )
+
+
+@contextlib.contextmanager
+def started(entries: Sequence[Entry], log_path: Path) -> Iterator[list[Contestant]]:
+    """The processes of all ``entries``, ended on the way out."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Contestant(entry, log_path)) for entry in entries]
+
+
+def measure_size(
+    contestants: Sequence[Contestant],
+    job: TrainJob,
+    setting: Setting,
+    limits: Limits,
+    num_rounds: int,
+    budget_s: float,
+    skipped: list[str],
+) -> list[StepResult]:
+    """Every contestant at one size, in interleaved rounds of about ``budget_s`` together.
+
+    A peer that fails is left out, and ``skipped`` says so; one of ours raises.
+
+    Raises:
+        ContestantError: one of ours, or the eager loop, failed.
+    """
+    ready: dict[str, Contestant] = {}
+    prepared: dict[str, dict[str, Any]] = {}
+    for contestant in contestants:
+        label = contestant.entry.label
+        try:
+            prepared[label] = setting.prepare(contestant, job, num_warm_up=2)
+        except ContestantError as error:
+            if contestant.entry.kind in ("ours", EAGER):
+                raise
+            skipped.append(f"{label} at {job.size.name}: {str(error).strip().splitlines()[-1]}")
+            continue
+        ready[label] = contestant
+    slowest_s = sum(prepared[label]["step_s"] for label in ready)
+    num_rounds = affordable_rounds(num_rounds, slowest_s, budget_s, _MIN_ROUNDS)
+    share_s = budget_s / num_rounds / len(ready)
+    counts = {label: steps_in(share_s, prepared[label]["step_s"]) for label in ready}
+    timers = {label: contestant.seconds for label, contestant in ready.items()}
+    rounds = interleave(timers, counts, num_rounds)
+    return [
+        _result(ready[label], job, prepared[label], rounds[label], rounds[EAGER], limits)
+        for label in ready
+    ]
+
+
+def measure_workers(
+    contestants: Sequence[Contestant],
+    job: TrainJob,
+    setting: Setting,
+    num_rounds: int,
+    budget_s: float,
+) -> list[WorkersResult]:
+    """Steps per second of 1, 2, ... of the same worker at once, in interleaved rounds."""
+    for contestant in contestants:
+        step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
+    counts = sorted({1, len(contestants)} | {2**i for i in range(8) if 2**i < len(contestants)})
+    num_rounds = affordable_rounds(num_rounds, step_s * len(counts), budget_s, _MIN_ROUNDS)
+    num_steps = steps_in(budget_s / num_rounds / len(counts), step_s)
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    for index in range(num_rounds):
+        for count in counts if index % 2 == 0 else counts[::-1]:
+            rates[count].append(steps_per_s_together(contestants[:count], num_steps))
+    return [
+        WorkersResult(
+            size=job.size.name,
+            num_workers=count,
+            round_steps_per_s=tuple(rates[count]),
+            gain=ratio(rates[count], rates[1]),
+        )
+        for count in counts
+    ]
+
+
+def _result(
+    contestant: Contestant,
+    job: TrainJob,
+    prepared: dict[str, Any],
+    round_s: tuple[float, ...],
+    eager_round_s: tuple[float, ...],
+    limits: Limits,
+) -> StepResult:
+    entry = contestant.entry
+    peak_bytes = contestant.ask("peak")["peak_bytes"]
+    traffic = contestant.ask("steps", count=1, counts_traffic=True)["num_bytes"]
+    step_s = median(round_s)
+    flops = prepared["flops_per_step"]
+    return StepResult(
+        size=job.size.name,
+        num_params_non_embedding=prepared["num_params_non_embedding"],
+        contestant=entry.label,
+        precision=entry.precision,
+        num_threads=entry.num_threads,
+        round_s=round_s,
+        step_s=step_s,
+        tokens_per_s=job.training.batch_size * job.seq_len / step_s,
+        peak_bytes=peak_bytes,
+        flops_per_step=flops,
+        matrix_share=flops / step_s / 1e9 / limits.gflops(entry.precision, entry.num_threads),
+        memory_share=traffic / step_s / 1e9 / limits.gbytes_per_s(entry.num_threads),
+        ratio=None if entry.label == EAGER else ratio(eager_round_s, round_s),
+    )

@@ -1,0 +1,57 @@
+"""What the processor is, without torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def has_bfloat16() -> bool:
+    """True when the processor multiplies bfloat16 itself; without it, it is slower than float32."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return any(flag in words for flag in _FLAGS)
+
+
+class OtherPrograms:
+    """How much of the cores everything else uses, from its creation to ``share``."""
+
+    def __init__(self) -> None:
+        self._busy = _busy_s()
+        self._own = _own_s()
+        self._began = time.perf_counter()
+
+    def share(self) -> float:
+        """Of all cores; call it when every child has ended. 0 where the kernel does not say."""
+        now = _busy_s()
+        if now is None or self._busy is None:
+            return 0.0
+        others = (now - self._busy) - (_own_s() - self._own)
+        elapsed = (time.perf_counter() - self._began) * (os.cpu_count() or 1)
+        return max(0.0, others / elapsed)
+
+
+def _busy_s() -> float | None:
+    """Seconds that all cores together have worked since the machine started."""
+    try:
+        first = Path("/proc/stat").read_text().splitlines()[0].split()
+    except OSError:
+        return None
+    user, nice, system = (int(word) for word in first[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -1,0 +1,215 @@
+"""A contestant's process: it builds one model at a time and does steps when it is told to.
+
+``bench.contestant`` starts it as ``python -m openevolve_unified.bench.worker FD NAME``. Each
+contestant has a process of its own, because threads, product precision and the allocator are set
+per process, and the eager loop must have torch's defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import math
+import platform
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from openevolve_unified.bench.eager import EagerStep, eager_model
+from openevolve_unified.bench.limits import measure_limits, synchronise
+from openevolve_unified.bench.peers import PEERS
+from openevolve_unified.bench.traffic import TrafficCounter
+from openevolve_unified.candidate.budget import num_parameters, training_flops_per_step
+from openevolve_unified.candidate.traced import TracedSize, load_traced
+from openevolve_unified.config.schema import GatesConfig
+from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.data import open_cached
+from openevolve_unified.records import TrainJob
+from openevolve_unified.runner.channel import Channel
+from openevolve_unified.runner.lifetime import end_with_parent
+from openevolve_unified.runner.memory import peak_resident_bytes, reset_peak
+from openevolve_unified.training.batches import TokenSource, TrainBatches, padded_batches
+from openevolve_unified.training.fastest import choose_step
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.step import TrainStep, build_model
+
+_RANDOM_SEQUENCES = 64
+"""Rows of the random tokens that stand in for data of another length."""
+
+
+def main() -> None:
+    """Serve until the parent closes the channel or ends."""
+    end_with_parent()
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    contestant = _Contestant(sys.argv[2])
+    operations: dict[str, Callable[..., dict[str, Any]]] = {
+        "ready": lambda: {},
+        "prepare": contestant.prepare,
+        "steps": contestant.steps,
+        "validate": contestant.validate,
+        "peak": contestant.peak,
+        "limits": _limits,
+    }
+    while (message := channel.receive()) is not None:
+        try:
+            reply: dict[str, Any] = {
+                "result": operations[message["operation"]](**message["arguments"])
+            }
+        except Exception:  # the parent raises it again, with this traceback
+            reply = {"crash": traceback.format_exc()}
+        try:
+            channel.send(reply)
+        except OSError:
+            return
+
+
+@dataclass(frozen=True)
+class _RandomTokens:
+    """Data of any length for timing: what is in the tokens costs nothing."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+class _Contestant:
+    """One way to train; ``name`` is ``ours``, ``eager`` or one of the peers."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._step: Callable[[torch.Tensor, int], object] | None = None
+        self._settings = contextlib.ExitStack()
+
+    def prepare(
+        self,
+        job: dict[str, Any],
+        trace_path: str,
+        gates: dict[str, Any],
+        data_folder: str | None,
+        device: str,
+        num_warm_up: int,
+    ) -> dict[str, Any]:
+        """Build the model of ``job``, drop the one before, and do the first steps."""
+        self._step = None
+        _return_freed_memory()
+        self._job = from_mapping(TrainJob, job, "job")
+        self._device = torch.device(device)
+        self._data = self._open(data_folder)
+        candidate = load_traced(Path(trace_path), from_mapping(GatesConfig, gates, "gates"))
+        traced = candidate.sizes[self._job.size.name]
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        reset_peak()
+        training = self._job.training
+        self._batches = TrainBatches(
+            self._data.train, training.batch_size, self._job.seed, self._device
+        )
+        self._step = self._build(traced)
+        self._num_done = 0
+        self.steps(num_warm_up)
+        seconds = self.steps(1)["seconds"]
+        return {
+            "num_params_non_embedding": num_parameters(traced),
+            "flops_per_step": training_flops_per_step(
+                traced, self._job.vocab_size, training.batch_size
+            ),
+            "step_s": seconds,
+        }
+
+    def steps(
+        self, count: int, max_s: float = math.inf, counts_traffic: bool = False
+    ) -> dict[str, Any]:
+        """Do ``count`` more steps, or fewer once ``max_s`` seconds are over.
+
+        Returns:
+            The seconds, how many steps were done, and the bytes that they touched if asked.
+        """
+        assert self._step is not None
+        counter = TrafficCounter()
+        first = self._num_done
+        synchronise(self._device)
+        started = time.perf_counter()
+        with counter if counts_traffic else contextlib.nullcontext():
+            while self._num_done < first + count:
+                self._step(self._batches.at(self._num_done), self._num_done)
+                self._num_done += 1
+                if time.perf_counter() - started > max_s:
+                    break
+        synchronise(self._device)
+        return {
+            "seconds": time.perf_counter() - started,
+            "num_done": self._num_done - first,
+            "num_bytes": counter.num_bytes,
+        }
+
+    def validate(self, max_batches: int) -> dict[str, Any]:
+        """Seconds of the eager loop's pass over the validation split, from its first batches."""
+        assert isinstance(self._step, EagerStep)
+        batch_size = self._job.training.batch_size
+        num_batches = -(-len(self._data.validation) // batch_size)
+        done = 0
+        started = time.perf_counter()
+        for tokens, _ in padded_batches(self._data.validation, batch_size, self._device):
+            self._step.validation_loss(tokens)
+            done += 1
+            if done == max_batches:
+                break
+        return {"seconds": (time.perf_counter() - started) / done * num_batches}
+
+    def peak(self) -> dict[str, Any]:
+        """The most memory since ``prepare``: of the device on a GPU, else of this process."""
+        if self._device.type == "cuda":
+            return {"peak_bytes": torch.cuda.max_memory_allocated(self._device)}
+        return {"peak_bytes": peak_resident_bytes()}
+
+    def _open(self, data_folder: str | None) -> TokenSource:
+        if data_folder is not None:
+            return open_cached(Path(data_folder))
+        rows = max(_RANDOM_SEQUENCES, self._job.training.batch_size)
+        shape = (rows, self._job.seq_len + 1)
+        tokens = np.random.default_rng(0).integers(0, self._job.vocab_size, shape)
+        return _RandomTokens(tokens.astype(np.uint16), tokens.astype(np.uint16))
+
+    def _build(self, traced: TracedSize) -> Callable[[torch.Tensor, int], object]:
+        job, device = self._job, self._device
+        if self._name == "ours":
+            self._settings.close()
+            self._settings.enter_context(training_settings(device))
+            model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
+            step = TrainStep(job, model, device)
+            num_steps = job.training.training_steps
+            return choose_step("auto", step, self._batches.at(0), 0, num_steps)[1]
+        plain = eager_model(job) if self._name == "eager" else PEERS[self._name](job)
+        return EagerStep(plain.to(device), job.training)
+
+
+def _limits(
+    shapes: list[list[int]],
+    precisions: list[str],
+    thread_counts: list[int],
+    device: str,
+    budget_s: float,
+) -> dict[str, Any]:
+    triples = [(rows, inner, columns) for rows, inner, columns in shapes]
+    return measure_limits(triples, precisions, thread_counts, torch.device(device), budget_s)
+
+
+def _return_freed_memory() -> None:
+    """Give everything unused back, so that the next model's peak is its own."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+if __name__ == "__main__":
+    main()

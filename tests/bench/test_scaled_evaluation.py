@@ -1,0 +1,42 @@
+"""From a bounded evaluation to the configured number of steps, with numbers known by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from openevolve_unified.bench.evaluation import TimedEvaluation, TimedJob, bounded_training
+from openevolve_unified.config.schema import TrainingConfig
+
+# Two workers: one takes 10 steps of 0.4 s and 1 s more, the other 10 of 0.1 s and 1 s more.
+BOUNDED = TimedEvaluation(
+    check_s=3.0,
+    ladder_s=7.0,
+    jobs=(
+        TimedJob(total_s=5.0, step_s=0.4, num_steps=10),
+        TimedJob(total_s=2.0, step_s=0.1, num_steps=10),
+    ),
+    num_workers=2,
+)
+
+
+def test_at_its_own_number_of_steps_nothing_is_scaled():
+    assert BOUNDED.seconds(10) == pytest.approx(3.0 + 7.0)
+
+
+def test_only_steps_are_multiplied():
+    # 3 s check, 2 s of start-up between the jobs, then 1 s + 100 steps of 0.4 s.
+    assert BOUNDED.seconds(100) == pytest.approx(3.0 + 2.0 + 1.0 + 40.0)
+
+
+def test_overhead_is_what_the_busiest_worker_does_besides_steps():
+    assert BOUNDED.overhead_share(100) == pytest.approx(6.0 / 46.0)
+    assert BOUNDED.overhead_share(100_000) < 0.001
+
+
+def test_a_bounded_training_keeps_its_evaluations_and_stays_valid():
+    full = TrainingConfig(training_steps=1000, eval_frequency=250, warmup_steps=100, seeds=(3, 4))
+    bounded = bounded_training(full, 20)
+    assert (bounded.training_steps, bounded.eval_frequency, bounded.seeds) == (20, 5, (3,))
+    assert bounded.warmup_steps == 19
+    assert bounded_training(full, 5000).training_steps == 1000
+    assert bounded_training(full, 5000).eval_frequency == 250

@@ -1,0 +1,116 @@
+"""The plan: what it counts, what it refuses, and the twin that it accepts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from openevolve_unified.config.schema import (
+    DataConfig,
+    ExecutionConfig,
+    ScalingLawConfig,
+    SizeConfig,
+    TrainingConfig,
+)
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.runner import memory as memory_module
+from openevolve_unified.runner.memory import available_bytes, resident_bytes
+from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.plan import measure_plan, memory_at_once, require_memory
+from openevolve_unified.runner.services import Services
+from openevolve_unified.store import Store
+
+ROOT = Path(__file__).parents[2]
+INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
+CONFIG = ScalingLawConfig(
+    framework="coefficient_dynamics",
+    initial_program="-",
+    output_dir="-",
+    ladder=tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 8) for d in (16, 24, 32)),
+    data=DataConfig(
+        num_documents=600, vocab_size=300, seq_len=16, validation_sequences=32, test_sequences=32
+    ),
+    training=TrainingConfig(
+        training_steps=20, batch_size=8, warmup_steps=5, eval_frequency=10, dropout=0.0
+    ),
+    execution=ExecutionConfig(device="cpu", deadline_s=300, num_workers=2, price_per_hour=4.0),
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    data = dataclasses.replace(CONFIG.data, cache_dir=str(folder / "cache"))
+    config = dataclasses.replace(CONFIG, data=data)
+    services = Services(config, folder, Store(folder), folder, lambda event: None, False)
+    yield Pipeline(services, INITIAL)
+    services.close()
+
+
+@pytest.fixture(scope="module")
+def checked(pipeline):
+    return pipeline.check(INITIAL)
+
+
+def test_the_plan_counts_operations_memory_time_and_cost(pipeline, checked):
+    plan = measure_plan(pipeline.services, checked)
+    for size in plan.sizes:
+        # 6 operations per parameter and token for the products, more for the rest.
+        weights = size.num_params_total * 6 * plan.tokens_per_model
+        assert weights < size.flops < 3 * weights
+        assert size.job_s == size.step_s * 20
+        assert size.memory_bytes > 50e6  # torch alone is more
+    assert plan.memory_bytes == memory_at_once([s.memory_bytes for s in plan.sizes], 1, 2)
+    assert plan.cost(1800.0) == 2.0
+    assert dataclasses.replace(plan, price_per_hour=None).cost(1800.0) is None
+
+
+def test_a_plan_that_outlasts_its_deadline_is_refused(pipeline, checked, monkeypatch):
+    services = pipeline.services
+    longer = dataclasses.replace(services.config.training, training_steps=10**9)
+    monkeypatch.setattr(services, "config", dataclasses.replace(services.config, training=longer))
+    with pytest.raises(ConfigError, match=r"would train for about .* h on this machine") as error:
+        measure_plan(services, checked)
+    assert "scaling_law.execution.deadline_s is 0.1 h" in str(error.value)
+
+
+def test_a_batch_that_does_not_fit_is_refused_before_a_step_is_run(pipeline, checked, monkeypatch):
+    services = pipeline.services
+    huge = dataclasses.replace(services.config.training, batch_size=10**9)
+    monkeypatch.setattr(services, "config", dataclasses.replace(services.config, training=huge))
+    with pytest.raises(ConfigError, match=r"memory: the 2 largest models .* need about") as error:
+        measure_plan(services, checked)
+    assert "scaling_law.training.batch_size" in str(error.value)
+
+
+def test_memory_is_refused_only_above_what_is_there():
+    require_memory(10, 10, 2, "cpu")
+    require_memory(10, None, 2, "cpu")
+    with pytest.raises(ConfigError, match="need about"):
+        require_memory(11, 10, 2, "cpu")
+
+
+def test_the_largest_jobs_run_side_by_side():
+    assert memory_at_once([1, 2, 5], num_seeds=1, num_workers=2) == 7
+    assert memory_at_once([1, 2, 5], num_seeds=2, num_workers=3) == 12
+    assert memory_at_once([1, 2, 5], num_seeds=1, num_workers=8) == 8
+
+
+def test_a_container_with_less_memory_than_its_machine_bounds_it(tmp_path, monkeypatch):
+    machine = available_bytes()
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    monkeypatch.setattr(memory_module, "_CGROUP", tmp_path)
+    assert available_bytes() == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes() == pytest.approx(machine, rel=0.2)
+    assert 10e6 < resident_bytes() < machine
+
+
+@pytest.mark.parametrize("price", [-1.0, float("inf"), float("nan")])
+def test_a_price_that_is_no_price_is_refused(price):
+    with pytest.raises(ConfigError, match="price_per_hour"):
+        ExecutionConfig(price_per_hour=price)
+    assert ExecutionConfig(price_per_hour=0.0).price_per_hour == 0.0
