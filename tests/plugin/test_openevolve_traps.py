@@ -27,6 +27,7 @@ import math
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,9 @@ def test_row_4_a_timeout_does_not_stop_the_work_and_blocks_the_next_evaluation(t
 
     slow, quick = asyncio.run(two())
     assert slow == quick == {"error": 0.0, "timeout": True}, "the quick one never began in time"
+    deadline = time.monotonic() + 20
+    while "worked on" not in calls.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert "worked on" in calls.read_text()
 
 
@@ -178,6 +182,7 @@ def test_rows_9_and_10_the_path_the_program_file_and_the_module(evaluate, tmp_pa
 def test_row_11_a_shutdown_takes_no_checkpoint_between_the_intervals():
     controller = ProcessParallelController.__new__(ProcessParallelController)
     controller.shutdown_event = threading.Event()
+    controller.database = database()
     taken = []
     for interval, wanted in ((10, []), (1, [1, 2, 3])):
         controller.config = Config(checkpoint_interval=interval)

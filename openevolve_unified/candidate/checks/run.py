@@ -198,15 +198,20 @@ def _check_formats(bench: _Bench) -> list[str]:
     tested: set[str] = {"float64"}
     for label in list(bench.parameters)[:2]:
         attention = bench.single(bench.parameters[label])
-        tested.update(
-            require_sound_in_training_formats(
-                attention,
-                bench.model_inputs(4, T).float(),
-                (T // 3, T - 2),
-                traced.mixes_rounding,
-                f"at {bench.name}, {label}, layer-normed tokens",
+        # Noise too: what only a trained LayerNorm shows, such as a mean, a fresh one hides.
+        for what, x in (
+            ("layer-normed tokens", bench.model_inputs(4, T)),
+            ("noise", bench.inputs(4, T)),
+        ):
+            tested.update(
+                require_sound_in_training_formats(
+                    attention,
+                    x.float(),
+                    (T // 3, T - 2),
+                    traced.mixes_rounding,
+                    f"at {bench.name}, {label}, {what}",
+                )
             )
-        )
     return sorted(tested)
 
 
