@@ -1,4 +1,4 @@
-"""Calls of any allowed operator with hostile arguments, drawn by torch's own schemas."""
+"""Torch's own operators: those that are refused, and hostile calls of those that are allowed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from openevolve_unified.candidate.graph import INPUTS
 from openevolve_unified.candidate.operators import ALLOWED
 
 Json = Any
+
+
+def _refused_operators() -> list[str]:
+    """Torch's own operators that write in place, draw numbers, or are not on the list."""
+    names = []
+    for schema in torch._C._jit_get_all_schemas():
+        namespace, name = schema.name.split("::", 1)
+        overload = schema.overload_name or "default"
+        is_functional = not schema.is_mutable and not any(a.is_out for a in schema.arguments)
+        if not (namespace == "aten" and name in ALLOWED and is_functional):
+            names.append(f"{namespace}.{name}.{overload}")
+    return sorted(names)
+
+
+REFUSED_OPERATORS = _refused_operators()
 
 
 def hostile_calls(rng: random.Random, program: Json) -> Json:

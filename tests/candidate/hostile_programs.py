@@ -12,8 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from hostile_calls import hostile_calls
+from hostile_calls import REFUSED_OPERATORS, hostile_calls
 
 from openevolve_unified.candidate.operators import ALLOWED
 
@@ -152,21 +151,6 @@ def unknown_operators(rng: random.Random, program: Json) -> Json:
     )
     rng.choice(program["nodes"])[0] = name
     return program
-
-
-def _refused_operators() -> list[str]:
-    """Torch's own operators that write in place, draw numbers, or are not on the list."""
-    names = []
-    for schema in torch._C._jit_get_all_schemas():
-        namespace, name = schema.name.split("::", 1)
-        overload = schema.overload_name or "default"
-        is_functional = not schema.is_mutable and not any(a.is_out for a in schema.arguments)
-        if not (namespace == "aten" and name in ALLOWED and is_functional):
-            names.append(f"{namespace}.{name}.{overload}")
-    return sorted(names)
-
-
-REFUSED_OPERATORS = _refused_operators()
 
 
 def refused_operators(rng: random.Random, program: Json) -> Json:
