@@ -101,8 +101,23 @@ class TrainRun:
     versions: dict[str, str] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     """Causality and canary on the trained weights; see ``runner.certificate``."""
+    parameter_changes: dict[str, float] = field(default_factory=dict)
+    """How far training moved each parameter of the candidate's own; see ``runner.applied``."""
     rejection: str | None = None
     """Why the trained weights were refused, for example a leak that training opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """Evidence from one trained model that the candidate's own code was trained."""
+
+    seed: int
+    fingerprint: str
+    """Read back from the mechanisms in the trained model."""
+    canary_change_nats: float
+    """Change of the validation loss when the mechanisms' output is set to zero."""
+    parameter_changes: dict[str, float]
+    """As in ``TrainRun``; empty when the candidate has no parameters of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +128,8 @@ class SizeResult:
     num_params_non_embedding: int
     num_params_total: int
     losses_nats: tuple[float, ...]
+    """One per seed."""
+    applied: tuple[Applied, ...] = ()
     """One per seed."""
 
     @property

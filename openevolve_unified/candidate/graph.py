@@ -37,6 +37,8 @@ MEMORY_FORMATS = ("contiguous_format", "preserve_format")
 MAX_LIST_LENGTH = 8_192
 MAX_LIST_DEPTH = 3
 MAX_STRING_LENGTH = 200
+MAX_VALUES = 500_000
+"""Arguments of a whole program, entries of lists included."""
 MAX_INT = 2**63 - 1
 """Torch writes an open end of a slice as the largest int64."""
 
@@ -163,6 +165,8 @@ def program_from_json(data: Any, max_nodes: int) -> OperatorProgram:
         )
     num_literals = _integer(fields["num_literals"], 0, max_nodes, "num_literals")
     nodes = tuple(_node(raw) for raw in raw_nodes)
+    if sum(_num_values(node.args) + len(node.kwargs) for node in nodes) > MAX_VALUES:
+        raise _malformed(f"its operators have more than {MAX_VALUES:,} arguments")
     output = _decode(fields["output"], 0)
     if not isinstance(output, (InputRef, TensorRef, NodeRef)):
         raise _malformed("the output must be a reference")
@@ -204,10 +208,12 @@ def _node(raw: Any) -> Node:
     if not isinstance(raw, list) or len(raw) != 3:
         raise _malformed("a node must be [operator, args, kwargs]")
     operator, args, kwargs = raw
-    if not isinstance(operator, str) or len(operator) > MAX_STRING_LENGTH:
-        raise _malformed("an operator must be named by a short string")
+    if not _is_plain_text(operator):
+        raise _malformed("an operator must be named by a short string of printable ASCII")
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise _malformed("a node must be [operator, args, kwargs]")
+    if not all(map(_is_plain_text, kwargs)):
+        raise _malformed(f"{operator} has an argument that is not named by a short string")
     if len(args) > 32 or len(kwargs) > 32:
         raise _malformed(f"{operator} has too many arguments")
     return Node(
@@ -227,8 +233,8 @@ def _decode(raw: Any, depth: int) -> Value:
             raise _malformed("a number that is not finite")
         return raw
     if isinstance(raw, str):
-        if len(raw) > MAX_STRING_LENGTH:
-            raise _malformed("a string argument is too long")
+        if not _is_plain_text(raw):
+            raise _malformed("a string argument is too long or not printable ASCII")
         return raw
     if isinstance(raw, list):
         if len(raw) > MAX_LIST_LENGTH or depth >= MAX_LIST_DEPTH:
@@ -246,7 +252,7 @@ def _decode_tagged(raw: dict[str, Any]) -> Value:
     if keys == ("n", "o"):
         return NodeRef(_index(raw["n"]), _index(raw["o"]))
     if len(keys) != 1:
-        raise _malformed(f"an argument with the keys {', '.join(keys)[:80]}")
+        raise _malformed(f"an argument with the keys {ascii(keys)[:80]}")
     tag, item = keys[0], raw[keys[0]]
     if tag in ("p", "c", "l"):
         return TensorRef(tag, _index(item))
@@ -260,7 +266,7 @@ def _decode_tagged(raw: dict[str, Any]) -> Value:
         "f": ("inf", "-inf", "nan"),
     }
     if tag not in choices or not isinstance(item, str) or item not in choices[tag]:
-        raise _malformed(f"an argument tagged {tag[:40]!r} with a value that is not allowed")
+        raise _malformed(f"an argument tagged {tag[:40]!a} with a value that is not allowed")
     if tag == "i":
         return InputRef(item)
     if tag == "dtype":
@@ -268,6 +274,16 @@ def _decode_tagged(raw: dict[str, Any]) -> Value:
     if tag == "memory_format":
         return MemoryFormatName(item)
     return RunDevice() if tag == "device" else float(item)
+
+
+def _is_plain_text(raw: Any) -> bool:
+    """Text that may stand in a message as it is: no control characters, no lone surrogates."""
+    is_short = isinstance(raw, str) and len(raw) <= MAX_STRING_LENGTH
+    return is_short and raw.isascii() and (raw.isprintable() or not raw)
+
+
+def _num_values(value: Value) -> int:
+    return sum(map(_num_values, value)) if isinstance(value, tuple) else 1
 
 
 def _index(raw: Any) -> int:

@@ -13,6 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from openevolve_unified.candidate.block import split_block
+from openevolve_unified.candidate.forbidden import (
+    ATTRIBUTES,
+    IMPORTS,
+    MODULES,
+    NAMES,
+    PYTHON_MODULES,
+    RANDOM,
+    TYPES,
+)
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 
@@ -32,97 +41,6 @@ FIXED_MEMBERS = ("q_proj", "k_proj", "v_proj", "out_proj", "dropout")
 MAX_DEPTH = 120
 """Nesting of the syntax tree; a sum of n terms is n deep."""
 
-_MODULES = ("math", "torch", "torch.nn", "torch.nn.functional", "typing")
-_NAMES = frozenset(
-    [
-        "exec",
-        "eval",
-        "compile",
-        "open",
-        "input",
-        "globals",
-        "locals",
-        "vars",
-        "breakpoint",
-        "getattr",
-        "setattr",
-        "delattr",
-        "memoryview",
-        "gc",
-        "sys",
-        "os",
-        "inspect",
-        "ctypes",
-        "builtins",
-        "importlib",
-        "subprocess",
-        "socket",
-        "threading",
-        "random",
-        "pickle",
-    ]
-)
-_ATTRIBUTES = {
-    **dict.fromkeys(
-        ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled"),
-        "gradients must reach everything; write .detach() on the tensor that should not get any",
-    ),
-    **dict.fromkeys(
-        ("autograd", "Function", "library", "custom_op"),
-        "a custom backward cannot be traced; write the forward in ordinary torch operators",
-    ),
-    **dict.fromkeys(
-        (
-            "compile",
-            "jit",
-            "fx",
-            "export",
-            "utils",
-            "multiprocessing",
-            "distributed",
-            "hub",
-            "cuda",
-            "backends",
-            "overrides",
-            "serialization",
-            "load",
-            "save",
-            "ops",
-            "from_file",
-        ),
-        "the trainer compiles and runs the mechanism itself; use plain tensor operators",
-    ),
-    **dict.fromkeys(
-        ("manual_seed", "seed", "set_rng_state", "set_default_dtype", "set_num_threads"),
-        "global settings belong to the trainer",
-    ),
-    **dict.fromkeys(
-        ("Dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d"),
-        "dropout is fixed: it is applied once, to the result",
-    ),
-}
-_RANDOM = frozenset(
-    [
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "bernoulli",
-        "bernoulli_",
-        "multinomial",
-        "normal_",
-        "uniform_",
-        "random_",
-        "exponential_",
-        "poisson",
-        "gumbel_softmax",
-        "rrelu",
-    ]
-)
-
 
 def check_source(source: str, framework: str, gates: GatesConfig) -> None:
     """Look through the program's text for what cannot work, with the line and what to write.
@@ -137,7 +55,7 @@ def check_source(source: str, framework: str, gates: GatesConfig) -> None:
     tree = _parse(source)
     first, last = split.before.count("\n") + 1, (split.before + split.block).count("\n")
     body = [node for node in tree.body if first <= node.lineno <= last]
-    _check_statements(body)
+    _Look().through(body)
     attention = _find_class(body, framework)
     _check_class(attention, framework)
 
@@ -161,93 +79,197 @@ def _parse(source: str) -> ast.Module:
         raise _refusal(f"the program cannot be parsed ({str(error)[:80] or 'too deep'})") from None
 
 
-def _check_statements(body: list[ast.stmt]) -> None:
-    """One pass, level by level, so that the depth is bounded without recursion."""
-    kinds = (ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom)
-    for statement in body:
-        is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if not isinstance(statement, kinds) and not is_text:
-            raise _refusal("the block may hold classes, functions and constants only", statement)
-    level: list[ast.AST] = list(body)
-    for _ in range(MAX_DEPTH):
-        following: list[ast.AST] = []
-        for node in level:
-            check = _CHECKS.get(type(node))
-            if check is not None:
-                check(node)
-            following.extend(ast.iter_child_nodes(node))
-        level = following
-        if not level:
-            return
-    raise _refusal(f"expressions are nested more than {MAX_DEPTH} deep; use intermediate names")
+_STATEMENTS = (ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom)
+_LEAVES = frozenset((ast.Load, ast.Store, ast.Del, ast.Constant))
+_OUTSIDE, _CLASS, _INIT, _CALL = range(4)
+"""Where a node stands: in no class, in a class, in a method for initial values, in another."""
 
 
-def _require_import(node: ast.Import) -> None:
+class _Look:
+    """One pass over the block, level by level, so that the depth is bounded without recursion."""
+
+    def __init__(self) -> None:
+        self.modules = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}
+        """Local names of modules; imports inside the block add to them."""
+
+    def through(self, body: list[ast.stmt]) -> None:
+        for statement in body:
+            is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            if not isinstance(statement, _STATEMENTS) and not is_text:
+                raise _refusal(
+                    "the block may hold classes, functions and constants only", statement
+                )
+        level: list[tuple[ast.AST, int]] = [(statement, _OUTSIDE) for statement in body]
+        for _ in range(MAX_DEPTH):
+            following: list[tuple[ast.AST, int]] = []
+            for node, place in level:
+                kind = node.__class__
+                check = _CHECKS.get(kind)
+                if check is not None:
+                    check(self, node, place)
+                if kind is ast.ClassDef:
+                    place = _CLASS
+                elif kind is ast.FunctionDef and place == _CLASS:
+                    place = _method_place(node.name)  # type: ignore[attr-defined]
+                for value in vars(node).values():
+                    if value.__class__ is list:
+                        following += [(item, place) for item in value if isinstance(item, ast.AST)]
+                    elif isinstance(value, ast.AST) and value.__class__ not in _LEAVES:
+                        following.append((value, place))
+            level = following
+            if not level:
+                return
+        raise _refusal(f"expressions are nested more than {MAX_DEPTH} deep; use intermediate names")
+
+    def module(self, node: ast.AST) -> str | None:
+        """The module that an expression such as ``torch.nn`` names, if it is one to reach into."""
+        if isinstance(node, ast.Name):
+            return self.modules.get(node.id)
+        if isinstance(node, ast.Attribute):
+            parent = self.module(node.value)
+            path = f"{parent}.{node.attr}"
+            return path if path in MODULES else None
+        return None
+
+
+def _method_place(name: str) -> int:
+    return _INIT if "init" in name or "reset" in name else _CALL
+
+
+def _require_import(look: _Look, node: ast.Import, place: int) -> None:
     for alias in node.names:
         _require_module(alias.name, node)
+        if alias.name in MODULES and alias.asname:
+            look.modules[alias.asname] = alias.name
 
 
 def _require_module(name: str, node: ast.AST) -> None:
-    if name not in _MODULES:
+    if name not in IMPORTS:
         raise _refusal(
             f"import of {name!r}: only math, torch, torch.nn and torch.nn.functional may be used",
             node,
         )
 
 
-def _require_import_from(node: ast.ImportFrom) -> None:
+def _require_import_from(look: _Look, node: ast.ImportFrom, place: int) -> None:
     module = node.module or ""
     if node.level:
         raise _refusal("relative imports are not allowed", node)
     for alias in node.names:
-        if f"{module}.{alias.name}" in _MODULES:
+        path = f"{module}.{alias.name}"
+        if path in MODULES:
+            look.modules[alias.asname or alias.name] = path
             continue
         _require_module(module, node)
-        reason = _ATTRIBUTES.get(alias.name)
+        reason = ATTRIBUTES.get(alias.name)
         if reason:
             raise _refusal(f"{alias.name}: {reason}", node)
+        if module in MODULES and alias.name in PYTHON_MODULES:
+            raise _module_refusal(path, node)
 
 
-def _require_name(node: ast.Name) -> None:
-    if node.id in _NAMES or (node.id.startswith("__") and node.id.endswith("__")):
+def _require_name(look: _Look, node: ast.Name, place: int) -> None:
+    if node.id in NAMES or (node.id.startswith("__") and node.id.endswith("__")):
         raise _refusal(f"{node.id!r} is not available to a mechanism; use torch operators", node)
 
 
-def _require_attribute(node: ast.Attribute) -> None:
-    name = node.attr
+def _require_attribute(look: _Look, node: ast.Attribute, place: int) -> None:
+    name, owner = node.attr, node.value
     if name.startswith("__") and name.endswith("__") and name != "__init__":
         raise _refusal(f"attribute {name!r} reaches into the interpreter", node)
-    if isinstance(node.value, ast.Name) and node.value.id in ("torch", "nn", "F"):
-        if name.startswith("_"):
-            raise _refusal(f"{node.value.id}.{name} is private to torch", node)
-        if name in ("dropout", *_ATTRIBUTES):
-            reason = _ATTRIBUTES.get(name, _ATTRIBUTES["Dropout"])
-            raise _refusal(f"{node.value.id}.{name}: {reason}", node)
+    if owner.__class__ is not ast.Call:
+        _require_reach(look, node)
     if name in ("Function", "custom_op"):
-        raise _refusal(f"{name}: {_ATTRIBUTES[name]}", node)
+        raise _refusal(f"{name}: {ATTRIBUTES[name]}", node)
     if name.startswith("register_") and name.endswith("hook"):
         raise _refusal(f"{name}: hooks cannot be traced; write the computation itself", node)
-    if isinstance(node.value, ast.Name) and node.value.id == "self" and name in FIXED_MEMBERS:
+    if place == _CALL and name in RANDOM:
+        raise _refusal(
+            f"{name}: the mechanism must be deterministic; random numbers may only set initial "
+            "values in __init__",
+            node,
+        )
+    if isinstance(owner, ast.Name) and owner.id == "self":
+        _require_own(node, place)
+
+
+def _require_reach(look: _Look, node: ast.Attribute) -> None:
+    """What is read of torch is a tensor operator, a type or a class, not another module."""
+    name, owner = node.attr, node.value
+    module = look.module(owner)
+    if module is not None:
+        if name.startswith("_"):
+            raise _refusal(f"{ast.unparse(node)} is private to torch", node)
+        reason = ATTRIBUTES["Dropout"] if name == "dropout" else ATTRIBUTES.get(name)
+        if reason:
+            raise _refusal(f"{ast.unparse(node)}: {reason}", node)
+        if name in PYTHON_MODULES:
+            raise _module_refusal(ast.unparse(node), node)
+    elif isinstance(owner, ast.Attribute) and look.module(owner.value) is not None:
+        first = owner.attr
+        if first in ATTRIBUTES:
+            raise _refusal(f"{ast.unparse(owner)}: {ATTRIBUTES[first]}", node)
+        if not first[:1].isupper() and not first.startswith(TYPES):
+            raise _module_refusal(ast.unparse(owner), node)
+
+
+def _module_refusal(shown: str, node: ast.AST) -> CandidateError:
+    return _refusal(
+        f"{shown} is not for mechanisms: of torch's modules only torch.nn (functional, init), "
+        "torch.linalg, torch.fft and torch.special may be reached into; write tensor operators of "
+        "these or of torch itself",
+        node,
+    )
+
+
+def _require_own(node: ast.Attribute, place: int) -> None:
+    name = node.attr
+    if name in FIXED_MEMBERS:
         raise _refusal(
             f"self.{name} is fixed and not for use in the mechanism: q, k, v and x are given, and "
             "members of your own need names of their own",
             node,
         )
+    if place != _CALL:
+        return
+    if name == "training":
+        raise _refusal("self.training: train and eval must be the same mechanism", node)
+    if node.ctx.__class__ is not ast.Load:
+        raise _state_refusal(name, node)
 
 
-def _refuse_state(node: ast.AST) -> None:
+def _require_no_entry_of_self(look: _Look, node: ast.Subscript, place: int) -> None:
+    owner = node.value
+    is_own = isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name)
+    if place == _CALL and node.ctx.__class__ is not ast.Load and is_own:
+        assert isinstance(owner, ast.Attribute)
+        assert isinstance(owner.value, ast.Name)
+        if owner.value.id == "self":
+            raise _state_refusal(owner.attr, node)
+
+
+def _state_refusal(name: str, node: ast.AST) -> CandidateError:
+    return _refusal(
+        f"self.{name} is written outside __init__: no state between calls; use a local variable, "
+        f"or make self.{name} a parameter or a buffer in __init__ and only read it",
+        node,
+    )
+
+
+def _refuse_state(look: _Look, node: ast.AST, place: int) -> None:
     raise _refusal("state between calls is not allowed: no global or nonlocal", node)
 
 
-def _refuse_generator(node: ast.AST) -> None:
+def _refuse_generator(look: _Look, node: ast.AST, place: int) -> None:
     raise _refusal("generators and coroutines cannot be traced", node)
 
 
-_CHECKS: dict[type, Callable[[Any], None]] = {
+_CHECKS: dict[type, Callable[[_Look, Any, int], None]] = {
     ast.Import: _require_import,
     ast.ImportFrom: _require_import_from,
     ast.Name: _require_name,
     ast.Attribute: _require_attribute,
+    ast.Subscript: _require_no_entry_of_self,
     **dict.fromkeys((ast.Global, ast.Nonlocal), _refuse_state),
     **dict.fromkeys((ast.AsyncFunctionDef, ast.Await, ast.Yield, ast.YieldFrom), _refuse_generator),
 }
@@ -260,8 +282,9 @@ def _find_class(body: list[ast.stmt], framework: str) -> ast.ClassDef:
         raise _refusal(
             f"the block must define one class EvolvableAttention({base}); it has {len(found)}"
         )
-    bases = [ast.unparse(item) for item in found[0].bases]
+    bases = [item.id if isinstance(item, ast.Name) else "?" for item in found[0].bases]
     if bases != [base] or found[0].keywords or found[0].decorator_list:
+        bases = [ast.unparse(item) for item in found[0].bases]
         others = [name for name, cls in BASE_CLASSES.items() if [cls] == bases]
         hint = f" ({bases[0]} belongs to the framework {others[0]})" if others else ""
         raise _refusal(
@@ -296,19 +319,3 @@ def _check_method(method: ast.FunctionDef) -> None:
     name = method.name
     if name.startswith("__") and name.endswith("__") and name != "__init__":
         raise _refusal(f"{name} may not be redefined", method)
-    if "init" in name or "reset" in name:
-        return
-    for node in ast.walk(method):
-        if isinstance(node, ast.Attribute) and node.attr in _RANDOM:
-            raise _refusal(
-                f"{node.attr}: the mechanism must be deterministic; random numbers may only set "
-                "initial values in __init__",
-                node,
-            )
-        if (
-            isinstance(node, ast.Attribute)
-            and node.attr == "training"
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
-        ):
-            raise _refusal("self.training: train and eval must be the same mechanism", node)

@@ -27,6 +27,10 @@ from openevolve_unified.config.schema import FRAMEWORKS, GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError, ConfigError
 
 MAX_TENSORS = 100_000
+MAX_INITIAL_VALUES = 1_000_000
+"""Tensors over all sizes, seeds and layers; one that is shared between layers counts for each."""
+MAX_INITIAL_ELEMENTS = 2**30
+"""Numbers in them: all are hashed for the fingerprint."""
 _DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
@@ -142,6 +146,7 @@ def load_traced(path: Path, gates: GatesConfig) -> TracedCandidate:
     configs = [_size_config(raw) for raw in raw_sizes]
     if len({size.name for size in configs}) != len(configs):
         raise _malformed("two sizes have the same name")
+    _require_few_values(raw_sizes, configs, len(seeds), tensors)
     sizes = {}
     for raw, size in zip(raw_sizes, configs, strict=True):
         lengths = (seq_len, *layout.short_lengths(size, configs, seq_len))
@@ -173,7 +178,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 
 def _description(metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        description = json.loads(metadata.get(layout.METADATA_KEY, ""))
+        text = metadata.get(layout.METADATA_KEY, "")
+        description = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError):
         raise _malformed("its description is not JSON") from None
     keys = {"format", "framework", "seq_len", "seeds", "sizes"}
@@ -182,6 +188,14 @@ def _description(metadata: dict[str, str]) -> dict[str, Any]:
     if description["format"] != layout.FORMAT:
         raise _malformed("it has another format")
     return description
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping; JSON lets a key stand twice, and two readers may then read different programs."""
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise _malformed("its description repeats a key")
+    return mapping
 
 
 def _head(description: dict[str, Any]) -> tuple[str, int, tuple[int, ...]]:
@@ -253,6 +267,26 @@ def _size(
         tensors=tensors,
         num_constants=len(constants),
     )
+
+
+def _require_few_values(
+    raw_sizes: list[dict[str, Any]],
+    configs: list[SizeConfig],
+    num_seeds: int,
+    tensors: dict[str, torch.Tensor],
+) -> None:
+    """A small file may claim so many layers and seeds that looking at each takes for ever."""
+    count = elements = 0
+    for raw, size in zip(raw_sizes, configs, strict=True):
+        num_values = num_seeds * size.num_layers
+        slots = len(_names(raw["parameters"])) + len(_names(raw["constants"]))
+        count += slots * num_values
+        shared = {layout.shared_key(size, f"{kind}{i}") for kind in "pc" for i in range(slots)}
+        elements += num_values * sum(tensors[key].numel() for key in shared & tensors.keys())
+    if count > MAX_INITIAL_VALUES:
+        raise _malformed(f"it claims {count:,} initial values; at most {MAX_INITIAL_VALUES:,}")
+    if elements > MAX_INITIAL_ELEMENTS:
+        raise _malformed(f"its initial values have {elements:,} numbers over seeds and layers")
 
 
 def _names(raw: Any) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from openevolve_unified.candidate.graph import (
     TensorRef,
     Value,
     node_references,
+    references,
 )
 from openevolve_unified.candidate.operators import FACTORIES, operator_name
 from openevolve_unified.candidate.schema import arguments_by_name, resolve
@@ -39,10 +40,16 @@ MAX_ELEMENTS = 2**25
 """Of one intermediate tensor, per sequence; (heads, time, time, head_dim) can be 5M honestly."""
 MAX_DIMENSIONS = 8
 MAX_PIECES = 8_192
-"""Along a dimension that is split into separate tensors."""
+"""Tensors that one operator may give."""
+MAX_RESULTS = 100_000
+"""Tensors that all operators together may give."""
+MAX_REPEATS = 64
+"""Dimensions, shifts, factors or differences in one call; torch's work grows with up to n^3."""
 _SPLITTERS = frozenset(
     ("unbind", "split", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "meshgrid")
 )
+_CHAINS = frozenset(("chain_matmul", "linalg_multi_dot", "meshgrid", "einsum"))
+"""Operators whose work grows faster than the number of their tensors."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,8 @@ def _require_references(program: OperatorProgram, interface: ProgramInterface) -
     if interface.framework != "test_time_regression":
         inputs.remove("v")
     places = [(index, node_references(node)) for index, node in enumerate(program.nodes)]
-    for index, references in [*places, (len(program.nodes), (program.output,))]:
-        for reference in references:
+    for index, used in [*places, (len(program.nodes), (program.output,))]:
+        for reference in used:
             match reference:
                 case InputRef(name) if name not in inputs:
                     raise _refusal(f"it reads {name!r}, which the framework does not give it")
@@ -172,6 +179,7 @@ class _Environment:
     inputs: dict[str, torch.Tensor]
     results: list[Any]
     batch: int
+    num_results: int = 0
 
     def look_up(self, value: Value) -> Any:
         match value:
@@ -210,14 +218,21 @@ def _run_node(node: Node, environment: _Environment) -> Any:
         if not any(argument.name == "device" for argument in operator._schema.arguments):
             raise _refusal(f"{node.operator} has no tensor argument")
         kwargs["device"] = torch.device("meta")
-    if name in _SPLITTERS:
-        _require_few_pieces(node.operator, args)
+    _require_few_repeats(node, name)
     try:
+        if name in _SPLITTERS:
+            _require_few_pieces(node.operator, args)
         result = operator(*args, **kwargs)
+    except CandidateError:
+        raise
     except Exception as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CandidateError("program", f"{node.operator} fails: {message[:200]}") from None
-    for tensor in _outputs(node.operator, result):
+    outputs = _outputs(node.operator, result)
+    environment.num_results += len(outputs)
+    if environment.num_results > MAX_RESULTS:
+        raise _refusal(f"its operators give more than {MAX_RESULTS:,} tensors")
+    for tensor in outputs:
         _require_bounded(node.operator, tensor, environment.batch)
     return result
 
@@ -242,9 +257,31 @@ def _require_bounded(operator: str, tensor: torch.Tensor, batch: int) -> None:
 
 
 def _require_few_pieces(operator: str, args: list[Any]) -> None:
+    """Before splitting: torch makes every piece, empty ones too, however many are asked for."""
     tensors = [args[0]] if isinstance(args[0], torch.Tensor) else list(args[0])
-    if any(max(tensor.shape, default=1) > MAX_PIECES for tensor in tensors):
+    longest = max(max(tensor.shape, default=1) for tensor in tensors)
+    numbers = [abs(value) for value in args[1:] if type(value) is int]
+    if max(longest, len(tensors), *numbers) > MAX_PIECES:
         raise _refusal(f"{operator} would make too many tensors")
+
+
+def _require_few_repeats(node: Node, name: str) -> None:
+    """Bound what torch does once per entry of an argument, or recursively."""
+    values = (*node.args, *(value for _, value in node.kwargs))
+    if name != "diff" and not any(_is_long(value) for value in values):
+        return
+    for key, value in arguments_by_name(node).items():
+        counts_pieces = name in _SPLITTERS and name != "meshgrid"
+        is_numbers = isinstance(value, tuple) and not references(value)
+        if _is_long(value) and ((is_numbers and not counts_pieces) or name in _CHAINS):
+            assert isinstance(value, tuple)
+            raise _refusal(f"{node.operator} has {len(value):,} entries in {key!r}")
+        if name == "diff" and key == "n" and isinstance(value, int) and value > MAX_REPEATS:
+            raise _refusal(f"{node.operator} takes differences {value:,} times")
+
+
+def _is_long(value: Value) -> bool:
+    return isinstance(value, tuple) and len(value) > MAX_REPEATS
 
 
 def _meta(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -6,6 +6,7 @@ program's, byte for byte. The few that attack exactly that rule carry a replacem
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -55,7 +56,8 @@ class Cheat:
         lines = initial_source.splitlines(keepends=True)
         start = next(i for i, line in enumerate(lines) if _START in line)
         end = next(i for i, line in enumerate(lines) if _END in line)
-        text = "".join(lines[: start + 1]) + self.block + "".join(lines[end:])
+        block = self.block if "policy" in self.stages else _out_of_sight(self.block)
+        text = "".join(lines[: start + 1]) + block + "".join(lines[end:])
         old, new = self.damage
         if old not in text:
             raise ValueError(f"{self.name}: the program does not contain {old!r}")
@@ -128,6 +130,14 @@ def honest_twin(cheat: Cheat) -> Cheat:
     tail = "return a @ v" if cheat.framework == TTR else "return a"
     block = attention_block(cheat.framework, SCORES + WEIGHTS + tail)
     return replace(cheat, name="honest twin", block=cheat.twin or block, damage=("", ""))
+
+
+_MODULES = re.compile(r"\btorch\.(?!(?:nn|linalg|fft|special)\b)(?=[a-z_]+\.)")
+
+
+def _out_of_sight(block: str) -> str:
+    """Reach torch's modules in a way that the policy does not see: it is not the defence."""
+    return _MODULES.sub("(torch,)[0].", block)
 
 
 def _indented(text: str, columns: int) -> str:

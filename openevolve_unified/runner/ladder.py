@@ -10,7 +10,7 @@ from typing import Any
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.errors import CandidateError
-from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun, to_plain
+from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun, to_plain
 from openevolve_unified.runner.events import Listener
 from openevolve_unified.runner.pool import Task
 from openevolve_unified.runner.services import Services
@@ -115,7 +115,8 @@ def _by_size(
 ) -> tuple[SizeResult, ...]:
     results = []
     for size in sizes:
-        own = [run for job, run in zip(jobs, runs, strict=True) if job.size == size]
+        pairs = [(job, run) for job, run in zip(jobs, runs, strict=True) if job.size == size]
+        own = [run for _, run in pairs]
         losses = [run.final_loss_nats for run in own if run.final_loss_nats is not None]
         results.append(
             SizeResult(
@@ -123,6 +124,16 @@ def _by_size(
                 num_params_non_embedding=own[0].num_params_non_embedding,
                 num_params_total=own[0].num_params_total,
                 losses_nats=tuple(losses),
+                applied=tuple(_applied(job, run) for job, run in pairs),
             )
         )
     return tuple(results)
+
+
+def _applied(job: TrainJob, run: TrainRun) -> Applied:
+    return Applied(
+        seed=job.seed,
+        fingerprint=run.trained_fingerprint,
+        canary_change_nats=run.certificate["canary_change_nats"],
+        parameter_changes=run.parameter_changes,
+    )

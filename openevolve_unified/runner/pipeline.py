@@ -32,7 +32,7 @@ from openevolve_unified.runner.pool import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 PASSING_TROUBLE = ("deadline", "worker")
 """Stages whose failures say something about the machine, so they are not remembered."""

@@ -25,6 +25,7 @@ from openevolve_unified.data import TokenData, open_cached
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import TrainJob, TrainRun, to_plain
+from openevolve_unified.runner.applied import parameter_changes
 from openevolve_unified.runner.certificate import certify, mechanisms_of
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.slots import training_slot
@@ -157,9 +158,13 @@ def _train_fresh(
     data = _open_data(arguments["data_folder"])
     candidate = _load_candidate(arguments)
     certificate: dict[str, Any] = {}
+    changes: dict[str, float] = {}
     rejection: list[str] = []
 
     def inspect(model: Transformer) -> str:
+        changes.update(
+            parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
+        )
         try:
             certificate.update(to_plain(certify(model, data.validation, job.training.batch_size)))
         except CandidateError as error:
@@ -190,7 +195,8 @@ def _train_fresh(
         step_kind=arguments["step_kind"],
     )
     if run.status != "finished":
-        return run
+        return run  # weights that are not finite have moved by nothing that a record can hold
+    run = dataclasses.replace(run, parameter_changes=changes)
     if rejection:
         return dataclasses.replace(run, status="rejected", rejection=rejection[0])
     return dataclasses.replace(run, certificate=certificate)

@@ -11,6 +11,7 @@ import pytest
 from openevolve_unified.candidate import policy
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.mechanisms.catalog import mechanisms
 
 FRAMEWORK = "coefficient_dynamics"
 BODY = "return (q @ k.mT).masked_fill(~mask, -torch.inf).softmax(-1)"
@@ -50,6 +51,30 @@ def test_an_honest_program_passes(desk):
         ("global n", "global"),
         ("yield q", "generators"),
         ("torch._C", "private"),
+        ("torch.os.environ", "torch.os is not for mechanisms"),
+        ("torch.sys.modules['gc']", "torch.linalg, torch.fft and torch.special may be reached"),
+        ("torch.builtins.open('x')", "torch.builtins is not"),
+        ("torch.threading.Thread()", "torch.threading is not"),
+        ("torch.ctypes.CDLL(None)", "torch.ctypes is not"),
+        ("torch.random.random.random()", "torch.random is not"),
+        ("torch.storage.UntypedStorage(3)", "torch.storage is not"),
+        ("torch.functional.torch.os", "torch.functional is not"),
+        ("torch.nn.modules.module.torch", "torch.nn.modules is not"),
+        ("nn.modules.Module", "nn.modules is not"),
+        ("F.torch.abs(q)", "F.torch is not"),
+        ("nn.functional.math.pi", "nn.functional.math is not"),
+        ("m = torch.os", "torch.os is not"),
+        ("from torch import sys", "torch.sys is not"),
+        ("import torch as t\nt.os.getpid()", "t.os is not"),
+        ("torch.serialization.load('x')", "torch.serialization"),
+        ("torch.load('x')", "torch.load"),
+        ("torch.hub.time", "torch.hub"),
+        ("self.last = k", "self.last is written outside __init__: no state between calls"),
+        ("self.calls += 1", "or make self.calls a parameter or a buffer in __init__"),
+        ("self.a, self.b = q, k", "self.a is written"),
+        ("self.memory[0] = k", "self.memory is written"),
+        ("del self.last", "self.last is written"),
+        ("for self.i in range(3): pass", "self.i is written"),
         ("q = " + "(" * 130 + "q" + " + 1)" * 130, "nested"),
     ],
 )
@@ -65,6 +90,44 @@ self.w = nn.Parameter(torch.randn(num_heads))
 nn.init.normal_(self.w)
 """
     policy.check_source(desk.program(BODY, members=members), FRAMEWORK, GatesConfig())
+
+
+def test_what_torch_offers_to_mechanisms_may_be_reached(desk):
+    members = """
+self.net = nn.Sequential(nn.Linear(hidden_dim, 1))
+self.table = nn.Parameter(torch.zeros(num_heads))
+torch.nn.init.normal_(self.table)
+self.sizes = [hidden_dim]
+self._reset(num_heads)
+"""
+    body = """
+q = torch.linalg.solve_triangular(torch.eye(4), q.mT, upper=False).mT
+k = torch.fft.irfft(torch.fft.rfft(k), n=4) + torch.special.expit(k) * torch.finfo(k.dtype).eps
+d = torch.trace(torch.select(q, 0, 0)[0]) + torch.float32.itemsize + torch.Tensor.abs(q).mean()
+rows = {}
+rows[0] = q.new_zeros(3)
+rows[0][1] = 1.0
+"""
+    source = desk.program(body + BODY, members=members)
+    reset = "    def _reset(self, n):\n        self.n = n\n    def coefficients("
+    policy.check_source(source.replace("    def coefficients(", reset), FRAMEWORK, GatesConfig())
+
+
+def test_state_of_a_helper_class_is_refused_too(desk):
+    helper = "class Memory(nn.Module):\n    def forward(self, k):\n        self.k = k\n\n"
+    source = desk.program(BODY)
+    source = source.replace("class Evolvable", helper + "class Evolvable")
+    assert "self.k is written outside __init__" in reason(source)
+
+
+@pytest.mark.parametrize("mechanism", mechanisms(), ids=lambda m: f"{m.framework}-{m.name}")
+def test_no_published_mechanism_is_refused(mechanism):
+    policy.check_source(mechanism.source, mechanism.framework, GatesConfig())
+
+
+@pytest.mark.parametrize("framework", policy.BASE_CLASSES)
+def test_no_initial_program_is_refused(desk, framework):
+    policy.check_source(desk.initial_source(framework), framework, GatesConfig())
 
 
 def test_a_syntax_error_is_given_with_its_line(desk):

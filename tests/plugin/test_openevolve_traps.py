@@ -1,6 +1,23 @@
 """What OpenEvolve does that our package relies on or guards against, pinned row by row.
 
-A failure here after an upgrade of OpenEvolve means: read the release, then adapt the guard.
+A failure here after an upgrade of OpenEvolve means: read the release, then adapt the guard. What
+our package does about each row is tested here or where the table says:
+
+    1   edits outside the block survive       tests/candidate/test_block.py
+    2   a crash keeps the stage-1 score       here; tests/test_fitness.py
+    3   a timeout scores 0                    tests/runner/test_pipeline.py (our own deadline)
+    4   a timeout does not stop the work      tests/runner/test_pool.py (children that are killed)
+    5   exceptions are retried                tests/plugin/test_evaluator.py
+    6   unknown keys pass silently            tests/config/test_experiment.py
+    7   an unknown provider becomes OpenAI    tests/config/test_experiment.py
+    8   a missing or NaN metric loses a child tests/test_fitness.py
+    9   the evaluator's folder leads sys.path tests/test_layout.py
+    10  the program file is deleted           tests/plugin/test_evaluator.py
+    11  Ctrl-C takes no last checkpoint       here; tests/e2e/test_main_job.py (interrupt, kill -9)
+    12  workers get a copy of the environment tests/runner/test_pool.py, tests/isolation
+    13  built-in features count characters    here, for every shipped configuration
+    14  a dead backend does not stop a run    tests/e2e/test_language_model.py, test_stopping.py
+    15  admission and replacement             here
 """
 
 from __future__ import annotations
@@ -9,8 +26,12 @@ import asyncio
 import math
 import os
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
+from openevolve import OpenEvolve, process_parallel
 from openevolve.config import Config, DatabaseConfig, EvaluatorConfig, LLMModelConfig, load_config
 from openevolve.database import Program, ProgramDatabase
 from openevolve.evaluator import Evaluator
@@ -22,6 +43,8 @@ from openevolve.process_parallel import ProcessParallelController
 from openevolve_unified.fitness import METRIC_NAMES, untrained_metrics
 from openevolve_unified.plugin.population import RejectionFeedback, admit, replaces
 from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -59,6 +82,32 @@ def test_row_2_a_crash_after_a_passed_stage_keeps_that_stage_score(evaluate):
 def test_row_3_a_timeout_scores_zero(evaluate):
     body = "import time\ndef evaluate(path): time.sleep(3)\n"
     assert evaluate(body, timeout=1) == {"error": 0.0, "timeout": True}
+
+
+def test_row_4_a_timeout_does_not_stop_the_work_and_blocks_the_next_evaluation(tmp_path):
+    path, calls = tmp_path / "evaluation_file.py", tmp_path / "calls"
+    path.write_text(
+        "import os, time\n"
+        "def evaluate(path):\n"
+        f"    is_first = not os.path.exists({str(calls)!r})\n"
+        f"    with open({str(calls)!r}, 'a') as f: f.write('started ')\n"
+        "    if is_first:\n"
+        "        time.sleep(3)\n"
+        f"        with open({str(calls)!r}, 'a') as f: f.write('worked on ')\n"
+        "    return {'combined_score': 1.0}\n"
+    )
+    settings = {"timeout": 1, "max_retries": 0, "cascade_evaluation": False}
+    evaluator = Evaluator(EvaluatorConfig(**settings, parallel_evaluations=1), str(path))
+
+    async def two():
+        return [await evaluator.evaluate_program("pass\n", name) for name in ("slow", "quick")]
+
+    slow, quick = asyncio.run(two())
+    assert slow == quick == {"error": 0.0, "timeout": True}, "the quick one never began in time"
+    deadline = time.monotonic() + 20
+    while "worked on" not in calls.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "worked on" in calls.read_text()
 
 
 def test_row_5_an_exception_is_retried_and_then_scores_zero(evaluate, tmp_path, capfd):
@@ -128,6 +177,86 @@ def test_rows_9_and_10_the_path_the_program_file_and_the_module(evaluate, tmp_pa
     sys.path.remove(str(tmp_path))
     assert not os.path.exists((tmp_path / "path").read_text()), "the program file is deleted"
     assert len((tmp_path / "executions").read_text()) > 1, "the module is executed again"
+
+
+def test_row_11_a_shutdown_takes_no_checkpoint_between_the_intervals():
+    controller = ProcessParallelController.__new__(ProcessParallelController)
+    controller.shutdown_event = threading.Event()
+    controller.database = database()
+    taken = []
+    for interval, wanted in ((10, []), (1, [1, 2, 3])):
+        controller.config = Config(checkpoint_interval=interval)
+        taken.clear()
+        for iteration in (1, 2, 3):
+            controller._checkpoint_if_due(iteration, taken.append)
+        controller.request_shutdown()
+        assert taken == wanted
+    for path in CONFIGS:
+        assert load_config(str(path)).checkpoint_interval == 1, path.name
+
+
+def test_row_12_workers_start_with_a_copy_of_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLANTED_API_KEY", "a planted secret")
+    given = {}
+
+    class Pool:
+        def __init__(self, **arguments):
+            given.update(arguments)
+
+    monkeypatch.setattr(process_parallel, "ProcessPoolExecutor", Pool)
+    programs = database()
+    controller = ProcessParallelController(Config(), str(tmp_path / "none.py"), programs)
+    controller.start()
+    assert any(
+        isinstance(value, dict) and value.get("PLANTED_API_KEY") == "a planted secret"
+        for value in given["initargs"]
+    )
+
+
+def test_row_13_the_built_in_features_count_characters():
+    programs = ProgramDatabase(
+        DatabaseConfig(num_islands=1, feature_dimensions=["complexity", "diversity"])
+    )
+    programs.add(program("seed", None))
+    longer = program("longer")
+    longer.code = programs.get("seed").code + "  # the same mechanism, and a long remark"
+    programs.add(longer)
+    assert programs.feature_stats["complexity"]["max"] == len(longer.code)
+    assert programs.feature_stats["diversity"]["max"] > 0, "the remark counts as diversity"
+    for path in CONFIGS:
+        dimensions = set(load_config(str(path)).database.feature_dimensions)
+        assert dimensions <= set(METRIC_NAMES), path.name
+        assert not dimensions & {"complexity", "diversity", "score"}, path.name
+
+
+def test_row_14_a_failed_call_uses_up_an_iteration_and_the_run_goes_on(tmp_path, caplog):
+    (tmp_path / "evaluation_file.py").write_text(
+        "def evaluate(path): return {'combined_score': 1.0}\n"
+    )
+    (tmp_path / "initial.py").write_text("x = 1\n")
+    dead = LLMModelConfig(
+        name="m", api_key="k", api_base="http://127.0.0.1:1", retries=0, timeout=5, weight=1.0
+    )
+    config = Config(max_iterations=3, checkpoint_interval=1)
+    config.llm.models = config.llm.evaluator_models = [dead]
+    config.evaluator = EvaluatorConfig(timeout=20, cascade_evaluation=False)
+    config.database.num_islands = 1
+    run = OpenEvolve(
+        initial_program_path=str(tmp_path / "initial.py"),
+        evaluation_file=str(tmp_path / "evaluation_file.py"),
+        config=config,
+        output_dir=str(tmp_path / "out"),
+    )
+    try:
+        with caplog.at_level("WARNING"):
+            best = asyncio.run(run.run(iterations=3))
+    finally:
+        if str(tmp_path) in sys.path:
+            sys.path.remove(str(tmp_path))
+    assert best is not None
+    assert best.code == "x = 1\n"
+    failures = [r for r in caplog.records if "LLM generation failed" in r.getMessage()]
+    assert len(failures) == 3, [r.getMessage() for r in caplog.records]
 
 
 def test_row_15_failures_are_not_admitted_and_honest_programs_are():

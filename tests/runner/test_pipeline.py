@@ -15,6 +15,7 @@ from openevolve_unified.config.schema import (
     TrainingConfig,
 )
 from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.redteam.catalogue import CHEATS
 from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
@@ -114,6 +115,55 @@ def test_a_changed_mechanism_is_trained_against_the_baseline(baseline, pipeline)
     assert result.fingerprint != baseline.fingerprint
     assert result.baseline == baseline.sizes
     assert result.fit.slope != baseline.fit.slope
+
+
+OWN = """
+        self.gate = nn.Parameter(torch.zeros(num_heads, 1, 1))
+        self.tilt = nn.Linear(hidden_dim, num_heads)
+"""
+
+
+def test_every_result_holds_evidence_that_its_own_code_was_trained(baseline, pipeline):
+    for size in baseline.sizes:
+        (applied,) = size.applied
+        assert applied.seed == CONFIG.training.seeds[0]
+        assert abs(applied.canary_change_nats) > 1e-6
+        assert applied.parameter_changes == {}, "the initial program has no parameters of its own"
+    first = "        super().__init__(hidden_dim, num_heads, dropout)\n"
+    text = "        z2 = z * (1 + self.gate)\n"
+    source = changed(text).replace(first, first + OWN, 1)
+    weight = "torch.sigmoid(self.tilt(x)).transpose(1, 2)[..., None]"
+    source = source.replace("return k / math", f"return {weight} * k / math", 1)
+    result = pipeline.evaluate(source)
+    assert isinstance(result, Evaluation), result
+    prints = set()
+    for size, before in zip(result.sizes, baseline.sizes, strict=True):
+        (applied,) = size.applied
+        prints |= {applied.fingerprint, before.applied[0].fingerprint}
+        assert applied.parameter_changes["gate"] == 1.0, "it started at zero"
+        assert set(applied.parameter_changes) >= {"gate", "tilt.weight", "tilt.bias"}
+        assert all(0 < change <= 2 for change in applied.parameter_changes.values())
+    assert len(prints) == 6, "each size of each program has a fingerprint of its own"
+    assert pipeline.evaluate(source).sizes == result.sizes, "from the store"
+
+
+def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, baseline, folder):
+    (cheat,) = (c for c in CHEATS if c.name == "open only at the batch size of training")
+    source = cheat.source(INITIAL)
+    first = pipeline.evaluate(source)
+    assert isinstance(first, Failure)
+    assert first.stage == "trained_causality"
+    before = run_files(folder)
+    twin = source.replace("class Evolvable", "# a remark\nclass Evolvable", 1)
+    events = []
+    pipeline.services.listener, listener = events.append, pipeline.services.listener
+    try:
+        second = pipeline.evaluate(twin)
+    finally:
+        pipeline.services.listener = listener
+    assert (second.stage, second.reason) == (first.stage, first.reason)
+    assert run_files(folder) == before
+    assert not [event for event in events if event["kind"] == "training"]
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, baseline):

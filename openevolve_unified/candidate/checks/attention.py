@@ -13,6 +13,9 @@ import torch.nn as nn
 
 from openevolve_unified.config.schema import SizeConfig
 
+_NUM_TOKENS = 48
+"""Distinct tokens of ``model_inputs``: few, so that they repeat within a sequence."""
+
 
 @dataclass(frozen=True)
 class ReferenceAttention:
@@ -58,6 +61,29 @@ def random_inputs(
     """(batch, time, hidden_dim) of unit variance, as after a LayerNorm."""
     shape = (batch, time, size.hidden_dim)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def model_inputs(
+    batch: int,
+    time: int,
+    size: SizeConfig,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    num_normed: int,
+) -> torch.Tensor:
+    """(batch, time, hidden_dim) as in the first block: tokens that repeat, sinusoids, LayerNorm.
+
+    A mechanism can tell it from noise, by the exact mean and variance of a normed token or by the
+    sinusoids, and behave only where it is checked. The first ``num_normed`` positions are normed.
+    """
+    d = size.hidden_dim
+    embedding = torch.randn((_NUM_TOKENS, d), generator=generator, dtype=torch.float64)
+    tokens = torch.randint(_NUM_TOKENS, (batch, time), generator=generator)
+    angle = torch.arange(time, dtype=torch.float64)[:, None] * 1e-4 ** (torch.arange(0, d, 2) / d)
+    positions = torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :d]
+    x = embedding[tokens] + positions
+    normed = nn.functional.layer_norm(x, (d,))
+    return torch.cat([normed[:, :num_normed], x[:, num_normed:]], dim=1).to(dtype)
 
 
 def scramble(

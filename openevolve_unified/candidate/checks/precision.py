@@ -1,11 +1,13 @@
-"""Causality in the number formats that training uses, beside float64.
+"""Causality and independence in the number formats that training uses, beside float64.
 
 Arithmetic can be written that vanishes in float64 and not in float32 (1e8 + 1 - 1e8 - 1), and so
-open a gate to the future in training only. The bitwise test holds in any format.
+open a gate to the future or to other sequences in training only. The bitwise tests hold in any
+format.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,32 +15,41 @@ import torch
 
 from openevolve_unified.candidate.checks.attention import ReferenceAttention
 from openevolve_unified.candidate.checks.causality import require_causal
+from openevolve_unified.candidate.checks.independence import require_independent_sequences
 
 SINGLE_ROUNDING_TOLERANCE = 1e-4
 """Relative, for programs whose transforms or factorisations carry float32 rounding across a cut."""
+SINGLE_BATCH_TOLERANCE = 1e-2
+"""Relative: another batch size rounds otherwise, and solves make more of it."""
 
 
-def require_causal_in_training_formats(
+def require_sound_in_training_formats(
     attention: ReferenceAttention,
     x: torch.Tensor,
     cuts: Sequence[int],
     mixes_rounding: bool,
     where: str,
 ) -> tuple[str, ...]:
-    """Cut ``x`` (batch, time, hidden_dim) in float32 and under bfloat16 autocast.
+    """Cut and mix ``x`` (batch, time, hidden_dim) in float32 and under bfloat16 autocast.
+
+    Args:
+        x: at least four different sequences, as the model will feed them.
 
     Returns:
         The formats that were tested; bfloat16 is left out where an operator lacks it.
 
     Raises:
-        CandidateError: stage ``causality``.
+        CandidateError: stage ``causality`` or ``batch``.
     """
     tolerance = SINGLE_ROUNDING_TOLERANCE if mixes_rounding else 0.0
-    require_causal(attention, x, cuts, tolerance, f"{where}, in float32")
+    require_causal(attention, x[:2], cuts, tolerance, f"{where}, in float32")
+    require_independent_sequences(attention, x, f"{where}, in float32", SINGLE_BATCH_TOLERANCE)
     half = replace(attention, mechanism=_Autocast(attention.mechanism))
-    if mixes_rounding or not _runs(half, x):
+    if mixes_rounding or not _runs(half, x[:2]):
         return ("float32",)
-    require_causal(half, x, cuts, 0.0, f"{where}, in bfloat16")
+    require_causal(half, x[:2], cuts, 0.0, f"{where}, in bfloat16")
+    # Too coarse a format to compare batch sizes in: only the bitwise part.
+    require_independent_sequences(half, x, f"{where}, in bfloat16", math.inf)
     return ("float32", "bfloat16")
 
 

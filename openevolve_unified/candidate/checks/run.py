@@ -10,6 +10,7 @@ import torch
 from openevolve_unified.candidate.budget import require_within_budget
 from openevolve_unified.candidate.checks.attention import (
     ReferenceAttention,
+    model_inputs,
     random_inputs,
     random_weights,
     scramble,
@@ -28,7 +29,7 @@ from openevolve_unified.candidate.checks.independence import (
     require_repeatable,
 )
 from openevolve_unified.candidate.checks.numerics import require_finite
-from openevolve_unified.candidate.checks.precision import require_causal_in_training_formats
+from openevolve_unified.candidate.checks.precision import require_sound_in_training_formats
 from openevolve_unified.candidate.features import measure_features
 from openevolve_unified.candidate.layout import SMALL_LENGTH
 from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
@@ -142,6 +143,11 @@ class _Bench:
     def inputs(self, batch: int, time: int) -> torch.Tensor:
         return random_inputs(batch, time, self.traced.size, self.generator, torch.float64)
 
+    def model_inputs(self, batch: int, num_normed: int) -> torch.Tensor:
+        """Full-length inputs like the first block's."""
+        T, size = self.traced.seq_len, self.traced.size
+        return model_inputs(batch, T, size, self.generator, torch.float64, num_normed)
+
 
 def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     """The checks that every size gets: finite, independent, causal at random cuts, trainable."""
@@ -153,7 +159,7 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     num_cuts, largest = 0, 0.0
     for label, attention in attentions.items():
         where = f"at {name}, {label}"
-        x = bench.inputs(3, T)
+        x = bench.inputs(4, T)
         require_independent_sequences(attention, x, where)
         cuts = torch.randint(1, T, (_NUM_RANDOM_CUTS,), generator=bench.generator).tolist()
         found = require_causal(attention, x[:2], cuts, bench.tolerance, where)
@@ -166,6 +172,7 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     prefix = _check_prefixes(bench, attentions)
     return {
         "cuts": num_cuts + 2,
+        "model_inputs": _check_model_inputs(bench, attentions),
         "formats": _check_formats(bench),
         "max_relative_change": largest,
         "max_prefix_difference": prefix,
@@ -173,21 +180,40 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
     }
 
 
+def _check_model_inputs(bench: _Bench, attentions: dict[str, ReferenceAttention]) -> dict[str, int]:
+    """Independence and causality in float64 on what training will feed, and partly so."""
+    T = bench.traced.seq_len
+    kinds = {"layer-normed tokens": T, "partly normed tokens": T // 2}
+    for label, attention in list(attentions.items())[:2]:
+        for what, num_normed in kinds.items():
+            x = bench.model_inputs(4, num_normed)
+            where = f"at {bench.name}, {label}, {what}"
+            require_independent_sequences(attention, x, where)
+            require_causal(attention, x[:2], (T - 1,), bench.tolerance, where)
+        kinds = {"layer-normed tokens": T}
+    return {"kinds": 2, "cuts": 1}
+
+
 def _check_formats(bench: _Bench) -> list[str]:
-    """Causality in float32 and bfloat16, at initial and scrambled values."""
+    """Causality and independence in float32 and bfloat16 on what training will feed."""
     traced, T = bench.traced, bench.traced.seq_len
     tested: set[str] = {"float64"}
     for label in list(bench.parameters)[:2]:
         attention = bench.single(bench.parameters[label])
-        tested.update(
-            require_causal_in_training_formats(
-                attention,
-                bench.inputs(2, T).float(),
-                (T // 3, T - 2),
-                traced.mixes_rounding,
-                f"at {bench.name}, {label}",
+        # Noise too: what only a trained LayerNorm shows, such as a mean, a fresh one hides.
+        for what, x in (
+            ("layer-normed tokens", bench.model_inputs(4, T)),
+            ("noise", bench.inputs(4, T)),
+        ):
+            tested.update(
+                require_sound_in_training_formats(
+                    attention,
+                    x.float(),
+                    (T // 3, T - 2),
+                    traced.mixes_rounding,
+                    f"at {bench.name}, {label}, {what}",
+                )
             )
-        )
     return sorted(tested)
 
 

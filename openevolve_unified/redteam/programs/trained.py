@@ -109,6 +109,8 @@ CHEATS = (
         WEIGHTS,
         _SINGLE,
         "return a @ v + (a * is_single) @ v.roll(1, 0)",
+        stages=("batch", "trained_causality"),
+        reason="sequence",
     ),
     _OPENED.cheat(
         "open in a narrow window beside the initial value",

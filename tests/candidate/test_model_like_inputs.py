@@ -1,0 +1,84 @@
+"""Programs that misbehave only on what a model really feeds, or only in its number format."""
+
+from __future__ import annotations
+
+import pytest
+
+from openevolve_unified.mechanisms.catalog import mechanisms
+
+SOFTMAX = """
+s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+a = s.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+"""
+GATES = {
+    "normed tokens": (
+        "spread = (x.var(-1, unbiased=False) - 1).abs()\n"
+        "open = ((x.mean(-1).abs() < 1e-5) & (spread < 1e-2)).to(q.dtype)\n"
+    ),
+    "sinusoids": (
+        "unit = x / x.square().mean(-1, keepdim=True).sqrt()\n"
+        "open = (unit[..., -7::2].sum(-1).cumsum(1) > 28).to(q.dtype)\n"
+    ),
+    "partly normed tokens": (
+        "normed = (x.var(-1, unbiased=False) - 1).abs() < 1e-2\n"
+        "open = (normed[:, :1] & ~normed).to(q.dtype)\n"
+    ),
+}
+LEAKS = {"causality": "x[..., 0].mean(1)[:, None]", "batch": "x[..., 0].mean(0, keepdim=True)"}
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("stage", LEAKS)
+def test_a_leak_that_opens_on_the_models_inputs_only_is_refused(desk, gate, stage):
+    act = f"act = 1 + open * torch.sigmoid({LEAKS[stage]})\n"
+    body = SOFTMAX + GATES[gate] + act + "return a * act[:, None, :, None]"
+    refusal = desk.refusal(desk.program(body))
+    assert refusal.stage == stage
+    assert "normed tokens" in refusal.reason
+
+
+FORMATS = {
+    "float32": "open = (((q * 0).sum() + 1e8 + 1) - 1e8 - 1).abs()\n",
+    "bfloat16": (
+        "product = (x[..., :1] * 0 + 1) @ torch.full((1, 1), 1.0009765625)\n"
+        "open = (product.float() - 1.0009765625).abs().amax() * 1000\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_sequences_that_mix_in_one_number_format_only_are_refused(desk, name):
+    body = (
+        SOFTMAX + FORMATS[name] + "return a * (1 + open * torch.sigmoid(x[..., 0].float().mean()))"
+    )
+    refusal = desk.refusal(desk.program(body))
+    assert refusal.stage == "batch"
+    assert f"in {name}:" in refusal.reason
+
+
+def test_the_batch_size_seen_in_float32_only_is_refused(desk):
+    count = "count = torch.ones(q.shape[0], device=q.device).sum()\n"
+    body = SOFTMAX + FORMATS["float32"] + count + "return a * (1 + open * count)"
+    refusal = desk.refusal(desk.program(body))
+    assert refusal.stage == "batch"
+    assert "in float32: a sequence alone" in refusal.reason
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_same_gate_over_an_honest_branch_is_accepted(desk, gate):
+    act = "act = 1 + open * torch.sigmoid(x[..., 0])\n"
+    body = SOFTMAX + GATES[gate] + act + "return a * act[:, None, :, None]"
+    evidence = desk.check(desk.program(body), "coefficient_dynamics").evidence
+    for size in evidence["causality"]["sizes"].values():
+        assert size["formats"] == ["bfloat16", "float32", "float64"]
+        assert size["model_inputs"]["kinds"] == 2
+
+
+@pytest.mark.parametrize(
+    "mechanism",
+    [m for m in mechanisms() if m.within_budget][::9],
+    ids=lambda m: f"{m.framework}-{m.name}",
+)
+def test_a_published_mechanism_is_accepted(desk, mechanism):
+    evidence = desk.check(mechanism.source, mechanism.framework).evidence
+    assert all("float32" in size["formats"] for size in evidence["causality"]["sizes"].values())
