@@ -179,7 +179,8 @@ def test_rows_9_and_10_the_path_the_program_file_and_the_module(evaluate, tmp_pa
     assert len((tmp_path / "executions").read_text()) > 1, "the module is executed again"
 
 
-def test_row_11_a_shutdown_takes_no_checkpoint_between_the_intervals():
+def test_row_11_a_shutdown_takes_no_checkpoint_between_the_intervals(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "not used")
     controller = ProcessParallelController.__new__(ProcessParallelController)
     controller.shutdown_event = threading.Event()
     controller.database = database()
@@ -213,7 +214,8 @@ def test_row_12_workers_start_with_a_copy_of_the_environment(monkeypatch, tmp_pa
     )
 
 
-def test_row_13_the_built_in_features_count_characters():
+def test_row_13_the_built_in_features_count_characters(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "not used")
     programs = ProgramDatabase(
         DatabaseConfig(num_islands=1, feature_dimensions=["complexity", "diversity"])
     )
