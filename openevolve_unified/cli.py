@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
-    return _guarded(lambda: run(options))
+    return _guarded(lambda: run(options), is_kept=options.command != "bench")
 
 
 def _add_config(parser: argparse.ArgumentParser, positional: bool) -> None:
@@ -122,8 +122,12 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _guarded(command: Callable[[], int]) -> int:
-    """Run a command; a wrong set-up is one line, Ctrl-C is one line, a bug is a traceback."""
+def _guarded(command: Callable[[], int], is_kept: bool = True) -> int:
+    """Run a command; a wrong set-up is one line, Ctrl-C is one line, a bug is a traceback.
+
+    Args:
+        is_kept: whether what an interrupted command has finished is found by the next one.
+    """
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         return command()
@@ -134,10 +138,8 @@ def _guarded(command: Callable[[], int]) -> int:
         sys.stderr.close()
         return EXIT_DONE
     except KeyboardInterrupt:
-        print(
-            "interrupted: finished sizes are kept; the same command continues from them",
-            file=sys.stderr,
-        )
+        kept = "finished sizes are kept; the same command continues from them"
+        print(f"interrupted: {kept if is_kept else 'nothing was written'}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
