@@ -27,8 +27,8 @@ from openevolve_unified.records import (
     content_hash,
     to_plain,
 )
+from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
-from openevolve_unified.runner.pool import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
 

@@ -11,7 +11,8 @@ from openevolve_unified.data import TokenData, prepare
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner.device import Resources, has_gpu_driver, resolve_resources
 from openevolve_unified.runner.events import Listener
-from openevolve_unified.runner.pool import Task, WorkerPool
+from openevolve_unified.runner.executor import Task
+from openevolve_unified.runner.pool import WorkerPool
 from openevolve_unified.store import Store
 
 
