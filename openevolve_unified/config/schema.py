@@ -242,6 +242,12 @@ class StoppingConfig:
 class ExecutionConfig:
     """Where and how the work is done; nothing here may change a result, except ``precision``."""
 
+    backend: Literal["local", "ray"] = "local"
+    """``local``: processes of this machine; ``ray``: a Ray cluster (needs the ``ray`` extra)."""
+    address: str | None = None
+    """Ray: ``auto``, ``HOST:PORT`` or ``ray://...``; None starts a Ray on this machine."""
+    gpus_per_job: float | None = None
+    """Ray on GPUs: the share of one GPU that a job takes; None means one half."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -259,6 +265,19 @@ class ExecutionConfig:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
         _require(valid, "device", self.device, "auto, cpu, cuda or cuda:N")
         _require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
+        if self.backend == "ray":
+            on_any = not self.device.startswith("cuda:")
+            _require(on_any, "device", self.device, "auto, cpu or cuda: Ray chooses which GPU")
+        for name in ("address", "gpus_per_job"):
+            has_ray = self.backend == "ray" or getattr(self, name) is None
+            _require(has_ray, name, getattr(self, name), "nothing, unless backend is ray")
+        _require(
+            self.gpus_per_job is None or 0 < self.gpus_per_job <= 1,
+            "gpus_per_job",
+            self.gpus_per_job,
+            "more than 0 and at most 1",
+        )
+        _require(self.address != "", "address", self.address, "auto, HOST:PORT or no such line")
         _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
 
 
