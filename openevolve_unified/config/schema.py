@@ -7,12 +7,14 @@ it got and what it wanted.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from openevolve_unified.errors import ConfigError, nearest
 
 FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
+_HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
 
@@ -245,7 +247,7 @@ class ExecutionConfig:
     backend: Literal["local", "ray"] = "local"
     """``local``: processes of this machine; ``ray``: a Ray cluster (needs the ``ray`` extra)."""
     address: str | None = None
-    """Ray: ``auto``, ``HOST:PORT`` or ``ray://...``; None starts a Ray on this machine."""
+    """Ray: ``auto`` or ``HOST:PORT`` of a cluster; None starts a Ray on this machine."""
     gpus_per_job: float | None = None
     """Ray on GPUs: the share of one GPU that a job takes; None means one half."""
     device: str = "auto"
@@ -277,7 +279,8 @@ class ExecutionConfig:
             self.gpus_per_job,
             "more than 0 and at most 1",
         )
-        _require(self.address != "", "address", self.address, "auto, HOST:PORT or no such line")
+        is_address = self.address in (None, "auto") or _HOST_AND_PORT.fullmatch(str(self.address))
+        _require(bool(is_address), "address", self.address, "auto or HOST:PORT")
         _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
 
 

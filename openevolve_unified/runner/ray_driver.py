@@ -35,6 +35,7 @@ from openevolve_unified.store import Store
 MAX_ATTEMPTS = 4
 """Nodes of a cluster come and go, so a task is tried more often than on one machine."""
 POLL_S = 0.1
+CONNECT_S = 10.0
 PART_BYTES = 64 << 20
 MAX_BUNDLES = 8
 """Whose bytes stay in Ray's object store: the data, and a few traced programs."""
@@ -73,6 +74,9 @@ def _connect(settings: dict[str, Any]) -> None:
     hidden = dict.fromkeys(settings["secret_names"], "")
     environment = {**hidden, **thread_variables(1)}
     address = settings["address"]
+    if address not in (None, "auto"):
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), CONNECT_S).close()  # Ray asks for 90 s
     own = {"num_cpus": settings["num_cpus"], "object_store_memory": LOCAL_OBJECT_STORE_BYTES}
     ray.init(
         address=address or "local",
