@@ -48,7 +48,7 @@ def train_ladder(
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -_cost(jobs[index].size))
-    tasks = [_train_task(services, checked, jobs[index]) for index in missing]
+    tasks = [train_task(services, checked, jobs[index]) for index in missing]
     listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
     for position, result in services.pool().run(tasks, deadline, listener):
         run, job = from_mapping(TrainRun, result, "run"), jobs[missing[position]]
@@ -81,7 +81,8 @@ def train_jobs(services: Services, checked: CheckedProgram) -> list[TrainJob]:
     ]
 
 
-def _train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> Task:
+def train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> Task:
+    """The task that trains ``job``, or finds it in the store."""
     arguments = {
         "job": to_plain(job),
         "trace_path": str(checked.trace_path),

@@ -145,6 +145,8 @@ class Pipeline:
             "seq_len": self.config.data.seq_len,
             "vocab_size": self.services.data().vocab_size,
             "seeds": list(self.config.training.seeds),
+            "store": str(self.services.store.root),
+            "num_slots": self.services.resources().num_workers,
         }
         task = Task(name="check", arguments=arguments)
         ((_, report),) = pool.run([task], deadline, self.services.listener)
@@ -173,7 +175,6 @@ class Pipeline:
         path = store.path("traces", key, ".safetensors")
         record = store.get("traces", key)  # written last: with it, the trace beside it is whole
         if record is None or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             tracer = self.services.tracer()
             tracer.trace(
                 program, config.sizes, config.data.seq_len, config.training.seeds, gates, path
