@@ -39,6 +39,15 @@ class Backlog:
         """The task has ended."""
         self._running.remove(index)
 
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    def postpone(self, index: int) -> None:
+        """The task cannot be started yet; the others come first."""
+        self.finish(index)
+        self._waiting.append(index)
+
     def try_again(self, index: int) -> bool:
         """The task lost its worker; False when that was its last attempt."""
         self.finish(index)
@@ -60,10 +69,15 @@ class Backlog:
         return True
 
 
+def loss_notice(task: Task, cause: str) -> dict[str, str]:
+    """The event that says that a task is tried again."""
+    return {"kind": "notice", "message": f"the worker of '{task.title}' {cause}: trying it again"}
+
+
 def memory_notice(task: Task, cause: str, max_at_once: int) -> dict[str, str]:
     """The event that says that fewer tasks run at once from now on."""
     return {
         "kind": "notice",
-        "message": f"'{task.title}' {cause}: trying again with at most {max_at_once} at once; "
-        "this takes longer and changes no result",
+        "message": f"the worker of '{task.title}' {cause}: trying again with at most "
+        f"{max_at_once} at once; this takes longer and changes no result",
     }

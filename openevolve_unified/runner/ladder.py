@@ -51,10 +51,8 @@ def train_ladder(
     tasks = [train_task(services, checked, jobs[index]) for index in missing]
     listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
     for position, result in services.pool().run(tasks, deadline, listener):
-        run, job = from_mapping(TrainRun, result, "run"), jobs[missing[position]]
-        if services.store.get("runs", job.key) is None:
-            services.store.put("runs", job.key, run)  # it was trained where this store is not
-        _require_healthy(run, job)
+        run = from_mapping(TrainRun, result, "run")
+        _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run
     ordered = [runs[index] for index in range(len(jobs))]
     return _by_size(services.config.sizes, jobs, ordered)

@@ -15,6 +15,8 @@ from typing import Any
 from openevolve_unified.errors import CandidateError, ConfigError
 
 OUT_OF_MEMORY = "out_of_memory"
+LOST = "lost"
+"""The process that performed the task is of no more use; another one may succeed."""
 _CPU_ALLOCATOR = "can't allocate memory"
 """What torch's CPU allocator says, in a plain RuntimeError."""
 
@@ -37,7 +39,9 @@ def perform(
         return {"config_error": str(error)}
     except Exception as error:  # the parent raises it with this traceback
         if _is_lack_of_memory(error):
-            return {OUT_OF_MEMORY: " ".join(str(error).split())[:300]}
+            return {OUT_OF_MEMORY: _one_line(error)}
+        if _is_device_failure(error):
+            return {LOST: f"its device failed: {_one_line(error)}"}
         return {"crash": traceback.format_exc()}
 
 
@@ -55,6 +59,17 @@ def result_of(message: dict[str, Any]) -> dict[str, Any]:
     if "crash" in message:
         raise RuntimeError(f"a worker task failed:\n{message['crash']}")
     return message["result"]
+
+
+def _is_device_failure(error: Exception) -> bool:
+    """After such an error every further call of this process to the device fails too."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

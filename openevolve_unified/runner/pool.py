@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.runner.backlog import Backlog, memory_notice
+from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notice
 from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.environment import worker_environment
 from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
-from openevolve_unified.runner.outcome import OUT_OF_MEMORY, result_of
+from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, result_of
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
@@ -70,7 +70,7 @@ class WorkerPool:
                         continue
                     selector.unregister(ready.fd)
                     del busy[ready.fd]
-                    if results and OUT_OF_MEMORY not in results[0]:
+                    if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
                         backlog.finish(index)
                         self._idle.append(worker)
                         yield index, result_of(results[0])
@@ -102,7 +102,11 @@ class WorkerPool:
             WorkerDiedError: it was tried often enough.
         """
         before = backlog.max_at_once
-        if results:
+        if results and LOST in results[0]:
+            worker.kill()
+            cause = f"is lost ({results[0][LOST]})"
+            goes_on = backlog.try_again(index)
+        elif results:
             worker.kill()
             cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
             goes_on = backlog.try_again_with_fewer(index)
@@ -119,6 +123,8 @@ class WorkerPool:
             )
         if backlog.max_at_once < before:
             on_event(memory_notice(task, cause, backlog.max_at_once))
+        else:
+            on_event(loss_notice(task, cause))
 
     def _take(self) -> _Worker:
         while self._idle:

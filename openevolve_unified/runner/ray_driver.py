@@ -9,11 +9,13 @@ are ``{"index": i, "message": ...}`` and, at the end of the tasks or after a can
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,17 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
 from openevolve_unified.runner import ray_node
-from openevolve_unified.runner.backlog import Backlog, memory_notice
+from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notice
 from openevolve_unified.runner.bundles import Bundle, describe
 from openevolve_unified.runner.channel import Channel
+from openevolve_unified.runner.claims import claim, keep, stored
 from openevolve_unified.runner.environment import thread_variables
 from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.lifetime import end_with_parent
-from openevolve_unified.runner.outcome import OUT_OF_MEMORY
+from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY
 from openevolve_unified.store import Store
 
 MAX_ATTEMPTS = 4
@@ -101,12 +105,12 @@ class _Driver:
         """Run the tasks; report how each ends. A cancel kills what is busy and returns."""
         backlog = Backlog(tasks, max_at_once, MAX_ATTEMPTS)
         streams: dict[Any, int] = {}
+        claims: dict[int, contextlib.ExitStack] = {}
         try:
             while not backlog.is_done:
                 self._require_wanted()
-                while (started := backlog.start()) is not None:
-                    streams[self._submit(started[1])] = started[0]
-                for stream in ray.wait(list(streams), timeout=POLL_S, fetch_local=False)[0]:
+                self._start(backlog, streams, claims)
+                for stream in _ready(streams):
                     message = _next_message(stream)
                     if "event" in message:
                         self._channel.send({"index": streams[stream], "message": message})
@@ -114,33 +118,70 @@ class _Driver:
                     index = streams.pop(stream)
                     if "missing" in message:
                         streams[self._submit(tasks[index], message["missing"])] = index
-                    elif "lost" in message or OUT_OF_MEMORY in message:
+                        continue
+                    if LOST in message or OUT_OF_MEMORY in message:
                         self._try_again(backlog, index, tasks[index], message)
                     else:
                         backlog.finish(index)
+                        if "result" in message:
+                            keep(tasks[index], message["result"])
                         self._channel.send({"index": index, "message": message})
+                    claims.pop(index).close()
         except _Cancelled:
             return
+        except ConfigError as error:  # the store cannot be written
+            self._channel.send({"index": 0, "message": {"config_error": str(error)}})
         finally:
             for stream in streams:
                 ray.cancel(stream, force=True)
+            for claimed in claims.values():
+                claimed.close()
+
+    def _start(
+        self,
+        backlog: Backlog,
+        streams: dict[Any, int],
+        claims: dict[int, contextlib.ExitStack],
+    ) -> None:
+        """Start as many tasks as fit; a job that another driver is at waits for that one's record.
+
+        Raises:
+            ConfigError: the store cannot be written.
+        """
+        for _ in range(backlog.num_waiting):
+            started = backlog.start()
+            if started is None:
+                return
+            index, task = started
+            claimed = claim(task)
+            if claimed is None:
+                backlog.postpone(index)
+                continue
+            known = stored(task)
+            if known is not None:
+                claimed.close()
+                backlog.finish(index)
+                self._channel.send({"index": index, "message": {"result": known}})
+                continue
+            claims[index] = claimed
+            streams[self._submit(task)] = index
 
     def _try_again(self, backlog: Backlog, index: int, task: Task, message: dict[str, Any]) -> None:
         before = backlog.max_at_once
-        if "lost" in message:
-            cause = f"lost its worker or node ({message['lost']})"
+        if LOST in message:
+            cause = f"is lost ({message[LOST]})"
             goes_on = backlog.try_again(index)
         else:
             cause = f"ran out of memory ({message[OUT_OF_MEMORY]})"
             goes_on = backlog.try_again_with_fewer(index)
         if not goes_on:
-            text = f"task '{task.title}' {cause}, {MAX_ATTEMPTS} times"
+            text = f"the worker of task '{task.title}' {cause}, {MAX_ATTEMPTS} times"
             self._channel.send({"index": index, "message": {"died": text}})
         elif backlog.max_at_once < before:
             event = memory_notice(task, cause, backlog.max_at_once)
             self._channel.send({"index": index, "message": {"event": event}})
         else:
-            event = {"kind": "notice", "message": f"'{task.title}' {cause}: trying it again"}
+            event = loss_notice(task, cause)
             self._channel.send({"index": index, "message": {"event": event}})
 
     def _require_wanted(self) -> None:
@@ -202,12 +243,20 @@ class _Driver:
         return parts
 
 
+def _ready(streams: dict[Any, int]) -> list[Any]:
+    """A stream that has something to say, after a short while at most."""
+    if not streams:
+        time.sleep(POLL_S)
+        return []
+    return ray.wait(list(streams), timeout=POLL_S, fetch_local=False)[0]
+
+
 def _next_message(stream: Any) -> dict[str, Any]:
     """What the task says next; ``lost`` or a lack of memory when Ray says that it says no more."""
     try:
         return json.loads(ray.get(next(stream)))
     except StopIteration:
-        return {"lost": "its stream ended without a result"}
+        return {LOST: "its stream ended without a result"}
     except OutOfMemoryError as error:
         return {OUT_OF_MEMORY: _first_line(error)}
     except RayTaskError as error:
@@ -215,7 +264,7 @@ def _next_message(stream: Any) -> dict[str, Any]:
             return {"config_error": "a Ray node has no openevolve-unified; install it on all nodes"}
         return {"crash": str(error)}
     except RayError as error:
-        return {"lost": f"{type(error).__name__}: {_first_line(error)}"}
+        return {LOST: f"{type(error).__name__}: {_first_line(error)}"}
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """A worker as ``runner.worker``, with the faults and the witness that a test asks for.
 
 ``TEST_ROOM_FOR_ONE``: a folder; memory there holds one model, a second one at a time gets torch's
-out-of-memory error. ``TEST_WITNESS``: a file to which the begin and end of real work are appended.
+out-of-memory error. ``TEST_BROKEN_DEVICE``: an empty folder; the first process that trains has lost
+its GPU for good. ``TEST_WITNESS``: a file to which the begin and end of real work are appended.
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ def with_room_for_one(work, folder):
     return bounded
 
 
+def with_a_device_that_fails_once(work, folder):
+    def broken(*args, **kwargs):
+        if is_broken or not any(Path(folder).iterdir()):
+            (Path(folder) / "failed").touch()
+            is_broken.append(True)  # this process stays broken, as a CUDA context does
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return work(*args, **kwargs)
+
+    is_broken: list[bool] = []
+    return broken
+
+
 def witnessed(work, path):
     def write(change):
         line = json.dumps([time.monotonic(), change]) + "\n"
@@ -49,6 +62,8 @@ def witnessed(work, path):
 if __name__ == "__main__":
     if folder := os.environ.get("TEST_ROOM_FOR_ONE"):
         tasks.train_job = with_room_for_one(tasks.train_job, folder)
+    if folder := os.environ.get("TEST_BROKEN_DEVICE"):
+        tasks.train_job = with_a_device_that_fails_once(tasks.train_job, folder)
     if path := os.environ.get("TEST_WITNESS"):
         tasks.train_job = witnessed(tasks.train_job, path)
         tasks.run_checks = witnessed(tasks.run_checks, path)

@@ -98,6 +98,17 @@ def test_a_killed_worker_is_taken_for_a_lack_of_memory_until_the_ladder_is_done(
     assert any("was killed (often: out of memory)" in notice for notice in notices(events))
 
 
+def test_a_worker_whose_device_failed_is_not_used_again(reference, start, monkeypatch, tmp_path):
+    folder, checked, expected = reference
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_BROKEN_DEVICE", str(tmp_path))
+    services, events = start("broken", ExecutionConfig(num_workers=1))
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert results(folder, "broken") == expected
+    (notice,) = notices(events)
+    assert "its device failed: CUDA error: an illegal memory access" in notice
+
+
 def test_a_task_that_fails_alone_is_given_up(reference, start, monkeypatch, tmp_path):
     _, checked, _ = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)

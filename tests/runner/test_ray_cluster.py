@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,20 +38,21 @@ def reference(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def two_nodes(monkeypatch, **variables):
+def two_nodes(monkeypatch, node_dirs=(None, None)):
     """A head without cores and two nodes of one core; where it answers, and the nodes."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
     size = {"object_store_memory": 128 << 20}
     head = {"num_cpus": 0, "include_dashboard": False, **size}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        nodes = [cluster.add_node(num_cpus=1, **size) for _ in range(2)]
-        for name in variables:
-            monkeypatch.delenv(name)
+        nodes = []
+        for node_dir in node_dirs:
+            with monkeypatch.context() as patch:
+                if node_dir is not None:
+                    patch.setenv("OPENEVOLVE_UNIFIED_NODE_DIR", str(node_dir))
+                nodes.append(cluster.add_node(num_cpus=1, **size))
         yield cluster, nodes
     finally:
         cluster.shutdown()
@@ -122,7 +124,7 @@ def test_a_killed_worker_is_replaced(reference, monkeypatch):
             os.kill(next(iter(trainers().values())), signal.SIGKILL)
 
         train_and_break(services, checked, events, kill_one)
-        assert any("lost its worker or node" in notice for notice in notices(events))
+        assert any("is lost (" in notice for notice in notices(events))
         services.close()
         assert wait_until(lambda: trainers() == {})
     require_nothing_twice(events)
@@ -141,15 +143,14 @@ def test_a_lost_node_is_survived(reference, monkeypatch):
         train_and_break(
             services, checked, events, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
         )
-        assert any("lost its worker or node" in notice for notice in notices(events))
+        assert any("is lost (" in notice for notice in notices(events))
     require_nothing_twice(events)
     assert results(folder, "lost") == results(folder, "local")
 
 
 def test_nodes_without_the_drivers_files_get_them_by_content(reference, monkeypatch, tmp_path):
     folder, checked = reference
-    own = {"OPENEVOLVE_UNIFIED_NODE_DIR": str(tmp_path)}
-    with two_nodes(monkeypatch, **own) as (cluster, _):
+    with two_nodes(monkeypatch, [tmp_path, tmp_path]) as (cluster, _):
         with on_cluster(cluster, folder, "apart") as (services, events):
             train_ladder(services, checked, services.deadline(), events.append)
             data = services.data()
@@ -166,6 +167,29 @@ def test_nodes_without_the_drivers_files_get_them_by_content(reference, monkeypa
             train_ladder(services, checked, services.deadline(), events.append)
         assert reports(events) == []
         assert results(folder, "other") == results(folder, "local")
+
+
+def test_two_drivers_whose_nodes_share_nothing_train_each_job_once(
+    reference, monkeypatch, tmp_path
+):
+    folder, checked = reference
+    node_dirs = [tmp_path / "a", tmp_path / "b"]
+    with two_nodes(monkeypatch, node_dirs) as (cluster, _), contextlib.ExitStack() as stack:
+        both = [stack.enter_context(on_cluster(cluster, folder, "twice")) for _ in range(2)]
+
+        def train(services, events):
+            train_ladder(services, checked, services.deadline(), events.append)
+
+        threads = [threading.Thread(target=train, args=one) for one in both]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    trained = [size for _, events in both for size in {r["size"] for r in reports(events)}]
+    assert sorted(trained) == ["16x1", "24x1", "32x1"], "each by one of the two"
+    stored = [results(node_dir, "store") for node_dir in node_dirs]
+    assert stored[0].keys() & stored[1].keys() == set()
+    assert results(folder, "twice") == results(folder, "local")
 
 
 def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monkeypatch):
