@@ -85,7 +85,7 @@ def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exceptio
     monkeypatch.setattr(os, "fsync", full)
     result = getattr(evaluator, method)(program)
     assert result.metrics["combined_score"] == FAILURE_SCORE
-    assert "the disk is full" in result.artifacts["verdict"]
+    assert "the disk is full" in result.artifacts["rejected_because"]
     assert "the disk is full" in events[-1]["message"]
     assert not [event for event in events if event["kind"] == "verdict"]
 
