@@ -2,8 +2,8 @@
 
 Ray changes the process it lives in: threads that do not survive a fork, signal handlers, an exit
 hook. Here it may, and a kill of this process ends everything that was started for it. The evaluator
-sends JSON lines: one with the settings, then ``{"tasks": [...]}`` or ``{"cancel": true}``; answers
-are ``{"index": i, "message": ...}`` and, at the end of the tasks or after a cancel,
+sends JSON lines: the settings, then ``{"tasks": [...]}``, ``{"cancel": true}`` or ``{"end": true}``;
+answers are ``{"index": i, "message": ...}`` and, at the end of the tasks or after a cancel,
 ``{"done": true}``.
 """
 
@@ -70,6 +70,8 @@ def main() -> None:
         if "tasks" in request:
             driver.run([Task(**task) for task in request["tasks"]], request["max_at_once"])
             channel.send({"done": True})
+        elif "end" in request:
+            break
     ray.shutdown()
 
 

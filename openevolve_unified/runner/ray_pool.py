@@ -208,6 +208,9 @@ class _DriverProcess:
 
     def end(self) -> None:
         """Let Ray shut down in order, then see to it that nothing stays."""
+        # Said in words: a fork of this process may hold the socket open.
+        with contextlib.suppress(OSError):
+            self.channel.send({"end": True})
         self.channel.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
