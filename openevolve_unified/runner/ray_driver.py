@@ -2,9 +2,9 @@
 
 Ray changes the process it lives in: threads that do not survive a fork, signal handlers, an exit
 hook. Here it may, and a kill of this process ends everything that was started for it. The evaluator
-sends JSON lines: the settings, then ``{"tasks": [...]}``, ``{"cancel": true}`` or ``{"end": true}``;
-answers are ``{"index": i, "message": ...}`` and, at the end of the tasks or after a cancel,
-``{"done": true}``.
+sends JSON lines: the settings, then ``{"tasks": [...]}``, ``{"cancel": true}`` or
+``{"end": true}``; answers are ``{"index": i, "message": ...}`` and, at the end of the tasks or
+after a cancel, ``{"done": true}``.
 """
 
 from __future__ import annotations
