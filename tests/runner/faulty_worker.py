@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from tiny_ladder import wait_until
 
 from openevolve_unified.runner import tasks, worker
 
@@ -24,7 +25,9 @@ def with_room_for_one(work, folder):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                (Path(folder) / "refused").touch()
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate") from None
+            wait_until((Path(folder) / "refused").exists)  # so that two surely meet
             return work(*args, **kwargs)
 
     return bounded
