@@ -198,7 +198,7 @@ def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_s
     witness = tmp_path / "witness"
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_WITNESS", str(witness))
-    both = [start("side_by_side", training_steps=steps) for steps in (60, 61)]  # different jobs
+    both = [start("side_by_side", training_steps=steps) for steps in (300, 301)]  # different jobs
     for services, _ in both:
         services.data()
 
