@@ -57,7 +57,7 @@ class Store:
                 to give up.
         """
         path = self.path(kind, key, ".lock")
-        with _disk_errors(path):
+        with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = open(path, "a")  # noqa: SIM115 - closed below, after the lock's work is done
         with handle:
@@ -84,7 +84,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Like ``write_json``, for text."""
-    with _disk_errors(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -101,11 +101,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one clear line.
+
+    Raises:
+        ConfigError: the disk is full or ``path`` cannot be written.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ConfigError(
                 f"the disk is full: cannot write {path}; free some space and run the same command "
                 "again, finished work is kept"

@@ -30,6 +30,7 @@ from openevolve_unified.isolation import watch
 from openevolve_unified.isolation.report import IsolationReport
 from openevolve_unified.isolation.watch import ProcessWatch, WatchBounds
 from openevolve_unified.records import Program
+from openevolve_unified.store import disk_errors
 
 START_DEADLINE_S = 120.0
 """Importing torch takes seconds on a quiet machine, much longer on a crowded one."""
@@ -298,13 +299,14 @@ def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise

@@ -7,12 +7,14 @@ it got and what it wanted.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from openevolve_unified.errors import ConfigError, nearest
 
 FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
+_HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
 
@@ -243,6 +245,12 @@ class ExecutionConfig:
     """Where and how the work is done; beyond rounding, nothing here changes a result, except
     ``precision``."""
 
+    backend: Literal["local", "ray"] = "local"
+    """``local``: processes of this machine; ``ray``: a Ray cluster (needs the ``ray`` extra)."""
+    address: str | None = None
+    """Ray: ``auto`` or ``HOST:PORT`` of a cluster; None starts a Ray on this machine."""
+    gpus_per_job: float | None = None
+    """Ray on GPUs: the share of one GPU that a job takes; None means one half."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -266,6 +274,20 @@ class ExecutionConfig:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
         _require(valid, "device", self.device, "auto, cpu, cuda or cuda:N")
         _require(self.num_workers >= 0, "num_workers", self.num_workers, "0 or more")
+        if self.backend == "ray":
+            on_any = not self.device.startswith("cuda:")
+            _require(on_any, "device", self.device, "auto, cpu or cuda: Ray chooses which GPU")
+        for name in ("address", "gpus_per_job"):
+            has_ray = self.backend == "ray" or getattr(self, name) is None
+            _require(has_ray, name, getattr(self, name), "nothing, unless backend is ray")
+        _require(
+            self.gpus_per_job is None or 0 < self.gpus_per_job <= 1,
+            "gpus_per_job",
+            self.gpus_per_job,
+            "more than 0 and at most 1",
+        )
+        is_address = self.address in (None, "auto") or _HOST_AND_PORT.fullmatch(str(self.address))
+        _require(bool(is_address), "address", self.address, "auto or HOST:PORT")
         _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
         if self.price_per_hour is not None:
             price_is_valid = math.isfinite(self.price_per_hour) and self.price_per_hour >= 0

@@ -37,6 +37,8 @@ class Reporter:
             self._on_stage(event)
         elif kind == "training":
             self._on_training(event)
+        elif kind == "notice":
+            self.say(f"note: {event['message']}")
         elif kind in ("config_error", "bug"):
             self.say(f"error: {event['message']}")
 

@@ -17,7 +17,7 @@ import yaml
 from openevolve_unified.config.experiment import Experiment, redacted
 from openevolve_unified.fitness import loss_table, metrics, score
 from openevolve_unified.records import Evaluation, Failure
-from openevolve_unified.store import write_json, write_text
+from openevolve_unified.store import disk_errors, write_json, write_text
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
 
@@ -101,8 +101,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "a") as handle:
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".lock", "a")  # noqa: SIM115 - closed below
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

@@ -6,7 +6,7 @@ import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
@@ -95,8 +95,9 @@ class ScalingLawEvaluator:
         is_initial = source == self.pipeline.initial.source
         self._listener({"kind": "candidate", "is_initial": is_initial})
         result = failure or self.evaluate_source(source)
-        entry = self.run_directory.record(result, self._tolerance)
-        self._listener({"kind": "verdict", "is_initial": is_initial, "entry": entry})
+        result, entry = self._record(result)
+        if entry is not None:
+            self._listener({"kind": "verdict", "is_initial": is_initial, "entry": entry})
         return self._as_openevolve(result)
 
     def evaluate_program(
@@ -112,8 +113,7 @@ class ScalingLawEvaluator:
         source, failure = self._read(program_path)
         failure = failure or self._guarded(source, lambda: self._refusal(source))
         if failure is not None:
-            self.run_directory.record(failure, self._tolerance)
-            return self._as_openevolve(failure)
+            return self._as_openevolve(self._record(failure)[0])
         is_pilot = self.experiment.scaling_law.training.is_pilot
         return EvaluationResult(metrics=untrained_metrics(is_pilot), artifacts={})
 
@@ -169,6 +169,19 @@ class ScalingLawEvaluator:
         except Exception as error:  # the one place where OpenEvolve's world meets ours
             self._listener({"kind": "bug", "message": traceback.format_exc()})
             return self._failure(source, "internal", f"{type(error).__name__}: {error}")
+
+    def _record(
+        self, result: Evaluation | Failure
+    ) -> tuple[Evaluation | Failure, dict[str, Any] | None]:
+        """The verdict that counts, and its entry in the history.
+
+        What the run directory cannot hold is a failure: it must not enter the population either.
+        """
+        try:
+            return result, self.run_directory.record(result, self._tolerance)
+        except ConfigError as error:
+            self._listener({"kind": "config_error", "message": str(error)})
+            return self._failure(result.program.source, "set-up", str(error)), None
 
     def _new_pipeline(self) -> Pipeline:
         experiment = self.experiment

@@ -6,6 +6,7 @@ Plain data only, so neither side can be made to run what the other sends.
 from __future__ import annotations
 
 import json
+import select
 import socket
 from typing import Any
 
@@ -54,13 +55,22 @@ class Channel:
         except ConnectionResetError:
             data = b""
         self._pending += data
-        messages = []
-        while b"\n" in self._pending:
-            messages.append(self._pop())
-        return messages, bool(data)
+        return self._pop_all(), bool(data)
+
+    def receive_waiting(self) -> tuple[list[dict[str, Any]], bool]:
+        """Like ``receive_available``, but never waits for anything to arrive."""
+        if select.select([self], [], [], 0)[0]:
+            return self.receive_available()
+        return self._pop_all(), True
 
     def close(self) -> None:
         self._connection.close()
+
+    def _pop_all(self) -> list[dict[str, Any]]:
+        messages = []
+        while b"\n" in self._pending:
+            messages.append(self._pop())
+        return messages
 
     def _pop(self) -> dict[str, Any]:
         line, _, rest = self._pending.partition(b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -14,7 +15,11 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 class EventLog:
-    """Appends events to a JSON-lines file; each line is one write, so processes can share it."""
+    """Appends events to a JSON-lines file; each line is one write, so processes can share it.
+
+    Events tell a person how far the work is; on a full disk they are dropped, and the work goes on
+    until something that matters cannot be written.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -22,11 +27,12 @@ class EventLog:
 
     def __call__(self, event: dict[str, Any]) -> None:
         line = json.dumps({"time": time.time(), **event}) + "\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
 
 
 class EventReader:

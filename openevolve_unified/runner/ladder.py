@@ -12,7 +12,7 @@ from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun, to_plain
 from openevolve_unified.runner.events import Listener
-from openevolve_unified.runner.pool import Task
+from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.services import Services
 
 
@@ -36,7 +36,7 @@ def train_ladder(
 
     Raises:
         CandidateError: a model diverged or its trained weights were refused.
-        DeadlineError, WorkerDiedError: see ``WorkerPool.run``; finished jobs stay in the store.
+        DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
     """
     jobs = train_jobs(services, checked)
     runs: dict[int, TrainRun] = {}
@@ -80,7 +80,7 @@ def train_jobs(services: Services, checked: CheckedProgram) -> list[TrainJob]:
 
 
 def train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> Task:
-    """The worker's task that trains ``job``."""
+    """The task that trains ``job``, or finds it in the store."""
     arguments = {
         "job": to_plain(job),
         "trace_path": str(checked.trace_path),

@@ -27,8 +27,8 @@ from openevolve_unified.records import (
     content_hash,
     to_plain,
 )
+from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
-from openevolve_unified.runner.pool import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
 
@@ -144,6 +144,8 @@ class Pipeline:
             "seq_len": self.config.data.seq_len,
             "vocab_size": self.services.data().vocab_size,
             "seeds": list(self.config.training.seeds),
+            "store": str(self.services.store.root),
+            "num_slots": self.services.resources().num_workers,
         }
         task = Task(name="check", arguments=arguments)
         ((_, report),) = self.services.pool().run([task], deadline, self.services.listener)
@@ -172,7 +174,6 @@ class Pipeline:
         path = store.path("traces", key, ".safetensors")
         record = store.get("traces", key)  # written last: with it, the trace beside it is whole
         if record is None or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             tracer = self.services.tracer()
             tracer.trace(
                 program, config.sizes, config.data.seq_len, config.training.seeds, gates, path

@@ -12,8 +12,8 @@ from typing import Any
 from openevolve_unified.config.schema import ScalingLawConfig, SizeConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
+from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.ladder import CheckedProgram, train_jobs
-from openevolve_unified.runner.pool import Task
 from openevolve_unified.runner.services import Services
 
 

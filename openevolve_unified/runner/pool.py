@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notice
 from openevolve_unified.runner.channel import Channel
+from openevolve_unified.runner.environment import worker_environment
+from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, result_of
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
 REAP_S = 5.0
-_SECRET_MARKS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A trusted function of ``runner.tasks`` and its plain arguments."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-class DeadlineError(Exception):
-    """The work was not done in time; the workers that were busy are killed."""
-
-
-class WorkerDiedError(Exception):
-    """A worker ended in the middle of a task, twice."""
+WORKER_COMMAND = (sys.executable, "-m", "openevolve_unified.runner.worker")
 
 
 class WorkerPool:
@@ -46,6 +30,7 @@ class WorkerPool:
 
     def __init__(self, num_workers: int, threads_per_worker: int, log_path: Path):
         self.num_workers = num_workers
+        self._max_at_once = num_workers
         self._threads_per_worker = threads_per_worker
         self._log_path = log_path
         self._idle: list[_Worker] = []
@@ -62,51 +47,38 @@ class WorkerPool:
         deadline: float,
         on_event: Callable[[dict[str, Any]], None],
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Run the tasks in order over the workers; yield ``(index, result)`` as they finish.
-
-        Leaving the iteration early kills the workers that are still busy.
-
-        Args:
-            deadline: ``time.monotonic()`` value after which ``DeadlineError`` is raised.
-
-        Raises:
-            CandidateError, ConfigError: raised by the task.
-            DeadlineError: out of time.
-            WorkerDiedError: a worker died twice on the same task.
-            RuntimeError: the task has a bug; its traceback is in the message.
-        """
-        waiting = deque((index, task, 1) for index, task in enumerate(tasks))
-        busy: dict[int, tuple[_Worker, int, Task, int]] = {}
+        """See ``Executor.run``. A worker that is killed may have been killed for its memory, so
+        fewer run at once until this call ends; after a plain lack of memory, for good."""
+        backlog = Backlog(tasks, self._max_at_once, MAX_ATTEMPTS)
+        busy: dict[int, tuple[_Worker, int]] = {}
         selector = selectors.DefaultSelector()
         try:
-            while waiting or busy:
-                while waiting and len(busy) < self.num_workers:
-                    index, task, attempt = waiting.popleft()
+            while not backlog.is_done:
+                while (started := backlog.start()) is not None:
                     worker = self._take()
-                    worker.assign(task)
-                    busy[worker.channel.fileno()] = (worker, index, task, attempt)
+                    worker.assign(started[1])
+                    busy[worker.channel.fileno()] = (worker, started[0])
                     selector.register(worker.channel.fileno(), selectors.EVENT_READ)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise DeadlineError
                 for ready, _ in selector.select(min(remaining, 1.0)):
-                    worker, index, task, attempt = busy[ready.fd]
+                    worker, index = busy[ready.fd]
                     messages, is_open = worker.channel.receive_available()
                     results = _deliver(messages, on_event)
-                    if results or not is_open:
-                        selector.unregister(ready.fd)
-                        del busy[ready.fd]
-                    if results:
+                    if not results and is_open:
+                        continue
+                    selector.unregister(ready.fd)
+                    del busy[ready.fd]
+                    if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
+                        backlog.finish(index)
                         self._idle.append(worker)
-                        yield index, _outcome(results[0])
-                    elif not is_open:
-                        status = worker.reap()
-                        if attempt >= MAX_ATTEMPTS:
-                            raise WorkerDiedError(_death(task, status, self._log_path))
-                        waiting.appendleft((index, task, attempt + 1))
+                        yield index, result_of(results[0])
+                    else:
+                        self._try_again(backlog, tasks[index], index, worker, results, on_event)
         finally:
             selector.close()
-            for worker, *_ in busy.values():
+            for worker, _ in busy.values():
                 worker.kill()
 
     def close(self) -> None:
@@ -115,9 +87,44 @@ class WorkerPool:
             worker.kill()
         self._idle.clear()
 
-    def forget(self) -> None:
-        """Drop the workers without touching them: they belong to the process we forked from."""
-        self._idle.clear()
+    def _try_again(
+        self,
+        backlog: Backlog,
+        task: Task,
+        index: int,
+        worker: _Worker,
+        results: list[dict[str, Any]],
+        on_event: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Put back a task that lost its worker or ran out of memory; its worker is not used again.
+
+        Raises:
+            WorkerDiedError: it was tried often enough.
+        """
+        before = backlog.max_at_once
+        if results and LOST in results[0]:
+            worker.kill()
+            cause = f"is lost ({results[0][LOST]})"
+            goes_on = backlog.try_again(index)
+        elif results:
+            worker.kill()
+            cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
+            goes_on = backlog.try_again_with_fewer(index)
+            self._max_at_once = backlog.max_at_once
+        else:
+            status = worker.reap()
+            cause = _death(status)
+            was_killed = status == -signal.SIGKILL
+            goes_on = (backlog.try_again_with_fewer if was_killed else backlog.try_again)(index)
+        if not goes_on:
+            raise WorkerDiedError(
+                f"the worker of task '{task.title}' {cause}, also when it was tried again; see "
+                f"{self._log_path}"
+            )
+        if backlog.max_at_once < before:
+            on_event(memory_notice(task, cause, backlog.max_at_once))
+        else:
+            on_event(loss_notice(task, cause))
 
     def _take(self) -> _Worker:
         while self._idle:
@@ -129,22 +136,15 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not any(mark in name.upper() for mark in _SECRET_MARKS)
-        }
-        threads = str(self._threads_per_worker)
-        environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, open(self._log_path, "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "openevolve_unified.runner.worker", str(theirs.fileno())],
+                [*WORKER_COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=worker_environment(self._threads_per_worker),
                 start_new_session=True,  # Ctrl-C reaches the parent, which decides
             )
         return _Worker(process, Channel(ours))
@@ -188,17 +188,9 @@ def _deliver(
     return results
 
 
-def _outcome(message: dict[str, Any]) -> dict[str, Any]:
-    if "rejected" in message:
-        raise CandidateError(message["rejected"]["stage"], message["rejected"]["reason"])
-    if "config_error" in message:
-        raise ConfigError(message["config_error"])
-    if "crash" in message:
-        raise RuntimeError(f"a worker task failed:\n{message['crash']}")
-    return message["result"]
-
-
-def _death(task: Task, status: int, log_path: Path) -> str:
-    cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    hint = " (often: out of memory)" if status == -signal.SIGKILL else ""
-    return f"the worker of task '{task.name}' ended with {cause}{hint}, twice; see {log_path}"
+def _death(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed (often: out of memory)"
+    if status < 0:
+        return f"ended with signal {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

@@ -11,7 +11,9 @@ from openevolve_unified.data import TokenData, prepare
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner.device import Resources, has_gpu_driver, resolve_resources
 from openevolve_unified.runner.events import Listener
-from openevolve_unified.runner.pool import Task, WorkerPool
+from openevolve_unified.runner.executor import Executor, Task
+from openevolve_unified.runner.pool import WorkerPool
+from openevolve_unified.runner.ray_pool import RayPool, require_ray
 from openevolve_unified.store import Store
 
 
@@ -20,6 +22,9 @@ class Services:
 
     Args:
         needs_full_isolation: refuse to trace programs that this machine cannot confine fully.
+
+    Raises:
+        ConfigError: the backend is Ray, and Ray is not installed.
     """
 
     def __init__(
@@ -31,6 +36,8 @@ class Services:
         listener: Listener,
         needs_full_isolation: bool,
     ):
+        if config.execution.backend == "ray":
+            require_ray()
         self.config = config
         self._needs_full_isolation = needs_full_isolation
         self.store = store
@@ -38,7 +45,7 @@ class Services:
         self._base_dir = base_dir
         self._log_path = log_dir / "workers.log"
         self._tracer: Tracer | None = None
-        self._pool: WorkerPool | None = None
+        self._pool: WorkerPool | RayPool | None = None
         self._data: TokenData | None = None
         self._resources: Resources | None = None
 
@@ -69,10 +76,13 @@ class Services:
         """The device and the workers.
 
         Raises:
-            ConfigError: CUDA is asked for where there is none.
+            ConfigError: CUDA is asked for where there is none, or there is no Ray to be reached.
         """
         if self._resources is None:
             execution = self.config.execution
+            if execution.backend == "ray":
+                self._resources = self._ray_pool().resources()
+                return self._resources
             num_gpus = 0
             if execution.device != "cpu" and has_gpu_driver():
                 num_gpus = self._count_gpus()
@@ -84,8 +94,10 @@ class Services:
             self._resources = resolve_resources(execution, num_gpus)
         return self._resources
 
-    def pool(self) -> WorkerPool:
-        """The worker processes."""
+    def pool(self) -> Executor:
+        """What runs the tasks: processes of this machine, or a Ray cluster."""
+        if self.config.execution.backend == "ray":
+            return self._ray_pool()
         if self._pool is None:
             resources = self.resources()
             self._pool = WorkerPool(
@@ -115,6 +127,11 @@ class Services:
                 "--allow-degraded-isolation accepts the risk for programs of a language model"
             )
         return self._tracer
+
+    def _ray_pool(self) -> RayPool:
+        if not isinstance(self._pool, RayPool):
+            self._pool = RayPool(self.config.execution, self._log_path)
+        return self._pool
 
     def _count_gpus(self) -> int:
         probe = WorkerPool(1, 1, self._log_path)

@@ -28,7 +28,7 @@ from openevolve_unified.records import TrainJob, TrainRun, to_plain
 from openevolve_unified.runner.applied import parameter_changes
 from openevolve_unified.runner.certificate import certify, mechanisms_of
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
-from openevolve_unified.runner.slots import training_slot
+from openevolve_unified.runner.slots import work_slot
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.checkpoint import remove_checkpoint
@@ -50,9 +50,10 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     candidate = _load(Path(arguments["trace_path"]), gates)
     baseline = _load(Path(arguments["baseline_path"]), gates)
     seeds = arguments["seeds"]
-    report = run_checks(
-        candidate, baseline, arguments["seq_len"], arguments["vocab_size"], gates, seeds[0]
-    )
+    with work_slot(Path(arguments["store"]), arguments["num_slots"]):
+        report = run_checks(
+            candidate, baseline, arguments["seq_len"], arguments["vocab_size"], gates, seeds[0]
+        )
     return {
         "fingerprint": candidate.fingerprint,
         "job_fingerprints": {
@@ -73,7 +74,7 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
     job = from_mapping(TrainJob, arguments["job"], "job")
     store = Store(Path(arguments["store"]))
-    with store.lock("runs", job.key), training_slot(store.root, arguments["num_slots"]):
+    with store.lock("runs", job.key), work_slot(store.root, arguments["num_slots"]):
         stored = store.get("runs", job.key)
         if stored is not None:
             return stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,27 @@ def test_whatever_breaks_is_a_failure_and_not_an_exception(
     assert f"'{stage}'" in result.artifacts["verdict"]
     events = evaluator.run_directory.events_path.read_text()
     assert ("config_error" if stage == "set-up" else "bug") in events
+
+
+@pytest.mark.parametrize("method", ["evaluate", "check"])
+def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exception(
+    method, evaluator, tmp_path, monkeypatch
+):
+    evaluator._pipeline = Raising(CandidateError("causality", "it leaks"), evaluator.pipeline)
+    program = tmp_path / "program.py"
+    program.write_text("pass\n")
+    events = []
+    evaluator._listener = events.append
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = getattr(evaluator, method)(program)
+    assert result.metrics["combined_score"] == FAILURE_SCORE
+    assert "the disk is full" in result.artifacts["rejected_because"]
+    assert "the disk is full" in events[-1]["message"]
+    assert not [event for event in events if event["kind"] == "verdict"]
 
 
 def test_stage_one_tells_a_legal_program_from_a_rejected_one(evaluator, tmp_path):

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from openevolve_unified.runner.pool import DeadlineError, Task, WorkerPool
+from openevolve_unified.runner.executor import DeadlineError, Task
+from openevolve_unified.runner.pool import WorkerPool
 
 COUNT = Task(name="count_gpus", arguments={})
 

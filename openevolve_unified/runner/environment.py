@@ -1,0 +1,29 @@
+"""The environment of the processes that train: fixed thread counts, and no secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+_SECRET_MARKS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+
+
+def secret_names(environment: Mapping[str, str]) -> list[str]:
+    """The variables whose names look like secrets; Ray's own (``RAY_``) open its cluster."""
+    return [
+        name
+        for name in environment
+        if any(mark in name.upper() for mark in _SECRET_MARKS) and not name.startswith("RAY_")
+    ]
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """What keeps a process to ``threads`` threads per product."""
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """This process's environment without secrets, with the thread counts set."""
+    hidden = set(secret_names(os.environ))
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | thread_variables(threads)

@@ -1,0 +1,289 @@
+"""What bad luck gets on one machine: said, survived, nothing lost and nothing trained twice."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tiny_ladder import INITIAL, ladder_pipeline, results
+
+from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.runner import pool as pool_module
+from openevolve_unified.runner.backlog import Backlog
+from openevolve_unified.runner.events import EventLog
+from openevolve_unified.runner.executor import Task, WorkerDiedError
+from openevolve_unified.runner.ladder import train_jobs, train_ladder, train_task
+from openevolve_unified.runner.slots import work_slot
+
+PACKAGE = Path(__file__).parents[2] / "openevolve_unified"
+FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_worker.py")))
+TWO = ExecutionConfig(num_workers=2)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A folder, the checked initial program, and the results of an undisturbed ladder."""
+    folder = tmp_path_factory.mktemp("bad_luck")
+    pipeline, events = ladder_pipeline(folder, "calm", TWO)
+    try:
+        checked = pipeline.check(INITIAL)
+        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
+    finally:
+        pipeline.services.close()
+    return folder, checked, results(folder, "calm")
+
+
+@pytest.fixture
+def start(reference):
+    """Services with a store of their own, closed at the end."""
+    opened = []
+
+    def start(store, execution=TWO, **settings):
+        pipeline, events = ladder_pipeline(reference[0], store, execution, **settings)
+        opened.append(pipeline.services)
+        return pipeline.services, events
+
+    yield start
+    for services in opened:
+        services.close()
+
+
+def notices(events):
+    return [event["message"] for event in events if event["kind"] == "notice"]
+
+
+def workers_of(services):
+    """Process ids of the pool's idle workers."""
+    return [worker.process.pid for worker in services.pool()._idle]
+
+
+def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
+    reference, start, monkeypatch, tmp_path
+):
+    folder, checked, expected = reference
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
+    services, events = start("short")
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert results(folder, "short") == expected
+    (notice,) = notices(events)
+    assert "ran out of memory (CUDA out of memory. Tried to allocate)" in notice
+    assert "at most 1 at once" in notice
+
+
+def test_a_killed_worker_is_taken_for_a_lack_of_memory_until_the_ladder_is_done(reference, start):
+    folder, checked, expected = reference
+    services, events = start("killed")
+    services.pool().warm_up(2)
+    victim = workers_of(services)[-1]
+    os.kill(victim, signal.SIGSTOP)  # so that it cannot be done before it is killed
+
+    def listen(event):
+        events.append(event)
+        if len(events) == 2:  # the stage, then the other worker's first report
+            os.kill(victim, signal.SIGKILL)
+
+    train_ladder(services, checked, services.deadline(), listen)
+    assert results(folder, "killed") == expected
+    assert any("was killed (often: out of memory)" in notice for notice in notices(events))
+
+
+def test_a_worker_whose_device_failed_is_not_used_again(reference, start, monkeypatch, tmp_path):
+    folder, checked, expected = reference
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_BROKEN_DEVICE", str(tmp_path))
+    services, events = start("broken", ExecutionConfig(num_workers=1))
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert results(folder, "broken") == expected
+    (notice,) = notices(events)
+    assert "its device failed: CUDA error: an illegal memory access" in notice
+
+
+def test_a_task_that_fails_alone_is_given_up(reference, start, monkeypatch, tmp_path):
+    _, checked, _ = reference
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
+    services, events = start("hopeless")
+    with open(tmp_path / "room", "a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(WorkerDiedError, match=r"ran out of memory .* when it was tried"):
+            train_ladder(services, checked, services.deadline(), events.append)
+    train_ladder(services, checked, services.deadline(), events.append)  # with room it goes on
+
+
+def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
+    folder, checked, expected = reference
+    services, events = start("race")
+    job = train_jobs(services, checked)[0]
+    task = train_task(services, checked, job)
+    first, second = [
+        result
+        for _, result in services.pool().run([task, task], services.deadline(), events.append)
+    ]
+    assert len(workers_of(services)) == 2, "two processes took part"
+    assert first == second, "also in the seconds that it took"
+    finished = [e for e in events if e["kind"] == "training" and e["step"] == e["total_steps"]]
+    assert len(finished) == 1
+    assert results(folder, "race") == {job.key: expected[job.key]}
+
+
+def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
+    folder, checked, expected = reference
+    services, events = start("damaged")
+    job = train_jobs(services, checked)[0]
+    path = services.store.path("checkpoints", job.key, ".safetensors")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a checkpoint")
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert results(folder, "damaged") == expected
+    (notice,) = notices(events)
+    assert "ignoring the checkpoint" in notice
+    assert not path.exists()
+
+
+def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start):
+    folder, checked, expected = reference
+    services, events = start("full", ExecutionConfig(num_workers=1))
+    services.pool().warm_up(1)
+    (pid,) = workers_of(services)
+    unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+
+    def listen(event):
+        events.append(event)
+        if event["kind"] == "training" and event["size"] == "24x1":
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (16, unlimited[1]))
+
+    with pytest.raises(
+        ConfigError, match=r"the disk is full: cannot write .* work is kept"
+    ) as full:
+        train_ladder(services, checked, services.deadline(), listen)
+    assert "\n" not in str(full.value)
+    assert len(results(folder, "full")) == 1
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    events.clear()
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert events[0]["num_jobs"] == 2
+    assert results(folder, "full") == expected
+
+
+def test_events_that_a_full_disk_refuses_are_dropped(tmp_path, monkeypatch):
+    log = EventLog(tmp_path / "events.jsonl")
+    log({"kind": "first"})
+
+    def full(descriptor, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        log({"kind": "lost"})
+    log({"kind": "last"})
+    lines = log.path.read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["first", "last"]
+
+
+def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_slots(
+    reference, start, monkeypatch, tmp_path
+):
+    folder, checked, _ = reference
+    witness = tmp_path / "witness"
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_WITNESS", str(witness))
+    both = [start("side_by_side", training_steps=steps) for steps in (300, 301)]  # different jobs
+    for services, _ in both:
+        services.data()
+
+    def train(services, events):
+        train_ladder(services, checked, services.deadline(), events.append)
+
+    threads = [threading.Thread(target=train, args=one) for one in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(workers_of(services)) for services, _ in both) == 4
+    assert len(results(folder, "side_by_side")) == 6
+    changes = sorted(map(tuple, map(json.loads, witness.read_text().splitlines())))
+    num_busy = [sum(change for _, change in changes[: i + 1]) for i in range(len(changes))]
+    assert num_busy[-1] == 0
+    assert max(num_busy) == 2
+
+
+def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
+    """While every slot is taken, another evaluation's check waits."""
+    witness = tmp_path / "witness"
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
+    monkeypatch.setenv("TEST_WITNESS", str(witness))
+    pipeline, _ = ladder_pipeline(reference[0], "calm", ExecutionConfig(num_workers=1))
+    try:
+        with work_slot(pipeline.services.store.root, 1):
+            checking = threading.Thread(target=pipeline.check, args=(INITIAL,))
+            checking.start()
+            checking.join(8)
+            assert checking.is_alive()
+            assert not witness.exists()
+        checking.join()
+        assert len(witness.read_text().splitlines()) == 2
+    finally:
+        pipeline.services.close()
+
+
+def task(name):
+    return Task(name=name, arguments={})
+
+
+def test_the_backlog_halves_what_runs_at_once_and_never_gives_up_on_a_crowd():
+    backlog = Backlog([task(str(i)) for i in range(5)], max_at_once=4, max_attempts=2)
+    running = [backlog.start() for _ in range(4)]
+    assert backlog.start() is None
+    assert backlog.try_again_with_fewer(running[3][0])
+    assert backlog.max_at_once == 2
+    assert backlog.start() is None, "three are still running"
+    backlog.finish(0)
+    backlog.finish(1)
+    assert backlog.start()[0] == 3, "what failed goes first"
+    assert backlog.try_again_with_fewer(3)
+    assert backlog.max_at_once == 1
+    backlog.finish(2)
+    assert backlog.start()[0] == 3
+    assert backlog.try_again_with_fewer(3), "its first failure alone"
+    assert backlog.start()[0] == 3
+    assert not backlog.try_again_with_fewer(3)
+    assert backlog.start()[0] == 4
+    backlog.finish(4)
+    assert backlog.is_done
+
+
+def test_the_wall_clock_is_only_written_down_never_reckoned_with():
+    """A clock that jumps must not end or prolong anything: durations are monotonic."""
+    allowed = {"runner/events.py": {"time"}, "plugin/run_directory.py": {"strftime"}}
+    wall = {"time", "strftime", "ctime", "localtime", "gmtime", "now", "utcnow", "today"}
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = node.func.value
+            is_clock = isinstance(owner, ast.Name) and owner.id in ("time", "datetime", "date")
+            if is_clock and node.func.attr in wall:
+                name = str(path.relative_to(PACKAGE))
+                found.setdefault(name, set()).add(node.func.attr)
+    assert found == allowed
+
+
+def test_a_clock_that_jumps_ends_nothing(reference, start, monkeypatch):
+    folder, checked, expected = reference
+    services, events = start("jumped")
+    jumps = iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: 1e9 * (-1) ** next(jumps))
+    train_ladder(services, checked, services.deadline(), events.append)
+    assert results(folder, "jumped") == expected

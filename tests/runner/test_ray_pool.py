@@ -1,0 +1,193 @@
+"""Ray gives what the local workers give, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_ladder import INITIAL, ladder_pipeline, processes_of, results, wait_until
+
+from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.runner import ray_pool
+from openevolve_unified.runner.device import resolve_cluster
+from openevolve_unified.runner.executor import DeadlineError, Task
+from openevolve_unified.runner.ladder import train_ladder
+from openevolve_unified.runner.ray_pool import RayPool
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+RAY = ExecutionConfig(backend="ray", num_workers=2)
+
+
+@pytest.fixture(scope="module")
+def local_results(tmp_path_factory):
+    """A folder, the checked initial program, and what the local workers make of it."""
+    folder = tmp_path_factory.mktemp("ray")
+    pipeline, events = ladder_pipeline(folder, "local", ExecutionConfig(num_workers=2))
+    try:
+        checked = pipeline.check(INITIAL)
+        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
+    finally:
+        pipeline.services.close()
+    return folder, checked, events
+
+
+def environments(pids):
+    return b"".join(Path(f"/proc/{pid}/environ").read_bytes() for pid in pids)
+
+
+def trainers(marker):
+    """Ray's worker processes that run a training task."""
+    found = []
+    for pid in processes_of(marker):
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::train"):
+            found.append(pid)
+    return found
+
+
+@needs_ray
+def test_ray_trains_to_the_same_bits_and_leaves_nothing(local_results, monkeypatch):
+    folder, checked, local_events = local_results
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    monkeypatch.setenv("PATH_OF_THIS_TEST", "ray-marker-bits")
+    pipeline, events = ladder_pipeline(folder, "ray", RAY)
+    services = pipeline.services
+    try:
+        train_ladder(services, checked, services.deadline(), events.append)
+        assert len(results(folder, "ray")) == 3
+        assert results(folder, "ray") == results(folder, "local")
+
+        def last_steps(reports):
+            return {e["size"]: e["step"] for e in reports if e["kind"] == "training"}
+
+        assert last_steps(events) == last_steps(local_events)
+
+        workers = processes_of("ray-marker-bits")
+        assert len(workers) > 3
+        content = environments(workers)
+        assert b"sk-planted" not in content
+        assert b"OMP_NUM_THREADS=1" in content
+
+        # A task's own error crosses as data.
+        bad = Task(name="check", arguments={"gates": {"max_nodes": 0}})
+        with pytest.raises(ConfigError, match="max_nodes: got 0, wanted 1 or more"):
+            list(services.pool().run([bad], services.deadline(), events.append))
+    finally:
+        services.close()
+    assert processes_of("ray-marker-bits") == []
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_deadline_kills_what_ray_is_busy_with(local_results, monkeypatch):
+    folder, checked, _ = local_results
+    monkeypatch.setenv("PATH_OF_THIS_TEST", "ray-marker-deadline")
+    pipeline, events = ladder_pipeline(folder, "hurried", RAY, training_steps=10_000_000)
+    services = pipeline.services
+    try:
+        services.pool().warm_up(1)
+        deadline = time.monotonic() + 12
+        with pytest.raises(DeadlineError):
+            train_ladder(services, checked, deadline, events.append)
+        assert time.monotonic() - deadline < 5
+        assert any(event["kind"] == "training" for event in events), "it was busy"
+        assert wait_until(lambda: not trainers("ray-marker-deadline"))
+        pipeline, events = ladder_pipeline(folder, "calm", RAY)
+        services.config = pipeline.config
+        train_ladder(services, checked, services.deadline(), events.append)
+    finally:
+        services.close()
+    assert processes_of("ray-marker-deadline") == []
+
+
+def test_missing_ray_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_pool.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'openevolve-unified\[ray\]'"):
+        ladder_pipeline(tmp_path, "store", RAY)
+    ladder_pipeline(tmp_path, "store", ExecutionConfig())  # which needs no Ray
+
+
+@needs_ray
+def test_an_address_without_a_cluster_is_one_clear_line(tmp_path):
+    pool = RayPool(dataclasses.replace(RAY, address="127.0.0.1:9"), tmp_path / "log")
+    with pytest.raises(ConfigError, match=r"no Ray cluster at 127.0.0.1:9 .*ray start --head"):
+        pool.resources()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"address": "auto"}, "address: got 'auto', wanted nothing, unless backend is ray"),
+        ({"gpus_per_job": 0.5}, "gpus_per_job: got 0.5, wanted nothing, unless backend is ray"),
+        ({"backend": "ray", "gpus_per_job": 1.5}, "gpus_per_job: got 1.5"),
+        ({"backend": "ray", "device": "cuda:1"}, "Ray chooses which GPU"),
+        ({"backend": "ray", "address": ""}, "address: got '', wanted auto or HOST:PORT"),
+        ({"backend": "ray", "address": "ray://host:10001"}, "wanted auto or HOST:PORT"),
+        ({"backend": "rya"}, r"backend: got 'rya'.*did you mean 'ray'"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_refused(settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        from_mapping(ExecutionConfig, settings, "execution")
+
+
+def test_settings_that_belong_together_are_accepted():
+    settings = {"backend": "ray", "address": "auto", "gpus_per_job": 0.25, "device": "cuda"}
+    assert from_mapping(ExecutionConfig, settings, "execution").gpus_per_job == 0.25
+
+
+def test_the_jobs_at_once_follow_from_the_cluster():
+    def resolve(num_cpus, num_gpus, **settings):
+        execution = ExecutionConfig(backend="ray", **settings)
+        return resolve_cluster(execution, num_cpus, num_gpus)
+
+    assert resolve(16, 0).num_workers == 16
+    assert (resolve(16, 2).device, resolve(16, 2).precision) == ("cuda", "bfloat16")
+    assert resolve(16, 2).num_workers == 4
+    assert resolve(16, 2, gpus_per_job=0.25).num_workers == 8
+    assert resolve(3, 2, gpus_per_job=0.25).num_workers == 3
+    assert resolve(16, 2, device="cpu").num_workers == 16
+    assert resolve(16, 0, num_workers=3).num_workers == 3
+    with pytest.raises(ConfigError, match="the Ray cluster has no GPU"):
+        resolve(16, 0, device="cuda")
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.runner.ray_pool import RayPool
+pool = RayPool(ExecutionConfig(backend="ray", num_workers=1), Path(sys.argv[1]))
+pool.warm_up(1)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_ray_of_our_own_ends_with_the_evaluator(tmp_path, monkeypatch, number):
+    marker = f"ray-marker-parent-{number}"
+    monkeypatch.setenv("PATH_OF_THIS_TEST", marker)
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "log")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        assert len(processes_of(marker)) > 3
+        parent.send_signal(number)
+    assert wait_until(lambda: processes_of(marker) == [])
