@@ -78,7 +78,7 @@ def _warm_up() -> None:
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     size = SizeConfig(hidden_dim=4, num_layers=1, num_heads=2)
-    for body in (_WARM_UP_BODY, _WARM_UP_IN_PLACE_BODY):
+    for body in (_RECORDED, _EXPORTED):
         request = capture.CaptureRequest(
             source=_WARM_UP_SOURCE + body,
             framework="matrix_mixer",
@@ -108,13 +108,21 @@ _WARM_UP_BODY = """
         scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
         position = torch.arange(q.shape[2], device=q.device).float()
         scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
+"""
+_RECORDED = (
+    _WARM_UP_BODY
+    + """
         return scores.masked_fill(~mask, float("-inf")).softmax(-1)
 """
-_WARM_UP_IN_PLACE_BODY = """
-        scores = q @ k.mT + self.gate(x).transpose(1, 2)[..., None]
+)
+_EXPORTED = (
+    _WARM_UP_BODY
+    + """
         scores[..., 0] += 1.0
         return scores.masked_fill_(~mask, -torch.inf).softmax(-1)
 """
+)
+"""Writes in place, so that both ways of tracing are warm."""
 
 
 def _wait_for_request(connection: socket.socket, parent: int) -> bool:
