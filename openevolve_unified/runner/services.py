@@ -20,6 +20,7 @@ class Services:
 
     Args:
         needs_full_isolation: refuse to trace programs that this machine cannot confine fully.
+        lender: whose workers and tracing child to use, and to leave open on ``close``.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Services:
         log_dir: Path,
         listener: Listener,
         needs_full_isolation: bool,
+        lender: Services | None = None,
     ):
         self.config = config
+        self._lender = lender
         self._needs_full_isolation = needs_full_isolation
         self.store = store
         self.listener = listener
@@ -86,6 +89,8 @@ class Services:
 
     def pool(self) -> WorkerPool:
         """The worker processes."""
+        if self._lender is not None:
+            return self._lender.pool()
         if self._pool is None:
             resources = self.resources()
             self._pool = WorkerPool(
@@ -99,6 +104,8 @@ class Services:
         Raises:
             ConfigError: it cannot be confined fully here, and that is not allowed.
         """
+        if self._lender is not None:
+            return self._lender.tracer()
         if self._tracer is None:
             self._tracer = Tracer()
         isolation = self._tracer.start()
