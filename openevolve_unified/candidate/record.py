@@ -48,13 +48,14 @@ def record(
     Raises:
         NotRecorded: an export must be tried.
     """
-    recorder = _Recorder(module, inputs, prefix, parameters, constants)
     try:
+        recorder = _Recorder(module, inputs, prefix, parameters, constants)
         with enable_python_dispatcher(), recorder:
             result = module(*inputs.values())
     except NotRecorded:
         raise
-    # Foreign code meets ours here too; the export finds out what to say to its author.
+    # Foreign code meets ours here too; the export finds out what to say to its author. And where
+    # torch's internals are named otherwise, everything is exported.
     except BaseException as error:
         raise NotRecorded(f"{type(error).__name__}: {error}") from None
     if type(result) not in _TENSOR_TYPES:

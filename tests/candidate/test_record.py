@@ -107,3 +107,12 @@ def test_a_recording_leaves_nothing_behind_for_the_export():
     header = json.loads(metadata[8 : 8 + int.from_bytes(metadata[:8], "little")])
     sizes = json.loads(header["__metadata__"][METADATA_KEY])["sizes"]
     assert [size["hidden_dim"] for size in sizes] == [8, 12]
+
+
+def test_everything_is_exported_where_torch_lacks_the_internals_of_recording(monkeypatch):
+    request = request_for(build_program(f"s = q @ k.mT\n{SOFTMAX}", CD, ""))
+    recorded = capture_by(request, record)
+    monkeypatch.delattr("torch._C._TorchDispatchModeKey")
+    with pytest.raises(NotRecorded, match="_TorchDispatchModeKey"):
+        capture_by(request, record)
+    assert recorded
