@@ -104,16 +104,18 @@ class Services:
         Raises:
             ConfigError: it cannot be confined fully here, and that is not allowed.
         """
-        if self._lender is not None:
-            return self._lender.tracer()
-        if self._tracer is None:
-            self._tracer = Tracer()
-        isolation = self._tracer.start()
+        tracer = self._own_tracer() if self._lender is None else self._lender.tracer()
+        isolation = tracer.start()
         if self._needs_full_isolation and isolation.level != "full":
             raise ConfigError(
                 f"this machine confines candidate code only in part: {isolation.summary}; "
                 "--allow-degraded-isolation accepts the risk for programs of a language model"
             )
+        return tracer
+
+    def _own_tracer(self) -> Tracer:
+        if self._tracer is None:
+            self._tracer = Tracer()
         return self._tracer
 
     def _count_gpus(self) -> int:
