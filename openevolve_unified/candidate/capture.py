@@ -2,7 +2,8 @@
 
 Runs only in the forked child of ``zygote``. Whatever happens here concerns nobody else: the result
 is plain data that the other side validates. The same instance is traced twice, at batch 2 in train
-mode and at batch 3 in eval mode, so that state between calls shows as a difference.
+mode and at batch 3 in eval mode, so that state between calls shows as a difference. What can be
+recorded is recorded; everything else, and every refusal, is left to ``torch.export``.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import json
 import random
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn as nn
@@ -20,9 +21,11 @@ from safetensors.torch import save
 
 from openevolve_unified import frameworks
 from openevolve_unified.candidate import layout
-from openevolve_unified.candidate.encode import EncodedTrace, encode
+from openevolve_unified.candidate.encode import encode
 from openevolve_unified.candidate.explain import FILE_NAME, explain
 from openevolve_unified.candidate.graph import OperatorProgram, program_to_json
+from openevolve_unified.candidate.nodes import EncodedTrace
+from openevolve_unified.candidate.record import NotRecorded, record
 from openevolve_unified.candidate.unify import TracesDiffer, unify
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
@@ -34,6 +37,10 @@ _BASES: dict[str, type[CausalAttention]] = {
     "matrix_mixer": frameworks.MatrixMixer,
 }
 _PREFIX = "mechanism."
+Trace: TypeAlias = Callable[
+    [nn.Module, Mapping[str, torch.Tensor], str, list[str], list[str]], EncodedTrace
+]
+"""``record`` or ``export``."""
 _BATCHES = (layout.SHORT_BATCH, 3)
 _CONSTANT_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
@@ -57,18 +64,26 @@ def capture(request: CaptureRequest) -> bytes:
         CandidateError: the program cannot be traced; the reason is for its author.
     """
     try:
-        attention_class = _load_class(request.source, request.framework)
-        tensors: dict[str, torch.Tensor] = {}
-        sizes = []
-        for size in request.sizes:
-            lengths = layout.short_lengths(size, request.sizes, request.seq_len)
-            sizes.append(_capture_size(attention_class, request, size, lengths, tensors))
+        try:
+            return capture_by(request, record)
+        except (NotRecorded, CandidateError):
+            return capture_by(request, export)
     except CandidateError:
         raise
     # The one place where foreign code meets ours: anything it raises, SystemExit included, is
     # a reason for its author.
     except BaseException as error:
         raise CandidateError("trace", explain(error, request.source)) from None
+
+
+def capture_by(request: CaptureRequest, trace: Trace) -> bytes:
+    """All sizes from a class of its own: what an earlier attempt left behind is gone."""
+    attention_class = _load_class(request.source, request.framework)
+    tensors: dict[str, torch.Tensor] = {}
+    sizes = []
+    for size in request.sizes:
+        lengths = layout.short_lengths(size, request.sizes, request.seq_len)
+        sizes.append(_capture_size(attention_class, request, size, lengths, tensors, trace))
     description = {
         "format": layout.FORMAT,
         "framework": request.framework,
@@ -77,6 +92,19 @@ def capture(request: CaptureRequest) -> bytes:
         "sizes": sizes,
     }
     return save(tensors, {layout.METADATA_KEY: json.dumps(description, separators=(",", ":"))})
+
+
+def export(
+    module: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    prefix: str,
+    parameters: list[str],
+    constants: list[str],
+) -> EncodedTrace:
+    """Trace as ``record`` does, by an export; only the shapes and types of ``inputs`` matter."""
+    zeros = tuple(torch.zeros(value.shape, dtype=value.dtype) for value in inputs.values())
+    exported = torch.export.export(module, zeros, strict=False)
+    return encode(exported, prefix, parameters, constants)
 
 
 def _load_class(source: str, framework: str) -> type[CausalAttention]:
@@ -127,12 +155,13 @@ def _capture_size(
     size: SizeConfig,
     lengths: Sequence[int],
     tensors: dict[str, torch.Tensor],
+    trace: Trace,
 ) -> dict[str, Any]:
     attention = _instantiate(attention_class, size, request.seeds[0], 0)
     parameters = _own_parameters(attention, request.framework, size, request.gates)
     constants: list[str] = []
     programs = []
-    tracer = _SizeTracer(attention, request.framework, size, parameters, constants)
+    tracer = _SizeTracer(attention, request.framework, size, parameters, constants, trace)
     for time in (request.seq_len, *lengths):
         program, literals = _trace_at(tracer, time, request)
         for index, literal in enumerate(literals):
@@ -159,6 +188,8 @@ def _trace_at(
     try:
         trace = tracer.trace(_BATCHES[0], time, is_training=True)
         return unify(trace, trace, (1, 1)), trace.literals
+    except NotRecorded:
+        raise
     except CandidateError as error:
         raise CandidateError(error.stage, where + error.reason) from None
     except Exception as error:
@@ -173,21 +204,22 @@ class _SizeTracer:
         size: SizeConfig,
         parameters: list[str],
         constants: list[str],
+        trace: Trace,
     ):
         self.module = _Mechanism(attention, framework)
         self.size = size
         self.parameters = parameters
         self.constants = constants
+        self.trace_module = trace
 
     def trace(self, batch: int, time: int, *, is_training: bool) -> EncodedTrace:
-        """One export; inputs are zeros, because only their shapes and types enter the trace."""
-        size = self.size
-        q, k, v = (torch.zeros(batch, size.num_heads, time, size.head_dim) for _ in range(3))
-        x = torch.zeros(batch, time, size.hidden_dim)
-        mask = torch.ones(time, time, dtype=torch.bool).tril()
+        """One trace; the inputs hold no data, because only shapes and types enter it."""
+        per_head = (batch, self.size.num_heads, time, self.size.head_dim)
+        inputs = {name: torch.empty(per_head, device="meta") for name in ("q", "k", "v")}
+        inputs["x"] = torch.empty(batch, time, self.size.hidden_dim, device="meta")
+        inputs["mask"] = torch.empty(time, time, dtype=torch.bool, device="meta")
         self.module.train(is_training)
-        exported = torch.export.export(self.module, (q, k, v, x, mask), strict=False)
-        return encode(exported, _PREFIX, self.parameters, self.constants)
+        return self.trace_module(self.module, inputs, _PREFIX, self.parameters, self.constants)
 
     def trace_for_any_batch(self, time: int) -> tuple[OperatorProgram, tuple[torch.Tensor, ...]]:
         """Unify train and eval at two batch sizes; on a difference, find out what causes it."""

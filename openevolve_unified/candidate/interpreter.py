@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -54,10 +54,50 @@ def build_double_mechanism(
     literals: Sequence[torch.Tensor],
 ) -> nn.Module:
     """The same mechanism in float64, for checks: float32 in the program reads float64."""
-    floats = [_doubled(tensor) for tensor in parameters]
-    others = [_doubled(tensor) for tensor in constants]
-    own = [_doubled(tensor) for tensor in literals]
+    floats, others, own = map(_doubled, (parameters, constants, literals))
     return _InDouble(_build(valid, floats, others, own, _Dtypes(_DOUBLED)))
+
+
+def with_values(
+    built: nn.Module,
+    parameters: Sequence[torch.Tensor],
+    constants: Sequence[torch.Tensor],
+    literals: Sequence[torch.Tensor],
+) -> nn.Module:
+    """A module that runs the code of ``built`` with values of its own.
+
+    Checks want one program at many parameters, and generating its code costs more than running it.
+
+    Args:
+        built: from ``build_mechanism`` or ``build_double_mechanism``; it is not changed.
+    """
+    if isinstance(built, _InDouble):
+        floats, others, own = map(_doubled, (parameters, constants, literals))
+        return _InDouble(_Mechanism(type(built.mechanism).forward, floats, others, own))
+    return _Mechanism(type(built).forward, parameters, constants, literals)
+
+
+class _Mechanism(nn.Module):
+    def __init__(
+        self,
+        run: Callable[..., torch.Tensor],
+        parameters: Sequence[torch.Tensor],
+        constants: Sequence[torch.Tensor],
+        literals: Sequence[torch.Tensor],
+    ):
+        super().__init__()
+        self._run = run
+        _hold(self, parameters, constants, literals)
+
+    def forward(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        x: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> torch.Tensor:
+        return self._run(self, q, k, v, x, mask)
 
 
 class _InDouble(nn.Module):
@@ -89,8 +129,8 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _doubled(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.double() if tensor.dtype == torch.float32 else tensor
+def _doubled(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor.double() if tensor.dtype == torch.float32 else tensor for tensor in tensors]
 
 
 class _Dtypes:
@@ -109,11 +149,7 @@ def _build(
     dtypes: _Dtypes,
 ) -> torch.fx.GraphModule:
     root = nn.Module()
-    for index, tensor in enumerate(parameters):
-        root.register_parameter(f"p{index}", nn.Parameter(tensor.detach().clone()))
-    for kind, tensors in (("c", constants), ("l", literals)):
-        for index, tensor in enumerate(tensors):
-            root.register_buffer(f"{kind}{index}", tensor.detach().clone(), persistent=False)
+    _hold(root, parameters, constants, literals)
     graph = _GraphBuilder(valid, dtypes).build()
     module = torch.fx.GraphModule(root, graph, class_name="TracedMechanism")
     # GraphModule copies only what the graph reads; an unused parameter must stay visible.
@@ -123,6 +159,19 @@ def _build(
     for name, _ in root.named_buffers():
         module._non_persistent_buffers_set.add(name)
     return module
+
+
+def _hold(
+    module: nn.Module,
+    parameters: Sequence[torch.Tensor],
+    constants: Sequence[torch.Tensor],
+    literals: Sequence[torch.Tensor],
+) -> None:
+    for index, tensor in enumerate(parameters):
+        module.register_parameter(f"p{index}", nn.Parameter(tensor.detach().clone()))
+    for kind, tensors in (("c", constants), ("l", literals)):
+        for index, tensor in enumerate(tensors):
+            module.register_buffer(f"{kind}{index}", tensor.detach().clone(), persistent=False)
 
 
 class _GraphBuilder:

@@ -6,6 +6,7 @@ is wrong with it is a ``CandidateError``, never another exception.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,11 @@ from safetensors import SafetensorError, safe_open
 from openevolve_unified.candidate import layout
 from openevolve_unified.candidate.fingerprint import fingerprint_candidate, fingerprint_size
 from openevolve_unified.candidate.graph import program_from_json
-from openevolve_unified.candidate.interpreter import build_double_mechanism, build_mechanism
+from openevolve_unified.candidate.interpreter import (
+    build_double_mechanism,
+    build_mechanism,
+    with_values,
+)
 from openevolve_unified.candidate.operators import ROUNDING_MIXERS, operator_name
 from openevolve_unified.candidate.validate import ProgramInterface, ValidProgram, validate_program
 from openevolve_unified.config.schema import FRAMEWORKS, GatesConfig, SizeConfig
@@ -86,15 +91,15 @@ class TracedSize:
 
     def mechanism_with(self, parameters: tuple[torch.Tensor, ...], seed: int) -> nn.Module:
         """The mechanism as it is trained, with the given parameters, for checks."""
-        return self._build(parameters, seed, 0)
+        constants, literals = self.constants(seed, 0), self.literals(self.seq_len)
+        return with_values(self._single, parameters, constants, literals)
 
     def double_mechanism(
         self, time: int, parameters: tuple[torch.Tensor, ...], seed: int
     ) -> nn.Module:
         """The mechanism of one time length in float64 with the given parameters, for checks."""
-        return build_double_mechanism(
-            self.programs[time], parameters, self.constants(seed, 0), self.literals(time)
-        )
+        constants, literals = self.constants(seed, 0), self.literals(time)
+        return with_values(self._doubles[time], parameters, constants, literals)
 
     def fingerprint(self, seed: int) -> str:
         """Hash of everything that decides how this size trains at ``seed``."""
@@ -104,6 +109,21 @@ class TracedSize:
         return fingerprint_size(
             self.framework, self.size, self.seq_len, self.program.program, tensors
         )
+
+    @functools.cached_property
+    def _single(self) -> nn.Module:
+        """Only for its code; as the doubles, so that every check finds it generated."""
+        seed = self.seeds[0]
+        return self._build(self.initial_parameters(seed, 0), seed, 0)
+
+    @functools.cached_property
+    def _doubles(self) -> dict[int, nn.Module]:
+        seed = self.seeds[0]
+        initial, constants = self.initial_parameters(seed, 0), self.constants(seed, 0)
+        return {
+            time: build_double_mechanism(program, initial, constants, self.literals(time))
+            for time, program in self.programs.items()
+        }
 
     def _build(
         self, parameters: tuple[torch.Tensor, ...], seed: int, layer: int

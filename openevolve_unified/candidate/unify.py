@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from openevolve_unified.candidate.encode import EncodedTrace
 from openevolve_unified.candidate.graph import BatchInt, Node, OperatorProgram, Value
+from openevolve_unified.candidate.nodes import EncodedTrace
 from openevolve_unified.candidate.schema import arguments_by_name
 from openevolve_unified.errors import CandidateError
 

@@ -28,6 +28,8 @@ from openevolve_unified.errors import CandidateError
 
 _IDLE_POLL_S = 0.5
 _BUSY_POLL_S = 0.1
+_ENDING_POLL_S = 0.002
+"""A child that has closed its end is about to exit; nothing else will wake the zygote."""
 _SPARE_S = 5.0
 """The child's own deadline comes this much after the one that the zygote keeps."""
 _MAX_REPORT_BYTES = 16_384
@@ -78,7 +80,7 @@ def _warm_up() -> None:
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     size = SizeConfig(hidden_dim=4, num_layers=1, num_heads=2)
-    for body in (_WARM_UP_BODY, _WARM_UP_IN_PLACE_BODY):
+    for body in (_RECORDED, _EXPORTED):
         request = capture.CaptureRequest(
             source=_WARM_UP_SOURCE + body,
             framework="matrix_mixer",
@@ -108,13 +110,21 @@ _WARM_UP_BODY = """
         scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
         position = torch.arange(q.shape[2], device=q.device).float()
         scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
+"""
+_RECORDED = (
+    _WARM_UP_BODY
+    + """
         return scores.masked_fill(~mask, float("-inf")).softmax(-1)
 """
-_WARM_UP_IN_PLACE_BODY = """
-        scores = q @ k.mT + self.gate(x).transpose(1, 2)[..., None]
+)
+_EXPORTED = (
+    _WARM_UP_BODY
+    + """
         scores[..., 0] += 1.0
         return scores.masked_fill_(~mask, -torch.inf).softmax(-1)
 """
+)
+"""Writes in place, so that both ways of tracing are warm."""
 
 
 def _wait_for_request(connection: socket.socket, parent: int) -> bool:
@@ -161,8 +171,9 @@ def _supervise(
     poller = select.poll()
     poller.register(reader, select.POLLIN)
     poller.register(connection, select.POLLIN)
+    poll_s = _BUSY_POLL_S
     while True:
-        events = dict(poller.poll(_BUSY_POLL_S * 1000))
+        events = dict(poller.poll(poll_s * 1000))
         parent_is_gone = connection.fileno() in events or os.getppid() != parent
         is_closed = _drain(reader, answer, max_bytes) if reader in events else False
         if parent_is_gone or len(answer) > max_bytes or time.monotonic() > deadline:
@@ -172,6 +183,7 @@ def _supervise(
             return _Outcome("overflow" if len(answer) > max_bytes else "deadline", 0, b"")
         if is_closed:
             poller.unregister(reader)
+            poll_s = _ENDING_POLL_S
         status = _reap(child)
         if status is not None:
             _drain(reader, answer, max_bytes)
@@ -179,8 +191,6 @@ def _supervise(
                 return _Outcome("signal", os.WTERMSIG(status), b"")
             code = os.waitstatus_to_exitcode(status)
             return _Outcome("answered" if code == 0 else "exit", code, bytes(answer))
-        if is_closed:
-            time.sleep(0.002)
 
 
 def _drain(reader: int, answer: bytearray, max_bytes: int) -> bool:

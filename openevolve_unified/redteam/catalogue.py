@@ -12,6 +12,7 @@ from openevolve_unified.redteam.programs import (
     resources,
     tampering,
     trained,
+    wrong_form,
 )
 
 CHEATS: tuple[Cheat, ...] = (
@@ -21,6 +22,7 @@ CHEATS: tuple[Cheat, ...] = (
     *budget.CHEATS,
     *tampering.CHEATS,
     *forgery.CHEATS,
+    *wrong_form.CHEATS,
     *resources.CHEATS,
     *trained.CHEATS,
 )

@@ -40,8 +40,8 @@ def red_team_command(
         as_json: print one JSON object last.
 
     Returns:
-        The exit status: 1 when a cheat was missed, an escape worked or an honest mechanism was
-        rejected.
+        The exit status: 1 when a cheat was missed or caught for a wrong reason, an escape worked or
+        an honest mechanism was rejected.
 
     Raises:
         ConfigError: the experiment itself cannot run.
@@ -69,16 +69,24 @@ def _pipelines(
     base_dir: Path,
     listener: Listener,
 ) -> Iterator[tuple[dict[str, Pipeline], dict[str, Pipeline]]]:
-    """For each framework the pipeline of the cheats and that of the honest mechanisms."""
+    """For each framework the pipeline of the cheats and that of the honest mechanisms.
+
+    One tracing child and one set of workers serve them all.
+    """
     folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
-    benches, honest = {}, {}
+    benches: dict[str, Pipeline] = {}
+    honest: dict[str, Pipeline] = {}
+    lender = None
     try:
         for framework in FRAMEWORKS:
             source = initial_source(framework)
             bench = bench_config(config, framework)
-            benches[framework] = build_pipeline(bench, source, base_dir, folder / "bench", listener)
+            place = folder / "bench"
+            benches[framework] = build_pipeline(bench, source, base_dir, place, listener, lender)
+            lender = lender or benches[framework].services
             own = dataclasses.replace(config, framework=framework)
-            honest[framework] = build_pipeline(own, source, base_dir, folder / "own", listener)
+            place = folder / "own"
+            honest[framework] = build_pipeline(own, source, base_dir, place, listener, lender)
         yield benches, honest
     finally:
         for pipeline in (*benches.values(), *honest.values()):
@@ -92,10 +100,12 @@ def build_pipeline(
     base_dir: Path,
     folder: Path,
     listener: Listener,
+    lender: Services | None = None,
 ) -> Pipeline:
-    """A pipeline whose store and logs lie in ``folder``.
+    """A pipeline whose store and logs lie in ``folder``, with the child processes of ``lender``.
 
     Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
     """
-    services = Services(config, base_dir, Store(folder / "store"), folder, listener, False)
+    store = Store(folder / "store")
+    services = Services(config, base_dir, store, folder, listener, False, lender)
     return Pipeline(services, initial_source)

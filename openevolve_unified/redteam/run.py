@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +30,9 @@ class CheatResult:
     """What refused it, ``neutralised`` or ``guard``; ``accepted`` when nothing did."""
     reason: str
     expected: tuple[str, ...]
+    """Stages that may refuse it."""
+    expected_reason: str
+    """Words that the reason must contain."""
     verdict: Literal["caught", "mistaken", "missed"]
     """``mistaken``: refused, but at another stage or for another reason than it should be."""
 
@@ -68,8 +70,8 @@ class RedTeamReport:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing missed, nothing honest rejected."""
-        return not (self.missed or self.rejected)
+        """Every cheat caught for what it is, nothing honest rejected."""
+        return not (self.missed or self.mistaken or self.rejected)
 
 
 def run_red_team(
@@ -110,7 +112,7 @@ def try_cheat(cheat: Cheat, pipeline: Pipeline) -> CheatResult:
     verdict: Literal["caught", "mistaken", "missed"] = "mistaken"
     if stage == ACCEPTED:
         verdict = "missed"
-    elif stage in cheat.stages and re.search(re.escape(cheat.reason), reason):
+    elif stage in cheat.stages and cheat.reason in reason:
         verdict = "caught"
     return CheatResult(
         name=cheat.name,
@@ -119,6 +121,7 @@ def try_cheat(cheat: Cheat, pipeline: Pipeline) -> CheatResult:
         stage=stage,
         reason=reason,
         expected=cheat.stages,
+        expected_reason=cheat.reason,
         verdict=verdict,
     )
 

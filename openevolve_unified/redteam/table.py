@@ -13,11 +13,13 @@ _REASON_COLUMNS = 90
 
 
 def result_line(result: CheatResult | HonestResult) -> str:
-    """One line: verdict, what it is, which check decided and why."""
+    """One line: verdict, what it is, which check decided and why, and what was expected."""
     what = f"{result.name} [{result.framework}]"
     if isinstance(result, CheatResult):
         what = f"{result.family}: {what}"
     why = f"{result.stage}: {_short(result.reason)}" if result.stage else ""
+    if isinstance(result, CheatResult):
+        why += f" (expected: {' or '.join(result.expected)}, {result.expected_reason!r})"
     return f"{result.verdict:<11} {what:<90} {why}".rstrip()
 
 

@@ -22,6 +22,7 @@ class Services:
 
     Args:
         needs_full_isolation: refuse to trace programs that this machine cannot confine fully.
+        lender: whose workers and tracing child to use, and to leave open on ``close``.
 
     Raises:
         ConfigError: the backend is Ray, and Ray is not installed.
@@ -35,10 +36,12 @@ class Services:
         log_dir: Path,
         listener: Listener,
         needs_full_isolation: bool,
+        lender: Services | None = None,
     ):
         if config.execution.backend == "ray":
             require_ray()
         self.config = config
+        self._lender = lender
         self._needs_full_isolation = needs_full_isolation
         self.store = store
         self.listener = listener
@@ -78,6 +81,8 @@ class Services:
         Raises:
             ConfigError: CUDA is asked for where there is none, or there is no Ray to be reached.
         """
+        if self._lender is not None:
+            return self._lender.resources()
         if self._resources is None:
             execution = self.config.execution
             if execution.backend == "ray":
@@ -96,6 +101,8 @@ class Services:
 
     def pool(self) -> Executor:
         """What runs the tasks: processes of this machine, or a Ray cluster."""
+        if self._lender is not None:
+            return self._lender.pool()
         if self.config.execution.backend == "ray":
             return self._ray_pool()
         if self._pool is None:
@@ -107,9 +114,10 @@ class Services:
 
     def warm_up(self) -> None:
         """Launch the tracing child and one worker: their imports overlap with other work."""
-        if self._tracer is None:
-            self._tracer = Tracer()
-        self._tracer.warm_up()
+        if self._lender is not None:
+            self._lender.warm_up()
+            return
+        self._own_tracer().warm_up()
         self.pool().warm_up(1)
 
     def tracer(self) -> Tracer:
@@ -118,14 +126,18 @@ class Services:
         Raises:
             ConfigError: it cannot be confined fully here, and that is not allowed.
         """
-        if self._tracer is None:
-            self._tracer = Tracer()
-        isolation = self._tracer.start()
+        tracer = self._own_tracer() if self._lender is None else self._lender.tracer()
+        isolation = tracer.start()
         if self._needs_full_isolation and isolation.level != "full":
             raise ConfigError(
                 f"this machine confines candidate code only in part: {isolation.summary}; "
                 "--allow-degraded-isolation accepts the risk for programs of a language model"
             )
+        return tracer
+
+    def _own_tracer(self) -> Tracer:
+        if self._tracer is None:
+            self._tracer = Tracer()
         return self._tracer
 
     def _ray_pool(self) -> RayPool:

@@ -148,3 +148,21 @@ def test_the_mechanism_compiles_to_the_same_function(desk):
     inputs = arguments(desk.sizes[0], desk.seq_len, 2)
     compiled = torch.compile(mechanism, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), mechanism(*inputs))
+
+
+@pytest.mark.parametrize("framework", CASES)
+def test_a_mechanism_for_checks_runs_the_trained_code_with_the_values_it_is_given(desk, framework):
+    members, body = CASES[framework]
+    traced = desk.trace(desk.program(body, framework, members), framework).sizes["16x2"]
+    seed = desk.seeds[0]
+    inputs = arguments(traced.size, desk.seq_len, 2)
+    trained = traced.mechanism(seed, 0)
+    initial = traced.initial_parameters(seed, 0)
+    assert torch.equal(traced.mechanism_with(initial, seed)(*inputs), trained(*inputs))
+    others = tuple(parameter + 0.5 for parameter in initial)
+    checked = traced.mechanism_with(others, seed)
+    trained.load_state_dict(checked.state_dict())
+    assert torch.equal(checked(*inputs), trained(*inputs))
+    moved, back = (traced.double_mechanism(desk.seq_len, p, seed) for p in (others, initial))
+    doubles = arguments(traced.size, desk.seq_len, 2, torch.float64)
+    assert not torch.equal(moved(*doubles), back(*doubles))

@@ -1,4 +1,4 @@
-"""One small experiment per framework, with its warm children, for the whole session."""
+"""One small experiment per framework, sharing warm children, for the whole session."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ def pipelines(tmp_path_factory):
         data=DataConfig(cache_dir=str(folder / "cache")),
     )
     built = {}
+    lender = None
     for framework in FRAMEWORKS:
         source = (INITIAL_PROGRAMS / f"{framework}.py").read_text(encoding="utf-8")
         bench = bench_config(config, framework)
-        built[framework] = build_pipeline(bench, source, folder, folder / framework, print)
+        place = folder / framework
+        built[framework] = build_pipeline(bench, source, folder, place, print, lender)
+        lender = lender or built[framework].services
     yield built
     for pipeline in built.values():
         pipeline.services.close()

@@ -12,21 +12,32 @@ from openevolve_unified.isolation.probes.run import ProbeVerdict
 from openevolve_unified.mechanisms.catalog import mechanisms
 from openevolve_unified.redteam.catalogue import CHEATS
 from openevolve_unified.redteam.cheat import CD, GUARD, SCORES, SOFTMAX, TTR, Family, honest_twin
+from openevolve_unified.redteam.command import build_pipeline
 from openevolve_unified.redteam.run import RedTeamReport, run_red_team, try_cheat, try_honest
 from openevolve_unified.redteam.table import report_json, result_line, summary
 
 
-def sampled(items, is_always_run=lambda item: False):
-    """Every eighth item by default, all of them with ``-m slow`` or from the command."""
+def sampled(items, is_always_run):
+    """Some items by default, all of them with ``-m slow`` or from the command."""
     return [
-        item
-        if position % 8 == 0 or is_always_run(item)
-        else pytest.param(item, marks=pytest.mark.slow)
+        item if is_always_run(position, item) else pytest.param(item, marks=pytest.mark.slow)
         for position, item in enumerate(items)
     ]
 
 
-SAMPLED_CHEATS = sampled(CHEATS, lambda cheat: cheat.depth == "evaluate")
+FIRST_OF_FAMILY = {cheat.family: cheat for cheat in reversed(CHEATS)}
+COSTLY = ("resource abuse",)
+"""Families with programs that run into the deadline of a trace."""
+
+
+def is_in_the_sample(position, cheat):
+    if cheat.family in COSTLY:
+        return cheat.name in ("recursion without end", "memory without end", "exit with success")
+    is_first = FIRST_OF_FAMILY[cheat.family] is cheat
+    return is_first or cheat.depth == "evaluate" or position % 8 == 0
+
+
+SAMPLED_CHEATS = sampled(CHEATS, is_in_the_sample)
 
 
 @pytest.mark.parametrize("cheat", SAMPLED_CHEATS, ids=lambda cheat: f"{cheat.family}: {cheat.name}")
@@ -36,7 +47,9 @@ def test_every_cheat_is_caught_for_what_it_is(cheat, pipelines):
 
 
 @pytest.mark.parametrize(
-    "mechanism", sampled(mechanisms()), ids=lambda m: f"{m.framework}-{m.name}"
+    "mechanism",
+    sampled(mechanisms(), lambda i, _: i % 8 == 0),
+    ids=lambda m: f"{m.framework}-{m.name}",
 )
 def test_no_published_mechanism_is_turned_away(mechanism, pipelines):
     result = try_honest(mechanism, pipelines[mechanism.framework])
@@ -48,6 +61,15 @@ def test_the_honest_twin_of_the_cheats_is_accepted(framework, pipelines):
     cheat = next(cheat for cheat in CHEATS if cheat.framework == framework)
     source = honest_twin(cheat).source(pipelines[framework].initial.source)
     assert pipelines[framework].check(source).fingerprint
+
+
+def test_the_sample_has_every_family():
+    run = [cheat for cheat in SAMPLED_CHEATS if cheat in CHEATS]
+    assert {cheat.family for cheat in run} == {cheat.family for cheat in CHEATS}
+
+
+def test_every_cheat_says_what_it_must_be_caught_for():
+    assert [cheat.name for cheat in CHEATS if not cheat.reason] == []
 
 
 def test_the_catalogue_covers_all_frameworks_under_distinct_names():
@@ -67,6 +89,18 @@ def test_a_program_that_passes_is_reported_as_missed(pipelines):
     assert (result.verdict, result.stage) == ("missed", "accepted")
 
 
+def test_the_same_cheat_is_missed_when_its_check_is_weakened(pipelines, tmp_path):
+    cheat = next(cheat for cheat in CHEATS if cheat.name == "a hidden layer four times as wide")
+    sound = pipelines[cheat.framework]
+    assert try_cheat(cheat, sound).verdict == "caught"
+    gates = dataclasses.replace(sound.config.gates, max_params_ratio=9.0, max_flops_ratio=9.0)
+    config = dataclasses.replace(sound.config, gates=gates)
+    weakened = build_pipeline(
+        config, sound.initial.source, tmp_path, tmp_path, print, sound.services
+    )
+    assert try_cheat(cheat, weakened).verdict == "missed"
+
+
 def test_a_trained_program_that_does_no_harm_is_reported_as_missed(pipelines):
     family = dataclasses.replace(HONEST, stages=(GUARD,), depth="evaluate")
     result = try_cheat(family.cheat("not a cheat", CD, SCORES, SOFTMAX), pipelines[CD])
@@ -77,6 +111,8 @@ def test_a_cheat_caught_for_another_reason_is_reported_as_mistaken(pipelines):
     cheat = HONEST.cheat("wrong shape", TTR, "return q[..., :1]")
     result = try_cheat(cheat, pipelines[TTR])
     assert (result.verdict, result.stage) == ("mistaken", "program")
+    reworded = dataclasses.replace(cheat, stages=("program",), reason="not in the reason")
+    assert try_cheat(reworded, pipelines[TTR]).verdict == "mistaken"
 
 
 def test_a_mechanism_that_is_not_causal_is_reported_as_rejected(pipelines, tmp_path):
@@ -118,16 +154,19 @@ def test_the_report_says_what_was_missed_as_text_and_as_json(results):
     assert "cheats: 2 tried, 1 caught, 0 mistaken, 1 missed" in text
     assert "not a cheat" in text
     assert "no mask" not in text
+    assert "accepted: it passed every check (expected: causality, 'position')" in text
     plain = json.loads(json.dumps(report_json(report, None)))
     assert plain["clean"] is False
     assert [cheat["stage"] for cheat in plain["cheats"]] == ["accepted", "causality"]
 
 
-def test_an_escape_makes_the_report_unclean(results):
+def test_an_escape_or_a_wrong_reason_makes_the_report_unclean(results):
     caught = RedTeamReport(cheats=results[0].cheats[1:], honest=results[0].honest)
     stopped = ProbeVerdict(stopped=("fork",), escaped=(), not_applicable=())
     assert caught.is_clean
     assert report_json(caught, stopped)["clean"] is True
+    mistaken = dataclasses.replace(caught.cheats[0], verdict="mistaken")
+    assert not dataclasses.replace(caught, cheats=(mistaken,)).is_clean
     escaped = ProbeVerdict(stopped=(), escaped=("fork",), not_applicable=())
     assert report_json(caught, escaped)["clean"] is False
     assert "ESCAPED     fork" in summary(caught, escaped)

@@ -30,9 +30,10 @@ def services(tmp_path, monkeypatch):
         framework="matrix_mixer", initial_program="p.py", output_dir="out", ladder="quickstart"
     )
 
-    def build(needs_full_isolation):
-        store = Store(tmp_path)
-        return Services(config, tmp_path, store, tmp_path, lambda event: None, needs_full_isolation)
+    def build(needs_full_isolation, lender=None):
+        return Services(
+            config, tmp_path, Store(tmp_path), tmp_path, print, needs_full_isolation, lender
+        )
 
     return build
 
@@ -41,6 +42,21 @@ def test_degraded_isolation_is_refused_for_language_models_and_allowed_for_the_g
     with pytest.raises(ConfigError, match="--allow-degraded-isolation"):
         services(needs_full_isolation=True).tracer()
     assert isinstance(services(needs_full_isolation=False).tracer(), FakeTracer)
+
+
+def test_a_borrower_uses_the_lenders_children_and_leaves_them_open(services):
+    lender = services(needs_full_isolation=False)
+    borrower = services(needs_full_isolation=False, lender=lender)
+    tracer, pool = borrower.tracer(), borrower.pool()
+    borrower.close()
+    assert lender.tracer() is tracer
+    assert lender.pool() is pool
+
+
+def test_a_borrower_keeps_its_own_demand_for_isolation(services):
+    lender = services(needs_full_isolation=False)
+    with pytest.raises(ConfigError, match="--allow-degraded-isolation"):
+        services(needs_full_isolation=True, lender=lender).tracer()
 
 
 def test_full_isolation_is_enough(services, monkeypatch):

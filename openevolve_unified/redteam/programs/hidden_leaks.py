@@ -144,8 +144,8 @@ CHEATS = (
         SCORES,
         "s = s + (0.1 * s.flip(-1) if self.hidden_dim >= 32 else 0.0)\n",
         SOFTMAX,
-        stages=("sizes", "causality"),
-        reason="",
+        stages=("sizes",),
+        reason="other operators",
     ),
     _HIDDEN.cheat(
         "leak in train mode only, spelled so that the policy does not see it",

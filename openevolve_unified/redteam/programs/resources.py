@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from openevolve_unified.redteam.cheat import CD, MM, SCORES, SOFTMAX, TTR, WEIGHTS, Family
 
-_ABUSE = Family(name="resource abuse", stages=("trace",), reason="")
+_ABUSE = Family(name="resource abuse", stages=("trace",), reason="longer than")
 _FINITE = Family(name="not finite", stages=("numerics",), reason="finite")
 _HONEST = SCORES + WEIGHTS + "return a"
 
 CHEATS = (
-    _ABUSE.cheat("endless loop", CD, "while True:\n    pass\n", _HONEST, reason="longer than"),
+    _ABUSE.cheat("endless loop", CD, "while True:\n    pass\n", _HONEST),
     _ABUSE.cheat(
         "endless loop at import",
         MM,
@@ -23,7 +23,6 @@ CHEATS = (
                     pass
         EVER = spin()
         """,
-        reason="longer than",
     ),
     _ABUSE.cheat(
         "recursion without end",
@@ -45,9 +44,23 @@ CHEATS = (
         _HONEST,
         reason="memory",
     ),
-    _ABUSE.cheat("exit with success", CD, "torch.os._exit(0)\n", _HONEST),
+    _ABUSE.cheat(
+        "exit with success",
+        CD,
+        "torch.os._exit(0)\n",
+        _HONEST,
+        reason="before its trace was complete",
+    ),
     _ABUSE.cheat("sys.exit", CD, "torch.sys.exit(0)\n", _HONEST, reason="exit"),
-    _ABUSE.cheat("abort", TTR, "torch.os.abort()\n", SCORES, WEIGHTS, "return a @ v"),
+    _ABUSE.cheat(
+        "abort",
+        TTR,
+        "torch.os.abort()\n",
+        SCORES,
+        WEIGHTS,
+        "return a @ v",
+        reason="crashed the tracing process",
+    ),
     _ABUSE.cheat(
         "a crash of the interpreter",
         CD,
@@ -56,7 +69,11 @@ CHEATS = (
         reason="SIGSEGV",
     ),
     _ABUSE.cheat(
-        "an exception that hides as an interrupt", CD, "raise KeyboardInterrupt\n", _HONEST
+        "an exception that hides as an interrupt",
+        CD,
+        "raise KeyboardInterrupt\n",
+        _HONEST,
+        reason="KeyboardInterrupt",
     ),
     _ABUSE.cheat(
         "an exception whose text explodes",
@@ -69,6 +86,7 @@ CHEATS = (
                 raise Bomb()
         Bomb.args = property(lambda self: self._text())
         """,
+        reason="Bomb",
     ),
     _ABUSE.cheat(
         "an attribute that bombs whoever copies or prints it",
@@ -81,13 +99,13 @@ CHEATS = (
         Bomb = type("Bomb", (), {"__reduce__": burst, "__repr__": burst, "__hash__": burst})
         """,
         stages=("neutralised",),
+        reason="without the attack",
     ),
     _ABUSE.cheat(
         "a flood of output",
         CD,
         "while True:\n    torch.os.write(1, b'x' * 2**20)\n",
         _HONEST,
-        reason="longer than",
     ),
     _ABUSE.cheat(
         "a flood into the answer",
@@ -101,6 +119,7 @@ CHEATS = (
                     pass
         """,
         _HONEST,
+        reason="Permission",
     ),
     _ABUSE.cheat(
         "a flood of small files",
@@ -114,6 +133,7 @@ CHEATS = (
         SCORES,
         WEIGHTS,
         "return a @ v",
+        reason="Permission",
     ),
     _ABUSE.cheat(
         "index beyond the end",
@@ -121,7 +141,8 @@ CHEATS = (
         "k = k[:, :, torch.arange(1, k.shape[2] + 1)]\n",
         SCORES,
         SOFTMAX,
-        stages=("trace", "numerics"),
+        stages=("numerics",),
+        reason="out of bounds",
     ),
     _ABUSE.cheat(
         "an index that wraps around as an integer overflows",
@@ -132,6 +153,7 @@ CHEATS = (
         return v.index_select(2, index)
         """,
         stages=("causality",),
+        reason="position",
     ),
     _FINITE.cheat(
         "a whole row masked",
@@ -164,7 +186,7 @@ CHEATS = (
         TTR,
         "ones = torch.ones(self.head_dim, self.head_dim, device=v.device, dtype=v.dtype)\n"
         "return v @ torch.linalg.inv(ones)",
-        reason="",
+        reason="linalg.inv",
     ),
     _FINITE.cheat(
         "initial values that are not finite",

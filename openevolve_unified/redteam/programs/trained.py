@@ -24,7 +24,9 @@ _OPENED = Family(
     depth="evaluate",
 )
 _UNSTABLE = Family(name="late failure", stages=("diverged",), reason="not finite", depth="evaluate")
-_SLOPE = Family(name="slope bought by harm", stages=(GUARD,), reason="", depth="evaluate")
+_SLOPE = Family(
+    name="slope bought by harm", stages=(GUARD,), reason="nats of harm", depth="evaluate"
+)
 _NEXT = "leak = torch.ones_like(s).tril(1).triu(1)\n"
 _SINGLE = """
 one = torch.ones_like(s)
@@ -45,8 +47,8 @@ CHEATS = (
         _NEXT,
         _REAL,
         "return a + leak * is_real[:, None, :, None]",
-        stages=("trained_causality", "causality"),
-        reason="",
+        stages=("causality",),
+        reason="later inputs",
     ),
     _OPENED.cheat(
         "open only for rows that hold the sinusoids of their place",
@@ -63,8 +65,7 @@ CHEATS = (
         is_real = (match > 0.3).to(x.dtype)[:, None, None, None]
         return (a + is_real * leak) @ v
         """,
-        stages=("trained_causality", "causality"),
-        reason="",
+        reason="later tokens",
     ),
     _OPENED.cheat(
         "open only in single precision",
@@ -124,8 +125,8 @@ CHEATS = (
         return a * self.gain + 1000 * window * leak
         """,
         members="self.gain = nn.Parameter(torch.ones(num_heads, 1, 1))",
-        stages=("trained_causality", "causality"),
-        reason="",
+        stages=("causality",),
+        reason="position",
     ),
     _OPENED.cheat(
         "scrambled parameters answered with NaN",
@@ -159,8 +160,8 @@ CHEATS = (
         self.shift = nn.Parameter(torch.zeros(4))
         self.table = nn.Parameter(torch.ones(2, 1))
         """,
-        stages=("numerics", "diverged", "training"),
-        reason="",
+        stages=("numerics",),
+        reason="index out of range",
     ),
     _SLOPE.cheat(
         "the small models are crippled",
