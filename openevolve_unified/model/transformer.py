@@ -97,9 +97,12 @@ class Transformer(nn.Module):
     def token_losses(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy in nats of each target, (batch, time) float32, without gradients."""
         with torch.no_grad():
-            hidden = self.hidden(tokens).flatten(0, 1)
-            losses = position_losses(hidden, self.token_embedding.weight, targets.flatten())
-        return losses.view(targets.shape)
+            hidden = self.hidden(tokens)
+        return self.losses_of(hidden.flatten(0, 1), targets.flatten()).view(targets.shape)
+
+    def losses_of(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of each target (positions,) after ``hidden`` (positions, hidden_dim)."""
+        return position_losses(hidden, self.token_embedding.weight, targets)
 
     def _count(self) -> ParameterCount:
         names = dict(self.named_parameters())

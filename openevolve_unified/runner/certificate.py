@@ -100,18 +100,19 @@ def _measure(model: Transformer, validation: np.ndarray, batch_size: int) -> Cer
         cuts = torch.randint(1, T, (B, 1), generator=generator).to(device)
         is_after = torch.arange(T, device=device) >= cuts
         replaced = torch.where(is_after, tokens.roll(1, 0) if B > 1 else tokens.flip(1), tokens)
-        hidden = model.hidden(tokens)
+        hidden, blind_hidden = model.hidden(tokens), model.hidden(replaced)
         scale = max(scale, float(hidden.abs().nan_to_num().max()))
-        change = (model.hidden(replaced) - hidden).abs().amax(-1).masked_fill(is_after, 0.0)
+        change = (blind_hidden - hidden).abs().amax(-1).masked_fill(is_after, 0.0)
         prefix = max(prefix, float(change.nan_to_num(nan=torch.inf).max()))
         strangers = tokens.clone()
         strangers[::2] = tokens[::2].flip(1)
         change = (model.hidden(strangers) - hidden)[1::2].abs()
         if B > 1:
             neighbour = max(neighbour, float(change.nan_to_num(nan=torch.inf).max()))
-        for losses, given in ((ordinary, tokens), (blind, replaced)):
-            at_cuts = model.token_losses(given, targets).gather(1, cuts - 1)
-            losses.append(at_cuts[:num_rows, 0])
+        row, before_cut = torch.arange(B, device=device), cuts[:, 0] - 1
+        for losses, states in ((ordinary, hidden), (blind, blind_hidden)):
+            at_cuts = model.losses_of(states[row, before_cut], targets[row, before_cut])
+            losses.append(at_cuts[:num_rows])
     assert first is not None
     tokens, targets = first[:, :-1], first[:, 1:]
     return Certificate(

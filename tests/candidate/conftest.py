@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from assembled_programs import build_program, initial_source
 
-from openevolve_unified.candidate.block import split_block
 from openevolve_unified.candidate.checks import CheckReport, run_checks
-from openevolve_unified.candidate.policy import BASE_CLASSES
 from openevolve_unified.candidate.traced import TracedCandidate, load_traced
 from openevolve_unified.candidate.tracer import Tracer
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.records import Program
 
-REPOSITORY = Path(__file__).parents[2]
 SEQ_LEN = 16
 VOCAB_SIZE = 512
 SIZES = tuple(SizeConfig(hidden_dim=d, num_layers=2, num_heads=h) for d, h in ((16, 2), (24, 3)))
@@ -83,26 +80,3 @@ def tracer() -> Iterator[Tracer]:
 @pytest.fixture(scope="session")
 def desk(tracer: Tracer, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(tracer, tmp_path_factory.mktemp("traced"), {})
-
-
-def initial_source(framework: str) -> str:
-    return (REPOSITORY / "initial_programs" / f"{framework}.py").read_text()
-
-
-def build_program(body: str, framework: str, members: str) -> str:
-    """The initial program with ``members`` in ``__init__`` and ``body`` as evolvable method."""
-    split = split_block(initial_source(framework))
-    signature = {
-        "coefficient_dynamics": "coefficients(self, q, k, x, mask)",
-        "test_time_regression": "regress(self, q, k, v, x, mask)",
-        "matrix_mixer": "mixing_matrix(self, q, k, x, mask)",
-    }[framework]
-    lines = [
-        f"class EvolvableAttention({BASE_CLASSES[framework]}):",
-        "    def __init__(self, hidden_dim, num_heads, dropout=0.1):",
-        "        super().__init__(hidden_dim, num_heads, dropout)",
-        textwrap.indent(textwrap.dedent(members).strip("\n"), " " * 8),
-        f"    def {signature}:",
-        textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8),
-    ]
-    return split.before + "\n".join(line for line in lines if line) + "\n" + split.after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from assembled_programs import build_program
 from safetensors.torch import load
 
 from openevolve_unified.candidate.capture import CaptureRequest, capture, capture_by, export
@@ -12,7 +13,6 @@ from openevolve_unified.candidate.layout import METADATA_KEY
 from openevolve_unified.candidate.record import NotRecorded, record
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.mechanisms.catalog import mechanisms
-from tests.candidate.conftest import build_program
 
 CD = "coefficient_dynamics"
 SIZES = tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=2) for d in (8, 12))
