@@ -76,7 +76,8 @@ CHEATS = (
     _STATE.cheat(
         "keys of the last call on self",
         CD,
-        "last = self.last\nself.last = k\nk = k if last is None else k + last.mean()\n",
+        "me, last = [self][0], self.last\n",
+        "me.last = k\nk = k if last is None else k + last.mean()\n",
         SCORES,
         SOFTMAX,
         members="self.last = None",
@@ -86,7 +87,7 @@ CHEATS = (
     _STATE.cheat(
         "a counter on self",
         CD,
-        "self.calls = self.calls + 1\n",
+        "me = [self][0]\nme.calls = self.calls + 1\n",
         SCORES,
         "s = s * self.calls\n",
         SOFTMAX,

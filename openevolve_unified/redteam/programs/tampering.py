@@ -105,7 +105,7 @@ CHEATS = (
                 return 100 * grad
         """,
         stages=("policy",),
-        reason="custom backward",
+        reason="of torch's modules",
     ),
     _COVERT.cheat(
         "cross_entropy patched",

@@ -48,7 +48,7 @@ CHEATS = (
         _REAL,
         "return a + leak * is_real[:, None, :, None]",
         stages=("causality",),
-        reason="later inputs",
+        reason="layer-normed tokens",
     ),
     _OPENED.cheat(
         "open only for rows that hold the sinusoids of their place",
@@ -65,7 +65,8 @@ CHEATS = (
         is_real = (match > 0.3).to(x.dtype)[:, None, None, None]
         return (a + is_real * leak) @ v
         """,
-        reason="later tokens",
+        stages=("causality",),
+        reason="layer-normed tokens",
     ),
     _OPENED.cheat(
         "open only in single precision",
