@@ -137,7 +137,8 @@ def test_the_state_dict_holds_parameters_only(desk):
     traced = desk.trace(desk.program(body, members=members), "coefficient_dynamics")
     mechanism = traced.sizes[desk.sizes[0].name].mechanism(desk.seeds[0], 0)
     assert list(mechanism.state_dict()) == ["p0", "p1"]
-    assert len(list(mechanism.buffers())) == 3
+    # Torch before 2.15 makes a literal of the number that is written into a slice, too.
+    assert {"c0", "l0"} <= set(dict(mechanism.named_buffers())) <= {"c0", "l0", "l1"}
 
 
 @pytest.mark.slow
