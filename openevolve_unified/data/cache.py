@@ -234,6 +234,6 @@ def _disk_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full" if error.errno in _FULL else error.strerror or str(error)
         raise ConfigError(
-            f"scaling_law.data.cache_dir: cannot keep tokenized data in {root}: {reason}; free some "
-            "space or choose another folder with --set scaling_law.data.cache_dir=FOLDER"
+            f"scaling_law.data.cache_dir: cannot keep tokenized data in {root}: {reason}; free "
+            "some space or choose another folder with --set scaling_law.data.cache_dir=FOLDER"
         ) from error

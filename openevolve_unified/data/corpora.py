@@ -123,9 +123,10 @@ def _load_data_set(config: DataConfig, base_dir: Path, progress: Callable[[str],
         # file format, permission; its own message says which.
         message = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"scaling_law.data: cannot load the data set {name} (split {config.split!r}): {message}; "
-            "download it on a machine with a network and give its folder as scaling_law.data.path, or use "
-            "scaling_law.data.source=text with local files, or =stories, which needs no download"
+            f"scaling_law.data: cannot load the data set {name} (split {config.split!r}): "
+            f"{message}; download it on a machine with a network and give its folder as "
+            "scaling_law.data.path, or use scaling_law.data.source=text with local files, or "
+            "scaling_law.data.source=stories, which needs no download"
         ) from error
     return _column(table, config.text_field, name)
 
@@ -168,8 +169,8 @@ def _local_data_set(config: DataConfig, base_dir: Path) -> Path | None:
         return path
     if (config.path or "").startswith((".", "/", "~")) or (config.path or "").count("/") > 1:
         raise ConfigError(
-            f"scaling_law.data.path: got {path}, which does not exist; wanted a local file or folder, or "
-            "the name of a data set on the Hugging Face hub"
+            f"scaling_law.data.path: got {path}, which does not exist; wanted a local file or "
+            "folder, or the name of a data set on the Hugging Face hub"
         )
     return None
 
