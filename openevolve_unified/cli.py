@@ -287,18 +287,17 @@ def _read_program(path: Path) -> str:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such program file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: cannot be read as text ({reason})") from None
 
 
 def _evaluator(options: argparse.Namespace) -> Any:
-    from rich.console import Console
-
     from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.plugin.progress import Reporter
+    from openevolve_unified.plugin.progress import Reporter, Terminal
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
     experiment = load_experiment(options.config, options.overrides, options.output)
-    reporter = Reporter(Console(stderr=True))
+    reporter = Reporter(Terminal(stderr=True))
     reporter.start_candidate(getattr(options, "program", options.config).name)
     return ScalingLawEvaluator(config=experiment, listener=reporter)
 

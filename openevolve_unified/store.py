@@ -115,9 +115,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk is full: cannot write {path}; free some space and run the same command "
                 "again, finished work is kept"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise ConfigError(
-                f"cannot write {path} ({error.strerror}); wanted a folder that can be written, "
-                "choose another with --output or scaling_law.execution.store_dir"
-            ) from error
-        raise
+        raise ConfigError(
+            f"cannot write {path} ({error.strerror or error}); wanted a folder that can be "
+            "written, choose another with --output or scaling_law.execution.store_dir"
+        ) from error

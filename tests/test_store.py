@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,10 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write"):
         write_json(tmp_path / "file" / "x.json", {})
+    with pytest.raises(ConfigError, match=r"cannot write /proc/.*No such file .*--output"):
+        write_json(Path("/proc/nowhere/x.json"), {})
+    with pytest.raises(ConfigError, match="File name too long"):
+        write_json(tmp_path / ("x" * 300) / "x.json", {})
 
 
 def _hold(root, ready):

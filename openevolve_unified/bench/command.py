@@ -49,8 +49,8 @@ from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.pool import Task, WorkerPool
 
 PEERS = ("transformers", "x_transformers")
-_VALIDATION_PASSES = 6
-"""Forward passes over the validation split per model: its loss, and five of the certificate."""
+_VALIDATION_PASSES = 4
+"""Forward passes over the validation split per model: its loss, and three of the certificate."""
 
 _MAX_CANDIDATES = 4
 

@@ -86,6 +86,7 @@ class _Contestant:
     def __init__(self, name: str):
         self._name = name
         self._step: Callable[[torch.Tensor, int], object] | None = None
+        self._plain_step: Callable[[torch.Tensor, int], object] | None = None
         self._settings = contextlib.ExitStack()
 
     def prepare(
@@ -98,7 +99,7 @@ class _Contestant:
         num_warm_up: int,
     ) -> dict[str, Any]:
         """Build the model of ``job``, drop the one before, and do the first steps."""
-        self._step = None
+        self._step = self._plain_step = None
         _return_freed_memory()
         self._job = from_mapping(TrainJob, job, "job")
         self._device = torch.device(device)
@@ -133,13 +134,16 @@ class _Contestant:
             The seconds, how many steps were done, and the bytes that they touched if asked.
         """
         assert self._step is not None
+        assert self._plain_step is not None
         counter = TrafficCounter()
+        # What a recorded or compiled step does passes no operator on to be counted.
+        run = self._plain_step if counts_traffic else self._step
         first = self._num_done
         synchronise(self._device)
         started = time.perf_counter()
         with counter if counts_traffic else contextlib.nullcontext():
             while self._num_done < first + count:
-                self._step(self._batches.at(self._num_done), self._num_done)
+                run(self._batches.at(self._num_done), self._num_done)
                 self._num_done += 1
                 if time.perf_counter() - started > max_s:
                     break
@@ -184,11 +188,12 @@ class _Contestant:
             self._settings.close()
             self._settings.enter_context(training_settings(device))
             model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
-            step = TrainStep(job, model, device)
+            step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
             return choose_step("auto", step, self._batches.at(0), 0, num_steps)[1]
         plain = eager_model(job) if self._name == "eager" else PEERS[self._name](job)
-        return EagerStep(plain.to(device), job.training)
+        self._plain_step = EagerStep(plain.to(device), job.training)
+        return self._plain_step
 
 
 def _limits(

@@ -140,7 +140,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: no such config file; openevolve-unified init DIR writes the shipped ones"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: cannot be read as text ({reason})") from None
     try:
         mapping = yaml.safe_load(text)
     except yaml.YAMLError as error:

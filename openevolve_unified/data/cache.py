@@ -91,9 +91,9 @@ def prepare(
                 data = _open(folder, verify=_size)
     if len(data.train) < min_train_sequences:
         raise ConfigError(
-            f"data: got {len(data.train)} training sequences of {data.seq_len} tokens, wanted at "
-            f"least one batch of {min_train_sequences}; use more text, a smaller data.seq_len or a "
-            "smaller training.batch_size"
+            f"scaling_law.data: got {len(data.train)} training sequences of {data.seq_len} tokens, "
+            f"wanted at least one batch of {min_train_sequences}; use more text, a smaller "
+            "scaling_law.data.seq_len or a smaller scaling_law.training.batch_size"
         )
     return data
 
@@ -234,6 +234,6 @@ def _disk_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full" if error.errno in _FULL else error.strerror or str(error)
         raise ConfigError(
-            f"data.cache_dir: cannot keep tokenized data in {root}: {reason}; free some space or "
-            "choose another folder with --set scaling_law.data.cache_dir=FOLDER"
+            f"scaling_law.data.cache_dir: cannot keep tokenized data in {root}: {reason}; free "
+            "some space or choose another folder with --set scaling_law.data.cache_dir=FOLDER"
         ) from error

@@ -123,9 +123,10 @@ def _load_data_set(config: DataConfig, base_dir: Path, progress: Callable[[str],
         # file format, permission; its own message says which.
         message = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"data: cannot load the data set {name} (split {config.split!r}): {message}; download "
-            "it on a machine with a network and give its folder as data.path, or use "
-            "data.source=text with local files, or data.source=stories, which needs no download"
+            f"scaling_law.data: cannot load the data set {name} (split {config.split!r}): "
+            f"{message}; download it on a machine with a network and give its folder as "
+            "scaling_law.data.path, or use scaling_law.data.source=text with local files, or "
+            "scaling_law.data.source=stories, which needs no download"
         ) from error
     return _column(table, config.text_field, name)
 
@@ -135,9 +136,13 @@ def _column(table: Any, text_field: str, name: str) -> Corpus:
         raise missing_field(text_field, name, list(table.column_names))
     kind = getattr(table.features[text_field], "dtype", "no text")
     if kind not in ("string", "large_string"):
-        raise ConfigError(f"data.text_field: got {text_field!r}, which in {name} holds {kind}")
+        raise ConfigError(
+            f"scaling_law.data.text_field: got {text_field!r}, which in {name} holds {kind}"
+        )
     if len(table) == 0:
-        raise ConfigError(f"data.path: got {name} without any documents, wanted some text")
+        raise ConfigError(
+            f"scaling_law.data.path: got {name} without any documents, wanted some text"
+        )
     column = table.select_columns([text_field])
     return Corpus(
         len(column),
@@ -164,8 +169,8 @@ def _local_data_set(config: DataConfig, base_dir: Path) -> Path | None:
         return path
     if (config.path or "").startswith((".", "/", "~")) or (config.path or "").count("/") > 1:
         raise ConfigError(
-            f"data.path: got {path}, which does not exist; wanted a local file or folder, or the "
-            "name of a data set on the Hugging Face hub"
+            f"scaling_law.data.path: got {path}, which does not exist; wanted a local file or "
+            "folder, or the name of a data set on the Hugging Face hub"
         )
     return None
 
@@ -175,7 +180,9 @@ def _file_hash(file: Path) -> str:
         with open(file, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(f"data.path: cannot read {file}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"scaling_law.data.path: cannot read {file}: {error.strerror or error}"
+        ) from None
 
 
 @contextlib.contextmanager

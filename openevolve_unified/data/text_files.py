@@ -22,15 +22,17 @@ def find_text_files(path: Path) -> list[Path]:
         files = sorted(f for f in path.rglob("*") if f.suffix in SUFFIXES and f.is_file())
         if not files:
             raise ConfigError(
-                f"data.path: got the folder {path} without text, wanted files ending in "
-                f"{', '.join(SUFFIXES)}"
+                f"scaling_law.data.path: got the folder {path} without text, wanted files ending "
+                f"in {', '.join(SUFFIXES)}"
             )
         return files
     if not path.exists():
-        raise ConfigError(f"data.path: got {path}, which does not exist; wanted a file or a folder")
+        raise ConfigError(
+            f"scaling_law.data.path: got {path}, which does not exist; wanted a file or a folder"
+        )
     if path.suffix not in SUFFIXES:
         raise ConfigError(
-            f"data.path: got {path.name}, wanted a file ending in {', '.join(SUFFIXES)}"
+            f"scaling_law.data.path: got {path.name}, wanted a file ending in {', '.join(SUFFIXES)}"
         )
     return [path]
 
@@ -51,22 +53,26 @@ def read_documents(files: list[Path], text_field: str, separator: str | None) ->
             documents += [document.strip() for document in _read(file, text_field, separator)]
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"data.path: {file} is not UTF-8 text (byte {error.start}); convert it, for "
-                f"example with: iconv -f latin1 -t utf-8 {file.name}"
+                f"scaling_law.data.path: {file} is not UTF-8 text (byte {error.start}); convert "
+                f"it, for example with: iconv -f latin1 -t utf-8 {file.name}"
             ) from None
         except OSError as error:
-            raise ConfigError(f"data.path: cannot read {file}: {error.strerror or error}") from None
+            raise ConfigError(
+                f"scaling_law.data.path: cannot read {file}: {error.strerror or error}"
+            ) from None
     documents = [document for document in documents if document]
     if not documents:
         names = ", ".join(file.name for file in files[:5])
-        raise ConfigError(f"data.path: got no text at all in {names}; wanted some documents")
+        raise ConfigError(
+            f"scaling_law.data.path: got no text at all in {names}; wanted some documents"
+        )
     return documents
 
 
 def missing_field(text_field: str, place: str, fields: list[str]) -> ConfigError:
     """The error for a text field that the data do not have."""
     return ConfigError(
-        f"data.text_field: got {text_field!r}, which {place} does not have"
+        f"scaling_law.data.text_field: got {text_field!r}, which {place} does not have"
         f"{nearest(text_field, fields)}; it has: {', '.join(fields) or 'no fields'}"
     )
 
@@ -90,7 +96,9 @@ def _read_jsonl(file: Path, text_field: str) -> Iterator[str]:
             try:
                 record = json.loads(line)
             except ValueError as error:
-                raise ConfigError(f"data.path: {file} line {number} is not JSON: {error}") from None
+                raise ConfigError(
+                    f"scaling_law.data.path: {file} line {number} is not JSON: {error}"
+                ) from None
             if not isinstance(record, dict) or text_field not in record:
                 fields = list(record) if isinstance(record, dict) else []
                 raise missing_field(text_field, f"{file.name} line {number}", fields)
@@ -108,7 +116,7 @@ def _read_parquet(file: Path, text_field: str) -> Iterator[str]:
         values = pyarrow.parquet.read_table(file, columns=[text_field]).column(text_field)
     except pyarrow.ArrowException as error:
         raise ConfigError(
-            f"data.path: {file} is not a readable parquet file: {_line(error)}"
+            f"scaling_law.data.path: {file} is not a readable parquet file: {_line(error)}"
         ) from None
     for number, value in enumerate(values.to_pylist(), start=1):
         yield _text(value, text_field, f"{file.name} row {number}")
@@ -120,7 +128,7 @@ def _text(value: object, text_field: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ConfigError(
-            f"data.text_field: got {text_field!r}, which in {place} holds "
+            f"scaling_law.data.text_field: got {text_field!r}, which in {place} holds "
             f"{type(value).__name__}, wanted text"
         )
     # JSON can spell half a surrogate pair, which is no character and has no UTF-8.

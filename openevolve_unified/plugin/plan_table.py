@@ -33,13 +33,14 @@ def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
     of = "" if plan.available_bytes is None else f" of {plan.available_bytes / 1e9:.1f} GB left"
     reporter.say(
         f"  memory    at most about {plan.memory_bytes / 1e9:.1f} GB{of} "
-        f"(estimated, {plan.num_workers} largest at once)"
+        f"(estimated, {plan.workers_per_device} largest at once)"
     )
-    evolution_s = plan.evolution_s(experiment.iterations)
+    count = experiment.iterations
+    evolution_s = plan.evolution_s(count)
     reporter.say(
         f"  time      about {format_duration(plan.candidate_s)} per candidate, "
         f"{format_duration(evolution_s)} for the initial program and "
-        f"{experiment.iterations} candidates (estimated from a few measured steps)"
+        f"{count} candidate{'' if count == 1 else 's'} (estimated from a few measured steps)"
     )
     candidate_cost, evolution_cost = plan.cost(plan.candidate_s), plan.cost(evolution_s)
     if candidate_cost is not None and evolution_cost is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -11,11 +13,21 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 PLAIN_INTERVAL_S = 15.0
 
 
+class Terminal(Console):
+    """A console whose reader may leave: that is an interruption, as Ctrl-C is."""
+
+    def on_broken_pipe(self) -> None:
+        """End the command like SIGTERM would; nothing more is printed there."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Reporter:
     """Turns events into lines and bars; also prints the plan, the verdicts and the summary."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+        self.console = console or Terminal()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from openevolve_unified.config.experiment import Experiment, redacted
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.fitness import loss_table, metrics, score
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.store import disk_errors, write_json, write_text
@@ -46,6 +47,28 @@ class RunDirectory:
             "versions": {"python": platform.python_version(), **versions},
         }
         write_json(self.path / "settings.json", settings)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for one run.
+
+        A record lock: forks of this process do not inherit it, so it ends when this process does.
+
+        Raises:
+            ConfigError: another run is at work there.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".running", "a")  # noqa: SIM115 - closed below
+        with handle:
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                raise ConfigError(
+                    f"another run is at work in {self.path}; wait for it, or use --output for a "
+                    "folder of its own (work in a shared store is done once)"
+                ) from None
+            yield
 
     def history(self) -> list[dict[str, Any]]:
         """The entries of ``fitness_history.json``, in the order in which they were tried."""

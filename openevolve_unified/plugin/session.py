@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.summary import print_summary
+from openevolve_unified.store import disk_errors
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -35,31 +37,27 @@ def run_session(
     if moved is not None:
         reporter.say(f"an earlier run was moved to {moved}")
     directory = RunDirectory(experiment.output_dir)
-    directory.save_settings(experiment)
-    reporter.start_candidate("plan")
-    with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
-        print_plan(evaluator.plan(), experiment, reporter)
-        initial = score_initial_program(evaluator, reporter)
-    checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
-    if resume:
-        done = checkpoint[1] if checkpoint else 0
-        reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
-    run = EvolutionRun(
-        experiment, overrides, initial["combined_score"], experiment.iterations, reporter
-    )
-    run.run(checkpoint)
-    print_summary(experiment, directory, initial, reporter)
+    with directory.alone():
+        directory.save_settings(experiment)
+        run = _plan_and_evolve(experiment, overrides, resume, directory, reporter)
     if run.is_interrupted:
-        reporter.say(
-            f"interrupted; continue with: openevolve {config} --resume"
-            + (f" --output {output}" if output else "")
-        )
+        reporter.say(f"interrupted; continue with: {resume_command(config, overrides, output)}")
         return EXIT_INTERRUPTED
     if run.config_error is not None:
         raise ConfigError(run.config_error)
     if run.stop_reason is not None:
         reporter.say(f"stopped early: {run.stop_reason}")
     return EXIT_WRONG if run.backend_is_dead else EXIT_DONE
+
+
+def resume_command(config: Path, overrides: Sequence[str], output: Path | None) -> str:
+    """What to type to continue a run: with the same settings, or it would be refused."""
+    words = ["openevolve", str(config), "--resume"]
+    if output is not None:
+        words += ["--output", str(output)]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join(words)
 
 
 def require_api_keys(experiment: Experiment) -> None:
@@ -83,7 +81,8 @@ def require_place(experiment: Experiment, resume: bool) -> Path | None:
         Where an earlier run was moved, if there was one.
 
     Raises:
-        ConfigError: ``resume`` without a run, or with a run of another configuration.
+        ConfigError: ``resume`` without a run, or with a run of another configuration; or a run is
+            at work there.
     """
     directory = RunDirectory(experiment.output_dir)
     settings_path = directory.path / "settings.json"
@@ -102,7 +101,8 @@ def require_place(experiment: Experiment, resume: bool) -> Path | None:
     number = 1
     while (moved := directory.path.with_name(f"{directory.path.name}.{number}")).exists():
         number += 1
-    directory.path.rename(moved)
+    with directory.alone(), disk_errors(moved):
+        directory.path.rename(moved)
     return moved
 
 
@@ -124,3 +124,26 @@ def score_initial_program(evaluator: ScalingLawEvaluator, reporter: Reporter) ->
             f"scaling_law.initial_program is refused at stage '{entry['stage']}': {entry['reason']}"
         )
     return entry
+
+
+def _plan_and_evolve(
+    experiment: Experiment,
+    overrides: Sequence[str],
+    resume: bool,
+    directory: RunDirectory,
+    reporter: Reporter,
+) -> EvolutionRun:
+    reporter.start_candidate("plan")
+    with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
+        print_plan(evaluator.plan(), experiment, reporter)
+        initial = score_initial_program(evaluator, reporter)
+    checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
+    if resume:
+        done = checkpoint[1] if checkpoint else 0
+        reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
+    run = EvolutionRun(
+        experiment, overrides, initial["combined_score"], experiment.iterations, reporter
+    )
+    run.run(checkpoint)
+    print_summary(experiment, directory, initial, reporter)
+    return run

@@ -21,6 +21,13 @@ class Resources:
     precision: Literal["float32", "bfloat16"]
     num_workers: int
     threads_per_worker: int
+    num_gpus: int = 0
+    """How many GPUs the workers are dealt to."""
+
+    @property
+    def workers_per_device(self) -> int:
+        """How many workers share one memory: that of a GPU, or the machine's."""
+        return -(-self.num_workers // max(self.num_gpus, 1))
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
@@ -42,15 +49,17 @@ def resolve_resources(execution: ExecutionConfig, num_gpus: int) -> Resources:
     if device == "auto":
         device = "cuda" if num_gpus else "cpu"
     on_gpu = device.startswith("cuda")
+    num_used = min(num_gpus, 1) if device.startswith("cuda:") else num_gpus * on_gpu
     num_workers = execution.num_workers
     if num_workers == 0:
-        num_workers = WORKERS_PER_GPU * max(num_gpus, 1) if on_gpu else num_cores()
+        num_workers = WORKERS_PER_GPU * max(num_used, 1) if on_gpu else num_cores()
     threads = 1 if num_workers > 1 or on_gpu else num_cores()
     return Resources(
         device=device,
         precision=_precision(execution, on_gpu),
         num_workers=num_workers,
         threads_per_worker=threads,
+        num_gpus=num_used,
     )
 
 
@@ -76,6 +85,7 @@ def resolve_cluster(execution: ExecutionConfig, num_cpus: float, num_gpus: float
         precision=_precision(execution, device == "cuda"),
         num_workers=max(1, min(num_slots, execution.num_workers or num_slots)),
         threads_per_worker=1,
+        num_gpus=int(num_gpus) if device == "cuda" else 0,
     )
 
 

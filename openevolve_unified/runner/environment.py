@@ -27,3 +27,10 @@ def worker_environment(threads: int) -> dict[str, str]:
     hidden = set(secret_names(os.environ))
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return kept | thread_variables(threads)
+
+
+def gpu_variables(gpu: int) -> dict[str, str]:
+    """What leaves a process only the GPU ``gpu`` of those that this one sees; ``cuda`` is then
+    that one."""
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return {"CUDA_VISIBLE_DEVICES": names[gpu] if names else str(gpu)}

@@ -37,7 +37,16 @@ def _left_in_container() -> int | None:
         used = int((_CGROUP / "memory.current").read_text())
     except (OSError, ValueError):
         return None
-    return None if limit == "max" else max(int(limit) - used, 0)
+    return None if limit == "max" else max(int(limit) - used + _reclaimable_in_container(), 0)
+
+
+def _reclaimable_in_container() -> int:
+    """Cached files count as used there; the kernel drops those that nobody reads first."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
 
 
 def _from_table(path: Path, name: str) -> int | None:

@@ -53,10 +53,11 @@ class Plan:
     device: str
     precision: str
     num_workers: int
+    workers_per_device: int
     candidate_s: float
     """Training one candidate at every size and seed."""
     memory_bytes: int
-    """At most, with the largest sizes side by side."""
+    """At most, with the largest sizes side by side on one GPU or machine."""
     available_bytes: int | None
     """Of this machine or its GPU now; None where it does not say."""
     price_per_hour: float | None
@@ -81,11 +82,11 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     num_seeds = len(config.training.seeds)
     memory = _run_for_each_size("estimate_memory", services, checked)
     needed = memory_at_once(
-        [outcome["memory_bytes"] for outcome in memory], num_seeds, resources.num_workers
+        [outcome["memory_bytes"] for outcome in memory], num_seeds, resources.workers_per_device
     )
     bounds = [outcome["available_bytes"] for outcome in memory]
     available = None if None in bounds else min(bounds)
-    require_memory(needed, available, resources.num_workers, resources.device)
+    require_memory(needed, available, resources.workers_per_device, resources.device)
     measured = _run_for_each_size("measure", services, checked)
     steps = config.training.training_steps
     sizes = tuple(
@@ -100,6 +101,7 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         device=resources.device,
         precision=resources.precision,
         num_workers=resources.num_workers,
+        workers_per_device=resources.workers_per_device,
         candidate_s=max(work_s / resources.num_workers, max(size.job_s for size in sizes)),
         memory_bytes=needed,
         available_bytes=available,

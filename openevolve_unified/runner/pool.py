@@ -15,7 +15,7 @@ from typing import Any
 
 from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notice
 from openevolve_unified.runner.channel import Channel
-from openevolve_unified.runner.environment import worker_environment
+from openevolve_unified.runner.environment import gpu_variables, worker_environment
 from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, result_of
 
@@ -26,14 +26,22 @@ WORKER_COMMAND = (sys.executable, "-m", "openevolve_unified.runner.worker")
 
 
 class WorkerPool:
-    """Starts workers when there is work, keeps them warm between calls, kills them on ``close``."""
+    """Starts workers when there is work, keeps them warm between calls, kills them on ``close``.
 
-    def __init__(self, num_workers: int, threads_per_worker: int, log_path: Path):
+    Args:
+        num_gpus: when there are several, each worker sees one of them, evenly dealt.
+    """
+
+    def __init__(
+        self, num_workers: int, threads_per_worker: int, log_path: Path, num_gpus: int = 0
+    ):
         self.num_workers = num_workers
         self._max_at_once = num_workers
         self._threads_per_worker = threads_per_worker
         self._log_path = log_path
+        self._num_gpus = num_gpus
         self._idle: list[_Worker] = []
+        self._alive: list[_Worker] = []
 
     def warm_up(self, count: int) -> None:
         """Start up to ``count`` workers, so that their imports overlap with other work."""
@@ -137,6 +145,10 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        environment = worker_environment(self._threads_per_worker)
+        gpu = self._least_used_gpu()
+        if self._num_gpus > 1:
+            environment |= gpu_variables(gpu)
         with theirs, open(self._log_path, "ab") as log:
             process = subprocess.Popen(
                 [*WORKER_COMMAND, str(theirs.fileno())],
@@ -144,16 +156,24 @@ class WorkerPool:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=worker_environment(self._threads_per_worker),
+                env=environment,
                 start_new_session=True,  # Ctrl-C reaches the parent, which decides
             )
-        return _Worker(process, Channel(ours))
+        worker = _Worker(process, Channel(ours), gpu)
+        self._alive.append(worker)
+        return worker
+
+    def _least_used_gpu(self) -> int:
+        self._alive = [worker for worker in self._alive if worker.is_alive()]
+        taken = [worker.gpu for worker in self._alive]
+        return min(range(max(self._num_gpus, 1)), key=taken.count)
 
 
 class _Worker:
-    def __init__(self, process: subprocess.Popen[bytes], channel: Channel):
+    def __init__(self, process: subprocess.Popen[bytes], channel: Channel, gpu: int):
         self.process = process
         self.channel = channel
+        self.gpu = gpu
 
     def is_alive(self) -> bool:
         return self.process.poll() is None

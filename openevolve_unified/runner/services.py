@@ -108,7 +108,10 @@ class Services:
         if self._pool is None:
             resources = self.resources()
             self._pool = WorkerPool(
-                resources.num_workers, resources.threads_per_worker, self._log_path
+                resources.num_workers,
+                resources.threads_per_worker,
+                self._log_path,
+                resources.num_gpus,
             )
         return self._pool
 

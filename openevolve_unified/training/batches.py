@@ -43,7 +43,8 @@ class TrainBatches:
         rows = batch_indices(len(self._sequences), self._batch_size, self._seed, step)
         if self._resident is None:
             return torch.from_numpy(self._sequences[rows].astype(np.int64))
-        index = torch.tensor(rows, device=self._resident.device)
+        # A blocking copy would wait for every step that is queued.
+        index = torch.tensor(rows).to(self._resident.device, non_blocking=True)
         return self._resident.index_select(0, index).to(torch.int64) & 0xFFFF
 
 

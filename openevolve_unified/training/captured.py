@@ -57,6 +57,7 @@ def _record(step: TrainStep, tokens: torch.Tensor) -> tuple[torch.cuda.CUDAGraph
             step.compute(tokens)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A recording that fails leaves its own stream current: the outer context puts ours back.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
         loss = step.compute(tokens)
     return graph, loss

@@ -21,11 +21,15 @@ _GROWTH_BYTES = 64 << 20
 def training_settings(device: torch.device) -> Iterator[None]:
     """One thread and the fastest true float32 products on a CPU; put back afterwards.
 
+    On a GPU, ``device`` is the current one: streams and graphs belong to that, whatever the
+    tensors say, so a step on another one would be recorded as an empty graph.
+
     Small models scale better over processes than over threads (1.2 to 1.75 times), and with the
     thread count fixed the same job gives the same bits whatever else the process does.
     """
     if device.type != "cpu":
-        yield
+        with torch.cuda.device(device):
+            yield
         return
     num_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)

@@ -11,12 +11,15 @@ def learning_rate(training: TrainingConfig, step: int) -> float:
     """Learning rate of the step with index ``step`` (the first is 0).
 
     Linear warm-up over ``warmup_steps``, reaching the full rate at its last step; then constant, or
-    a cosine or straight line that reaches zero at the last step.
+    a cosine or straight line that reaches zero at the last step and stays there: a short run is
+    timed over more steps than it has.
     """
     if step < training.warmup_steps:
         return training.learning_rate * (step + 1) / training.warmup_steps
     if training.schedule == "constant":
         return training.learning_rate
+    if step + 1 >= training.training_steps:
+        return 0.0
     remaining = training.training_steps - training.warmup_steps
     progress = (step + 1 - training.warmup_steps) / remaining
     if training.schedule == "cosine":

@@ -194,7 +194,7 @@ def start_child(folder, max_file_bytes=0):
 
 def test_a_write_that_the_system_refuses_midway_leaves_nothing_behind(tmp_path):
     output, _ = start_child(tmp_path, max_file_bytes=5_000).communicate()
-    assert "ConfigError: data.cache_dir: cannot keep tokenized data" in output
+    assert "ConfigError: scaling_law.data.cache_dir: cannot keep tokenized data" in output
     assert "the disk is full" in output
     assert [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []
 

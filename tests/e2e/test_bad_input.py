@@ -25,7 +25,7 @@ def one_line(errors):
         ("scaling_law.execution.device=cuda", "no CUDA device"),
         ("scaling_law.data.seq_len=4", "wanted 8 to 4096"),
         ("scaling_law.framework=matrix_mixer", "MatrixMixer"),
-        ("scaling_law.data={source: text, path: nowhere.txt}", "nowhere.txt"),
+        ("scaling_law.data={source: text, path: nowhere.txt}", "error: scaling_law.data.path: got"),
         ("scaling_law.data={source: text, path: empty.txt, vocab_size: 300}", "empty.txt"),
         ("scaling_law.training.batch_size=5000", "5000"),
         ("scaling_law.execution.deadline_s=0.001", "deadline_s"),
@@ -131,3 +131,9 @@ def test_help_names_every_option(run):
     _, output, _ = run("openevolve", "--help")
     for option in ("--iterations", "--output", "--resume", "--set"):
         assert option in output
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tiny, run):
+    status, _, errors = run("openevolve", tiny(), "--output", "/proc/nowhere/run")
+    assert status == 2
+    assert "cannot write /proc/nowhere/run" in one_line(errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import time
 
@@ -108,8 +109,8 @@ def test_resume_continues_and_refuses_another_configuration(tiny, run, tmp_path)
 def test_an_interrupt_keeps_finished_sizes_and_ends_every_child(
     number, tiny, command, run, tmp_path
 ):
-    path = tiny(LONG)
-    process = command("openevolve", path)
+    path = tiny(LONG, name="with space.yaml")
+    process = command("openevolve", path, "--set", "scaling_law.training.weight_decay=0.01")
     runs = tmp_path / "store" / "runs"
     # Three models belong to the baseline; a fourth means that OpenEvolve's worker is training.
     wait_for(lambda: len(list(runs.rglob("*.json"))) >= 4, process)
@@ -118,11 +119,12 @@ def test_an_interrupt_keeps_finished_sizes_and_ends_every_child(
     os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "continue with: openevolve" in output
     assert "Traceback" not in output + errors
     assert are_gone(family)
     kept = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
-    status, _, errors = run("openevolve", path, "--resume")
+    _, found, what_to_type = output.partition("continue with: ")
+    assert found, output
+    status, _, errors = run(*shlex.split(what_to_type))
     assert status == 0, errors
     after = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
     assert kept.items() <= after.items(), "nothing that was finished is trained again"
@@ -138,6 +140,35 @@ def test_an_interrupt_of_the_baseline_is_one_line(tiny, command, tmp_path):
     assert errors.count("\n") == 1
     assert "finished sizes are kept" in errors
     assert are_gone(family)
+
+
+def test_a_reader_that_leaves_is_an_interruption(tiny, command, tmp_path):
+    process = command("openevolve", tiny(LONG))
+    assert "plan" in process.stdout.readline()
+    family = descendants(process.pid)
+    process.stdout.close()  # openevolve CONFIG | head -1
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert "finished sizes are kept" in errors
+    assert are_gone(family)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tiny, command, run, tmp_path):
+    path = tiny(LONG)
+    process = command("openevolve", path)
+    history = tmp_path / "run" / "fitness_history.json"
+    wait_for(history.exists, process)
+    for arguments in ((), ("--resume",)):
+        status, output, errors = run("openevolve", path, *arguments)
+        assert status == 2, output
+        assert "another run is at work" in errors
+    assert history.exists(), "it was not moved aside"
+    process.kill()
+    process.communicate(timeout=60)
+    status, _, errors = run("openevolve", path, "--resume", "--iterations", "1")
+    assert status == 0, errors
 
 
 def test_kill_9_leaves_no_process_and_loses_nothing(tiny, command, run, tmp_path):

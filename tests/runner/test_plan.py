@@ -104,6 +104,8 @@ def test_a_container_with_less_memory_than_its_machine_bounds_it(tmp_path, monke
     (tmp_path / "memory.current").write_text("2000\n")
     monkeypatch.setattr(memory_module, "_CGROUP", tmp_path)
     assert available_bytes() == 3000
+    (tmp_path / "memory.stat").write_text("file 1700\nactive_file 200\ninactive_file 1500\n")
+    assert available_bytes() == 4500, "cached files are given back when memory is wanted"
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes() == pytest.approx(machine, rel=0.2)
     assert 10e6 < resident_bytes() < machine

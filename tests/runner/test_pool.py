@@ -105,3 +105,41 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         time.sleep(0.5)
         parent.kill()
     assert is_gone(pid)
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "visible", "wanted"),
+    [
+        (2, None, ["0", "0", "1", "1"]),
+        (2, "GPU-a,GPU-b", ["GPU-a", "GPU-a", "GPU-b", "GPU-b"]),
+        (1, "7", ["7", "7", "7", "7"]),
+    ],
+    ids=["all", "some", "one"],
+)
+def test_workers_are_dealt_to_all_gpus(num_gpus, visible, wanted, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    pool = WorkerPool(4, 1, tmp_path / "workers.log", num_gpus)
+    try:
+        pool.warm_up(4)
+        assert sorted(visible_gpus(pid) for pid in pids(pool)) == wanted
+        lost = pool._idle.pop(1)
+        lost.kill()
+        pool.warm_up(4)
+        assert sorted(visible_gpus(pid) for pid in pids(pool)) == wanted, (
+            "in its predecessor's place"
+        )
+    finally:
+        pool.close()
+
+
+def visible_gpus(pid):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with open(f"/proc/{pid}/environ") as environ:
+            for line in environ.read().split("\0"):
+                if line.startswith("CUDA_VISIBLE_DEVICES="):
+                    return line.partition("=")[2]
+        time.sleep(0.05)  # between fork and exec it has ours
+    return None

@@ -72,3 +72,14 @@ def test_auto_resolves_to_single_threaded_workers_on_a_cpu_and_bfloat16_on_a_gpu
     on_gpu = resolve_resources(ExecutionConfig(), num_gpus=2)
     assert (on_gpu.device_type, on_gpu.precision, on_gpu.num_workers) == ("cuda", "bfloat16", 4)
     assert resolve_resources(ExecutionConfig(num_workers=3), num_gpus=0).num_workers == 3
+
+
+def test_one_named_gpu_gets_the_workers_of_one_gpu():
+    named = resolve_resources(ExecutionConfig(device="cuda:1"), num_gpus=4)
+    assert (named.num_workers, named.num_gpus, named.workers_per_device) == (2, 1, 2)
+    every = resolve_resources(ExecutionConfig(device="cuda"), num_gpus=4)
+    assert (every.num_workers, every.num_gpus, every.workers_per_device) == (8, 4, 2)
+    uneven = resolve_resources(ExecutionConfig(device="cuda", num_workers=5), num_gpus=4)
+    assert uneven.workers_per_device == 2
+    on_cpu = resolve_resources(ExecutionConfig(device="cpu", num_workers=5), num_gpus=4)
+    assert (on_cpu.num_gpus, on_cpu.workers_per_device) == (0, 5), "they share the machine's memory"

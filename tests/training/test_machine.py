@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -37,3 +39,19 @@ def test_training_uses_one_thread_and_puts_the_settings_back():
         train_and_fail()
     assert torch.get_num_threads() == threads
     assert torch.get_float32_matmul_precision() == precision
+
+
+def test_a_gpu_is_the_current_one_while_it_trains(monkeypatch):
+    """Streams and graphs are made on the current GPU, so ``cuda:1`` must be it."""
+    current = ["cuda:0"]
+
+    @contextlib.contextmanager
+    def device(chosen):
+        current.append(str(chosen))
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    with training_settings(torch.device("cuda:1")):
+        assert current[-1] == "cuda:1"
+    assert current == ["cuda:0"]

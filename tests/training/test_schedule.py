@@ -38,3 +38,11 @@ def test_half_way_down_cosine_and_line_meet():
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
     assert _rates("constant", warmup_steps=0)[0] == 2.0
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("warmup_steps", [10, 50, 80])
+def test_beyond_the_last_step_the_rate_is_never_below_zero(schedule, warmup_steps):
+    training = TrainingConfig(training_steps=50, warmup_steps=warmup_steps, schedule=schedule)
+    later = [learning_rate(training, step) for step in range(max(50, warmup_steps), 120)]
+    assert set(later) == {0.0}

@@ -107,6 +107,33 @@ def test_a_step_that_cannot_be_recorded_is_left_as_it_was_and_run_plainly(caplog
     assert losses_of(run) == losses_of(make_step())
 
 
+def test_a_recording_that_fails_at_its_end_gives_the_stream_back(played_graphs, monkeypatch):
+    ours = FakeStream()
+    current = [ours]
+
+    @contextlib.contextmanager
+    def stream(other):
+        before, current[0] = current[0], other
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    class FailsAtItsEnd:
+        def __enter__(self):
+            current[0] = FakeStream()
+
+        def __exit__(self, *_):
+            raise RuntimeError("the recording was invalidated")
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: FailsAtItsEnd())
+    with pytest.raises(RuntimeError, match="invalidated"):
+        CapturedStep(make_step(rate_is_tensor=True), batches().at(0), 0)
+    assert current == [ours]
+
+
 def test_waiting_for_the_device_cannot_be_recorded(played_graphs):
     step = make_step(rate_is_tensor=True)
     step.flat.clip_gradients = lambda max_norm: step.flat.gradients.norm().item()
