@@ -3,7 +3,7 @@
 The program runs once on arbitrary numbers, and beside every tensor travels which input positions
 each element may depend on, with the zeros and infinities of masks known exactly (abstract
 interpretation over the latest position). What is proved holds for any one sequence of this length
-and all parameters, as long as values are finite; that a batch is treated sequence by sequence is
+and all parameters, as long as the output is finite; that a batch is treated sequence by sequence is
 tested elsewhere. A program that cannot be proved is not wrong: it is then only tested.
 """
 
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from openevolve_unified.candidate.checks.attention import apply_mixing
+from openevolve_unified.candidate.checks.dependence.hidden import with_hidden
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.checks.dependence.rules import apply_rule
 from openevolve_unified.candidate.traced import TracedSize
@@ -102,7 +103,8 @@ class Analysis(TorchDispatchMode):
         bound = {key: tree_map(self._look_up, item) for key, item in bound.items()}
         for index, output in enumerate(tree_leaves(result)):
             if isinstance(output, torch.Tensor):
-                self.note(output, apply_rule(func, bound, output, index))
+                reach = apply_rule(func, bound, output, index)
+                self.note(output, with_hidden(func, bound, reach))
         return result
 
     def _look_up(self, item: Any) -> Any:
