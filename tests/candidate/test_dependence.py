@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from openevolve_unified.candidate.checks.dependence import proves_causality
 from openevolve_unified.candidate.checks.dependence.hidden import PASSING
 from openevolve_unified.candidate.checks.dependence.prove import Analysis
 from openevolve_unified.candidate.checks.dependence.reach import Reach
+from openevolve_unified.candidate.layout import initial_seed
+from openevolve_unified.frameworks import CoefficientDynamics
 
 T, D = 6, 4
 MASK = torch.ones(T, T, dtype=torch.bool).tril()
@@ -217,3 +221,28 @@ def test_a_causal_program_that_cannot_be_followed_is_accepted_as_tested(desk):
     """
     report = desk.check(desk.program(body, "test_time_regression"), "test_time_regression")
     assert report.evidence["causality"]["method"] == "tested"
+
+
+def test_a_proof_speaks_for_every_seed_that_will_be_trained(desk):
+    """A constant may open a leak at one training seed and not at another."""
+    body = """
+    s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+    a = s.masked_fill(~mask, float("-inf")).softmax(-1)
+    return a + self.is_open * torch.ones_like(s).triu(1)
+    """
+    members = "self.register_buffer('is_open', (torch.rand(()) > THRESHOLD).float())"
+    layers = range(desk.sizes[0].num_layers)
+    highest = {seed: max(_first_draw(seed, layer) for layer in layers) for seed in desk.seeds}
+    threshold = sum(highest.values()) / 2
+    source = desk.program(body, members=members.replace("THRESHOLD", str(threshold)))
+    traced = desk.trace(source, "coefficient_dynamics").sizes["16x2"]
+    closed, opened = sorted(desk.seeds, key=lambda seed: highest[seed])
+    assert proves_causality(dataclasses.replace(traced, seeds=(closed,)))
+    assert not proves_causality(dataclasses.replace(traced, seeds=(closed, opened)))
+
+
+def _first_draw(seed, layer):
+    """What ``torch.rand(())`` gives after the base's own initial values."""
+    torch.manual_seed(initial_seed(seed, layer))
+    CoefficientDynamics(16, 2)
+    return float(torch.rand(()))

@@ -31,17 +31,21 @@ class UnprovableError(Exception):
     """The program does something that the analysis does not follow."""
 
 
-def proves_causality(traced: TracedSize, seed: int) -> bool:
-    """Whether the program of full length is causal at every layer, for all inputs and parameters.
+def proves_causality(traced: TracedSize) -> bool:
+    """Whether the program of full length is causal for all inputs and parameters.
 
-    Args:
-        seed: a training seed that the candidate was traced for; constants may depend on it.
+    At every layer and training seed, because constants may differ there.
     """
-    num_layers = traced.size.num_layers if traced.num_constants else 1
-    return all(
-        _is_causal(traced.framework, traced.mechanism(seed, layer), traced)
-        for layer in range(num_layers)
-    )
+    proved: list[tuple[torch.Tensor, ...]] = []
+    for seed in traced.seeds:
+        for layer in range(traced.size.num_layers):
+            constants = traced.constants(seed, layer)
+            if any(all(map(torch.equal, constants, others)) for others in proved):
+                continue
+            if not _is_causal(traced.framework, traced.mechanism(seed, layer), traced):
+                return False
+            proved.append(constants)
+    return True
 
 
 def _is_causal(framework: str, mechanism: nn.Module, traced: TracedSize) -> bool:
