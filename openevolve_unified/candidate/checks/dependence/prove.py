@@ -4,7 +4,8 @@ The program runs once on arbitrary numbers, and beside every tensor travels whic
 each element may depend on, with the zeros and infinities of masks known exactly (abstract
 interpretation over the latest position). What is proved holds for any one sequence of this length,
 alone in its batch, and all parameters, as long as the output is finite; that other sequences and
-their number change nothing is tested elsewhere, on the trained weights too. A program that cannot be proved is not wrong: it is then only tested.
+their number change nothing is tested elsewhere, on the trained weights too. A program that cannot
+be proved is not wrong: it is then only tested.
 """
 
 from __future__ import annotations
