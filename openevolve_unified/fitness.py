@@ -62,7 +62,11 @@ def score(evaluation: Evaluation, tolerance_nats: float) -> Score:
 
     A steeper line can be had by making the small models worse. So a loss above the baseline's (by
     more than ``tolerance_nats``) is harm: the score is the smaller of the fitness as measured and
-    the fitness with the harm taken out, less the mean harm. Without harm it is exactly ``-slope``.
+    the fitness with the harm taken out, less the mean harm.
+
+    It can also be had by drawing the sizes together: parameters that only the small models get
+    shorten the axis. So the losses are set against the baseline's parameters too, and the flatter
+    line counts. Without either the score is exactly ``-slope``.
     """
     fitness = -evaluation.fit.slope
     losses = np.array([size.mean_loss_nats for size in evaluation.sizes])
@@ -70,13 +74,18 @@ def score(evaluation: Evaluation, tolerance_nats: float) -> Score:
         return Score(combined=fitness, fitness=fitness, harm_nats=0.0)
     reference = np.array([size.mean_loss_nats for size in evaluation.baseline])
     harm = np.maximum(losses - reference - tolerance_nats, 0.0)
-    if not harm.any():
-        return Score(combined=fitness, fitness=fitness, harm_nats=0.0)
-    log_counts = np.log([float(size.num_params_non_embedding) for size in evaluation.sizes])
-    unharmed_slope, _ = least_squares_line(log_counts, losses - harm)
+    own, standard = (_log_counts(sizes) for sizes in (evaluation.sizes, evaluation.baseline))
+    candidates = [fitness]
+    if harm.any():
+        candidates.append(-least_squares_line(own, losses - harm)[0])
+    if not np.array_equal(own, standard):
+        candidates.append(-least_squares_line(standard, losses - harm)[0])
     mean_harm = float(harm.mean())
-    combined = min(fitness, -unharmed_slope) - mean_harm
-    return Score(combined=combined, fitness=fitness, harm_nats=mean_harm)
+    return Score(combined=min(candidates) - mean_harm, fitness=fitness, harm_nats=mean_harm)
+
+
+def _log_counts(sizes: Sequence[SizeResult]) -> np.ndarray:
+    return np.log([float(size.num_params_non_embedding) for size in sizes])
 
 
 def too_good_to_be_true(
@@ -179,7 +188,12 @@ def _verdict(result: Evaluation, scored: Score) -> str:
     )
     if result.is_pilot:
         text += f" [{result.horizon}]"
-    if scored.is_guarded:
+    if scored.is_guarded and scored.harm_nats == 0:
+        text += (
+            f"; score {scored.combined:+.4f}: the slope over the baseline's parameters, because a "
+            "larger share of new parameters at the small sizes only shortens the axis"
+        )
+    elif scored.is_guarded:
         text += (
             f"; score {scored.combined:+.4f} after the guard: on average {scored.harm_nats:.4f} "
             "nats worse than the baseline, and a slope bought by hurting models does not count"

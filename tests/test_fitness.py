@@ -30,8 +30,8 @@ COUNTS = (25_000, 57_000, 100_000, 223_000)
 TOLERANCE = 0.02
 
 
-def sizes(losses):
-    rows = zip(LADDERS["quickstart"], COUNTS, losses, strict=True)
+def sizes(losses, counts=COUNTS):
+    rows = zip(LADDERS["quickstart"], counts, losses, strict=True)
     return tuple(
         SizeResult(
             size=size,
@@ -43,15 +43,15 @@ def sizes(losses):
     )
 
 
-def evaluation(losses, baseline=BASELINE):
+def evaluation(losses, baseline=BASELINE, counts=COUNTS):
     return Evaluation(
         program=Program(source="", framework="matrix_mixer"),
         fingerprint="f",
         horizon="pilot, 1,800 of 100,000 steps",
         is_pilot=True,
-        sizes=sizes(losses),
+        sizes=sizes(losses, counts),
         baseline=sizes(baseline) if baseline else (),
-        fit=fit_scaling_law(COUNTS, [[loss] for loss in losses]),
+        fit=fit_scaling_law(counts, [[loss] for loss in losses]),
         features={"lookback": 0.3, "log10_operators": 1.0},
         checks={},
     )
@@ -81,6 +81,22 @@ def test_hurting_every_size_with_a_steeper_line_does_not_pay():
     )
     assert -cheat.fit.slope > -evaluation(BASELINE).fit.slope
     assert score(cheat, TOLERANCE).combined < score(evaluation(BASELINE), TOLERANCE).combined
+
+
+def test_a_slope_bought_by_parameters_of_the_small_model_does_not_pay():
+    cheat = evaluation(BASELINE, counts=(27_500, *COUNTS[1:]))
+    honest = score(evaluation(BASELINE), TOLERANCE)
+    assert -cheat.fit.slope > 1.03 * honest.fitness, "the same losses, a steeper raw slope"
+    assert score(cheat, TOLERANCE).combined == pytest.approx(honest.combined)
+    assert "only shortens the axis" in artifacts(cheat, TOLERANCE)["verdict"]
+    worse = [BASELINE[0] + 0.5, *BASELINE[1:]]
+    both = evaluation(worse, counts=(27_500, *COUNTS[1:]))
+    assert score(both, TOLERANCE).combined < honest.combined
+
+
+def test_parameters_that_grow_with_the_model_leave_the_score_as_measured():
+    larger = evaluation(BASELINE, counts=tuple(count * 11 // 10 for count in COUNTS))
+    assert score(larger, TOLERANCE).combined == pytest.approx(-larger.fit.slope, rel=1e-4)
 
 
 def test_losses_within_the_tolerance_are_not_harm():

@@ -59,6 +59,7 @@ ATTRIBUTES = {
         ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled"),
         "gradients must reach everything; write .detach() on the tensor that should not get any",
     ),
+    "detach_": "tracing loses a detach in place: write .detach()",
     **dict.fromkeys(
         ("autograd", "Function", "library", "custom_op"),
         "a custom backward cannot be traced; write the forward in ordinary torch operators",

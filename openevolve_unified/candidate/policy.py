@@ -179,7 +179,7 @@ def _require_attribute(look: _Look, node: ast.Attribute, place: int) -> None:
         raise _refusal(f"attribute {name!r} reaches into the interpreter", node)
     if owner.__class__ is not ast.Call:
         _require_reach(look, node)
-    if name in ("Function", "custom_op"):
+    if name in ("Function", "custom_op", "detach_"):
         raise _refusal(f"{name}: {ATTRIBUTES[name]}", node)
     if name.startswith("register_") and name.endswith("hook"):
         raise _refusal(f"{name}: hooks cannot be traced; write the computation itself", node)

@@ -11,7 +11,8 @@ Runs where candidate code runs, so nothing here is trusted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def record(
     """
     try:
         recorder = _Recorder(module, inputs, prefix, parameters, constants)
-        with enable_python_dispatcher(), recorder:
+        with enable_python_dispatcher(), _without_own_backward(), recorder:
             result = module(*inputs.values())
     except NotRecorded:
         raise
@@ -138,9 +139,11 @@ class _Recorder(ProxyTorchDispatchMode):
         return TensorRef("c", self._constants.index(name))
 
     def _alias(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """A literal for ``torch.tensor(...)``; nothing new for a detach of a fresh tensor."""
+        """A literal for ``torch.tensor(...)``; nothing new for the detach of it that follows."""
         if name == "aten.detach_.default":
-            self.reference(tensor)
+            reference = self.reference(tensor)
+            if not isinstance(reference, TensorRef) or reference.kind != "l":
+                raise NotRecorded("a detach in place")
             return tensor
         if tensor.device.type != "cpu":
             raise NotRecorded("a literal without values")
@@ -153,6 +156,21 @@ class _Recorder(ProxyTorchDispatchMode):
         if type(tensor) not in _TENSOR_TYPES or tensor.device != _META:
             raise NotRecorded("a result that is not a plain tensor")
         self._references[tensor] = reference
+
+
+@contextlib.contextmanager
+def _without_own_backward() -> Iterator[None]:
+    """Refuse autograd functions: their forward could be recorded, their backward would be lost."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise NotRecorded("a backward of its own")
+
+    own = torch.autograd.Function.__dict__["apply"]
+    torch.autograd.Function.apply = refuse  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = own  # type: ignore[method-assign]
 
 
 def _require_ordinary(func: Any) -> None:

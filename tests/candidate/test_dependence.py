@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from openevolve_unified.candidate.checks.dependence import proves_causality
+from openevolve_unified.candidate.checks.dependence.hidden import PASSING
 from openevolve_unified.candidate.checks.dependence.prove import Analysis
 from openevolve_unified.candidate.checks.dependence.reach import Reach
+from openevolve_unified.candidate.layout import initial_seed
+from openevolve_unified.frameworks import CoefficientDynamics
 
 T, D = 6, 4
 MASK = torch.ones(T, T, dtype=torch.bool).tril()
@@ -70,8 +75,45 @@ LEAKS = {
     "convolution to the future": lambda x: F.conv1d(x.T[None], torch.ones(D, D, 3), padding=1)[0].T,
     "filled from the data": lambda x: x.masked_fill(MASK[:, :D], x.sum()),
     "maximum of two": lambda x: torch.maximum(x, x[-1]),
+    "low bytes of its bits": lambda x: x.flip(0).view(torch.uint8)[:, 1::4].float(),
+    "low halves of its bits": lambda x: x.flip(0).view(torch.bfloat16)[:, ::2].float(),
+    "NaN behind a masked zero": lambda x: x + (_overflow(x) * MASK).isnan().sum(-1, True),
+    "NaN behind a strict triangle's product": lambda x: (
+        x + (MASK.float() @ _overflow(x).T).nan_to_num(nan=5.0, posinf=0.0).sum(-1, True)
+    ),
+    "NaN behind an infinity": lambda x: (
+        x + (_overflow(x) + MASK.float().log()).isnan().sum(-1, True)
+    ),
+    "NaN made a number by a maximum": lambda x: (
+        x + torch.fmax(_overflow(x) * MASK, torch.tensor(-1.0)).clamp(max=1.0).sum(-1, True)
+    ),
+    "NaN made a number by a power": lambda x: x + (_overflow(x) * MASK - 1).pow(0).mT.sum(-1, True),
+    "NaN in complex numbers": lambda x: (
+        x + 1 / torch.complex(MASK / torch.zeros(()), _overflow(x) * MASK).abs().sum(-1, True)
+    ),
 }
 """Row i of the result depends on later rows."""
+
+
+MATRICES = {"mm", "bmm", "mv", "addmm", "baddbmm", "linalg_solve_triangular", "masked_fill"} | {
+    "native_layer_norm",
+    "_fused_rms_norm",
+}
+"""Operators that take no vectors: sums of products, and two norms that are made of others."""
+FORMS = {
+    "where": [[torch.tensor(True), "x", 0.0], [torch.tensor(False), 0.0, "x"]],
+    "clamp": [["x", 0.5], ["x", None, 0.5], ["x", "x"]],
+    "lerp": [["x", "x", 0.5], ["x", "x", "x"]],
+    "logsumexp": [["x", [0]]],
+    "_softmax": [["x", 0, False]],
+    "_log_softmax": [["x", 0, False]],
+    "amax": [["x"], ["x", [0]]],
+}
+
+
+def _overflow(x: torch.Tensor) -> torch.Tensor:
+    """(T, T): infinite where a product is large, and else zero."""
+    return (x @ x.T - 6).relu() * 1e38 * 1e38
 
 
 def _softmax_by_hand(scores: torch.Tensor) -> torch.Tensor:
@@ -127,6 +169,26 @@ def test_no_dependence_is_overlooked(name):
     assert (truly_latest(function) <= latest(function)).all()
 
 
+@pytest.mark.parametrize("length", [3, 70], ids=["scalar code", "vector code"])
+@pytest.mark.parametrize("name", sorted(PASSING - MATRICES))
+def test_what_is_said_to_pass_nan_on_does(name, length):
+    packet, ones = getattr(torch.ops.aten, name), torch.ones(length)
+    spoilt = torch.where(torch.arange(length) == length // 2, torch.nan, 1.0)
+    tried = 0
+    for form in FORMS.get(name, [["x"], ["x", "x"], ["x", 0], ["x", "x", "x"]]):
+        for place in (index for index, argument in enumerate(form) if argument == "x"):
+            values = [ones if argument == "x" else argument for argument in form]
+            values[place] = spoilt
+            try:
+                y = packet(*values)
+            except (RuntimeError, TypeError):
+                continue  # no form of this operator
+            y = y[0] if isinstance(y, tuple) else y
+            assert y[length // 2].isnan() if y.ndim == 1 else y.isnan()
+            tried += 1
+    assert tried
+
+
 def test_a_parameter_is_not_taken_for_the_number_that_it_starts_with():
     gate = torch.zeros(1)
     x = torch.ones(T, D)
@@ -159,3 +221,28 @@ def test_a_causal_program_that_cannot_be_followed_is_accepted_as_tested(desk):
     """
     report = desk.check(desk.program(body, "test_time_regression"), "test_time_regression")
     assert report.evidence["causality"]["method"] == "tested"
+
+
+def test_a_proof_speaks_for_every_seed_that_will_be_trained(desk):
+    """A constant may open a leak at one training seed and not at another."""
+    body = """
+    s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+    a = s.masked_fill(~mask, float("-inf")).softmax(-1)
+    return a + self.is_open * torch.ones_like(s).triu(1)
+    """
+    members = "self.register_buffer('is_open', (torch.rand(()) > THRESHOLD).float())"
+    layers = range(desk.sizes[0].num_layers)
+    highest = {seed: max(_first_draw(seed, layer) for layer in layers) for seed in desk.seeds}
+    threshold = sum(highest.values()) / 2
+    source = desk.program(body, members=members.replace("THRESHOLD", str(threshold)))
+    traced = desk.trace(source, "coefficient_dynamics").sizes["16x2"]
+    closed, opened = sorted(desk.seeds, key=lambda seed: highest[seed])
+    assert proves_causality(dataclasses.replace(traced, seeds=(closed,)))
+    assert not proves_causality(dataclasses.replace(traced, seeds=(closed, opened)))
+
+
+def _first_draw(seed, layer):
+    """What ``torch.rand(())`` gives after the base's own initial values."""
+    torch.manual_seed(initial_seed(seed, layer))
+    CoefficientDynamics(16, 2)
+    return float(torch.rand(()))

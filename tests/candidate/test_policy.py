@@ -68,6 +68,7 @@ def test_an_honest_program_passes(desk):
         ("import torch as t\nt.os.getpid()", "t.os is not"),
         ("torch.serialization.load('x')", "torch.serialization"),
         ("torch.load('x')", "torch.load"),
+        ("k.detach_()", "write .detach()"),
         ("torch.hub.time", "torch.hub"),
         ("self.last = k", "self.last is written outside __init__: no state between calls"),
         ("self.calls += 1", "or make self.calls a parameter or a buffer in __init__"),

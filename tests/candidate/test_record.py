@@ -87,6 +87,11 @@ REFUSED = {
     "a branch on a value": f"s = q @ k.mT\nif s.mean() > 0:\n    s = 2 * s\n{SOFTMAX}",
     "the base's projection": f"s = self.q_proj(x)[:, None, :, :1] + q @ k.mT\n{SOFTMAX}",
     "two results": "return q, k",
+    "a detach in place, which an export drops": f"s = q @ k.mT\ns.detach_()\n{SOFTMAX}",
+    "a backward of its own": "class Twice(torch.autograd.Function):\n"
+    "    @staticmethod\n    def forward(ctx, z):\n"
+    "        with torch.enable_grad():\n            return z.sin()\n"
+    f"s = Twice.apply(q @ k.mT)\n{SOFTMAX}",
 }
 
 

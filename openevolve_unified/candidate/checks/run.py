@@ -81,7 +81,7 @@ def run_checks(
             if SMALL_LENGTH in traced.programs:
                 evidence[traced.size.name] |= _check_all_cuts(traced, seed)
         features = measure_features(traced_sizes[-1], seed)
-        is_proved = all(proves_causality(traced, seed) for traced in traced_sizes)
+        is_proved = all(proves_causality(traced) for traced in traced_sizes)
     except (RuntimeError, IndexError) as error:
         # Operators may still fail on data: an index out of range, a singular matrix.
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,9 +2,10 @@
 
 The program runs once on arbitrary numbers, and beside every tensor travels which input positions
 each element may depend on, with the zeros and infinities of masks known exactly (abstract
-interpretation over the latest position). What is proved holds for any one sequence of this length
-and all parameters, as long as values are finite; that a batch is treated sequence by sequence is
-tested elsewhere. A program that cannot be proved is not wrong: it is then only tested.
+interpretation over the latest position). What is proved holds for any one sequence of this length,
+alone in its batch, and all parameters, as long as the output is finite; that other sequences and
+their number change nothing is tested elsewhere, on the trained weights too. A program that cannot
+be proved is not wrong: it is then only tested.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from openevolve_unified.candidate.checks.attention import apply_mixing
+from openevolve_unified.candidate.checks.dependence.hidden import with_hidden
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.checks.dependence.rules import apply_rule
 from openevolve_unified.candidate.traced import TracedSize
@@ -30,17 +32,21 @@ class UnprovableError(Exception):
     """The program does something that the analysis does not follow."""
 
 
-def proves_causality(traced: TracedSize, seed: int) -> bool:
-    """Whether the program of full length is causal at every layer, for all inputs and parameters.
+def proves_causality(traced: TracedSize) -> bool:
+    """Whether the program of full length is causal for all inputs and parameters.
 
-    Args:
-        seed: a training seed that the candidate was traced for; constants may depend on it.
+    At every layer and training seed, because constants may differ there.
     """
-    num_layers = traced.size.num_layers if traced.num_constants else 1
-    return all(
-        _is_causal(traced.framework, traced.mechanism(seed, layer), traced)
-        for layer in range(num_layers)
-    )
+    proved: list[tuple[torch.Tensor, ...]] = []
+    for seed in traced.seeds:
+        for layer in range(traced.size.num_layers):
+            constants = traced.constants(seed, layer)
+            if any(all(map(torch.equal, constants, others)) for others in proved):
+                continue
+            if not _is_causal(traced.framework, traced.mechanism(seed, layer), traced):
+                return False
+            proved.append(constants)
+    return True
 
 
 def _is_causal(framework: str, mechanism: nn.Module, traced: TracedSize) -> bool:
@@ -102,7 +108,8 @@ class Analysis(TorchDispatchMode):
         bound = {key: tree_map(self._look_up, item) for key, item in bound.items()}
         for index, output in enumerate(tree_leaves(result)):
             if isinstance(output, torch.Tensor):
-                self.note(output, apply_rule(func, bound, output, index))
+                reach = apply_rule(func, bound, output, index)
+                self.note(output, with_hidden(func, bound, reach))
         return result
 
     def _look_up(self, item: Any) -> Any:

@@ -19,11 +19,14 @@ class Reach:
             move, mask, or reduce elements act on it as they act on values.
         free: float32 0 or 1: 1 where the element may vary with inputs or parameters; 0 where its
             value is certain, such as the zeros of a causal mask.
+        hidden: 1 + the latest position that may make any element NaN, although ``late`` and
+            ``free`` do not tell; see ``hidden``.
     """
 
     value: torch.Tensor
     late: torch.Tensor
     free: torch.Tensor
+    hidden: float = 0.0
 
     @classmethod
     def certain(cls, value: torch.Tensor) -> Reach:
@@ -42,6 +45,10 @@ class Reach:
     def is_surely_infinite(self) -> torch.Tensor:
         """Bool, shaped like ``value``: the element is certain to be plus or minus infinity."""
         return self.is_surely(math.inf) | self.is_surely(-math.inf)
+
+    def latest(self) -> float:
+        """``late`` of the element that may depend on the latest position."""
+        return float(self.late.max()) if self.late.numel() else 0.0
 
     def settled(self, where: torch.Tensor) -> Reach:
         """The same, but certain at the elements where the bool tensor says so."""
@@ -62,5 +69,5 @@ def join(value: torch.Tensor, parts: list[Reach]) -> Reach:
 
 def spread(value: torch.Tensor, parts: list[Reach]) -> Reach:
     """Every element of ``value`` may depend on every element of every part."""
-    latest = max((float(part.late.max()) for part in parts if part.late.numel()), default=0.0)
+    latest = max((part.latest() for part in parts), default=0.0)
     return Reach(value, torch.full(value.shape, latest), torch.ones(value.shape))

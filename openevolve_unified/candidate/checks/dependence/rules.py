@@ -1,7 +1,8 @@
 """How each operator passes dependence on; an operator without a rule mixes everything.
 
 Sound for finite values: a product with a certain zero is zero, and minus infinity stays so under
-the addition of anything. A rule may claim too much dependence, never too little.
+the addition of anything; ``hidden`` follows the rest. A rule may claim too much dependence, never
+too little.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def apply_rule(func: OpOverload, bound: Bound, value: torch.Tensor, index: int) 
 
 
 def _find_rule(name: str, index: int) -> Rule | None:
-    if name in _MOVES:
+    if name in MOVES:
         return functools.partial(_move, index=index)
     return _RULES.get(name, _elementwise if name in _ELEMENTWISE else None)
 
@@ -97,6 +98,8 @@ def _choose(value: torch.Tensor, condition: Reach, yes: Any, no: Any) -> Reach:
 
 
 def _move(func: OpOverload, bound: Bound, value: torch.Tensor, index: int) -> Reach:
+    if bound.get("dtype") is not None:
+        raise TypeError("the bits of a number as another type: their parts are no moved elements")
     if not all(part.is_certain() for part in reaches([bound.get(name) for name in _INDICES])):
         raise TypeError("which elements move depends on the input")
     late = _call(func, bound, lambda reach: reach.late.contiguous())
@@ -205,7 +208,7 @@ view _unsafe_view expand permute transpose t unsqueeze squeeze slice select cat 
 split_with_sizes unbind flip roll tril triu repeat diagonal diag_embed constant_pad_nd unfold
 slice_scatter select_scatter diagonal_scatter index_select gather index
 """
-_MOVES = frozenset(_MOVE_NAMES.split())
+MOVES = frozenset(_MOVE_NAMES.split())
 """Each output element is one of the input's, or a constant zero of the operator's own."""
 _FACTORS = {
     "mm": ("self", "mat2"),
