@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     bench.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
     _add_overrides(bench)
-    bench.add_argument("--quick", action="store_true", help="under a minute, and rough")
+    bench.add_argument("--quick", action="store_true", help="about a minute, and rough")
     bench.add_argument("--json", action="store_true", help="print one JSON object last")
     bench.add_argument("--markdown", action="store_true", help="print tables for a README")
     bench.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
