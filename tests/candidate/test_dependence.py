@@ -221,6 +221,7 @@ def test_a_causal_program_that_cannot_be_followed_is_accepted_as_tested(desk):
     """
     report = desk.check(desk.program(body, "test_time_regression"), "test_time_regression")
     assert report.evidence["causality"]["method"] == "tested"
+    assert report.evidence["causality"]["proof_covers"] == "nothing"
 
 
 def test_a_proof_speaks_for_every_seed_that_will_be_trained(desk):

@@ -36,6 +36,8 @@ from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 
+PROOF_COVERS = "any one sequence of the full length, all parameters, while the output is finite"
+"""That a batch is treated sequence by sequence, and shorter lengths, are tested."""
 PREFIX_TOLERANCE = 1e-8
 """Relative, in float64: products of other shapes and solves round otherwise."""
 _SCRAMBLES = {"scrambled parameters": 1.0, "strongly scrambled parameters": 5.0}
@@ -92,6 +94,7 @@ def run_checks(
         evidence={
             "causality": {
                 "method": "proved" if is_proved else "tested",
+                "proof_covers": PROOF_COVERS if is_proved else "nothing",
                 "tolerance": ROUNDING_TOLERANCE if traced_sizes[0].mixes_rounding else 0.0,
                 "modes": "train and eval trace to the same program",
                 "sizes": evidence,
