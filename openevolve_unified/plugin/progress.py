@@ -62,8 +62,9 @@ class Reporter:
             self.say(f"{title}: rejected at '{entry['stage']}': {entry['reason']}")
             return
         text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}"
-        if entry["combined_score"] < entry["fitness"]:
-            text += f", score {entry['combined_score']:+.4f} (it hurts some sizes)"
+        score = f"{entry['combined_score']:+.4f}"
+        if score != f"{entry['fitness']:+.4f}":
+            text += f", score {score} after the guards"
         note = ", known already" if entry["cached"] else f", {entry['duration_s']:.0f} s"
         self.say(f"{title}: {text} [{entry['horizon']}]{note}")
 

@@ -60,7 +60,7 @@ def compare(best: dict[str, Any], initial: dict[str, Any]) -> str:
 def _fitness(entry: dict[str, Any]) -> str:
     text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}, R2 {entry['r2']:.3f}"
     if entry["combined_score"] < entry["fitness"]:
-        text += f", score {entry['combined_score']:+.4f} after the guard against harm"
+        text += f", score {entry['combined_score']:+.4f} after the guards"
     return text
 
 
