@@ -99,6 +99,7 @@ def test_a_missing_key_is_one_line(tiny, scripted_model, run):
     assert "quickstart" in errors
 
 
+@pytest.mark.slow
 def test_manual_mode_waits_for_a_person(tiny, command, answers, tmp_path):
     changes = {"llm": {"manual_mode": True, "models": [{"name": "person"}]}, "max_iterations": 1}
     process = command("openevolve", tiny(changes))

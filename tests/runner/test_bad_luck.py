@@ -109,6 +109,7 @@ def test_a_worker_whose_device_failed_is_not_used_again(reference, start, monkey
     assert "its device failed: CUDA error: an illegal memory access" in notice
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_alone_is_given_up(reference, start, monkeypatch, tmp_path):
     _, checked, _ = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
@@ -191,6 +192,7 @@ def test_events_that_a_full_disk_refuses_are_dropped(tmp_path, monkeypatch):
     assert [json.loads(line)["kind"] for line in lines] == ["first", "last"]
 
 
+@pytest.mark.slow
 def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_slots(
     reference, start, monkeypatch, tmp_path
 ):
