@@ -32,7 +32,7 @@ from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
 from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
 
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 PASSING_TROUBLE = ("deadline", "worker")
 """Stages whose failures say something about the machine, so they are not remembered."""
@@ -144,6 +144,7 @@ class Pipeline:
             "seq_len": self.config.data.seq_len,
             "vocab_size": self.services.data().vocab_size,
             "seeds": list(self.config.training.seeds),
+            "batch_size": self.config.training.batch_size,
             "store": str(self.services.store.root),
             "num_slots": self.services.resources().num_workers,
         }

@@ -52,7 +52,13 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     seeds = arguments["seeds"]
     with work_slot(Path(arguments["store"]), arguments["num_slots"]):
         report = run_checks(
-            candidate, baseline, arguments["seq_len"], arguments["vocab_size"], gates, seeds[0]
+            candidate,
+            baseline,
+            arguments["seq_len"],
+            arguments["vocab_size"],
+            gates,
+            seeds[0],
+            arguments["batch_size"],
         )
     return {
         "fingerprint": candidate.fingerprint,

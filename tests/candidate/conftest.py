@@ -19,6 +19,8 @@ from openevolve_unified.records import Program
 
 SEQ_LEN = 16
 VOCAB_SIZE = 512
+BATCH_SIZE = 6
+"""Of training; the other checks run at most four sequences."""
 SIZES = tuple(SizeConfig(hidden_dim=d, num_layers=2, num_heads=h) for d, h in ((16, 2), (24, 3)))
 GATES = GatesConfig(
     max_flops_ratio=3.0, max_params_ratio=1.2, trace_deadline_s=60.0, trace_memory_mb=1_024
@@ -63,7 +65,7 @@ class Desk:
             self.baselines[framework] = self.trace(initial_source(framework), framework)
         candidate = self.trace(source, framework, gates)
         baseline = self.baselines[framework]
-        return run_checks(candidate, baseline, SEQ_LEN, VOCAB_SIZE, gates, SEEDS[0])
+        return run_checks(candidate, baseline, SEQ_LEN, VOCAB_SIZE, gates, SEEDS[0], BATCH_SIZE)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -64,6 +64,23 @@ def test_the_batch_size_seen_in_float32_only_is_refused(desk):
     assert "in float32: a sequence alone" in refusal.reason
 
 
+@pytest.mark.parametrize("stage", LEAKS)
+def test_a_leak_in_batches_of_the_training_size_only_is_refused(desk, stage):
+    count = "open = (torch.ones(q.shape[0], device=q.device).sum() > 4).to(q.dtype)\n"
+    act = f"act = 1 + open * torch.sigmoid({LEAKS[stage]})\n"
+    refusal = desk.refusal(desk.program(SOFTMAX + count + act + "return a * act[:, None, :, None]"))
+    assert refusal.stage == stage
+    assert "in batches of 6 as in training" in refusal.reason
+
+
+def test_counting_the_batch_is_accepted_when_the_training_size_changes_nothing(desk):
+    count = "open = (torch.ones(q.shape[0], device=q.device).sum() > 6).to(q.dtype)\n"
+    act = f"act = 1 + open * torch.sigmoid({LEAKS['batch']})\n"
+    program = desk.program(SOFTMAX + count + act + "return a * act[:, None, :, None]")
+    evidence = desk.check(program, "coefficient_dynamics").evidence["causality"]
+    assert all(size["training_batch"] == 6 for size in evidence["sizes"].values())
+
+
 @pytest.mark.parametrize("gate", GATES)
 def test_the_same_gate_over_an_honest_branch_is_accepted(desk, gate):
     act = "act = 1 + open * torch.sigmoid(x[..., 0])\n"

@@ -53,6 +53,31 @@ def require_sound_in_training_formats(
     return ("float32", "bfloat16")
 
 
+def require_sound_at_batch_size(
+    attention: ReferenceAttention,
+    x: torch.Tensor,
+    cut: int,
+    mixes_rounding: bool,
+    where: str,
+) -> None:
+    """Cut and mix exactly as many sequences as training will feed, in float32.
+
+    A program can count the sequences of its batch, so one that is sound in the small batches of the
+    other checks may still open a gate in the batches that it is trained and measured in.
+
+    Args:
+        x: (batch size + 1, time, hidden_dim), different sequences.
+
+    Raises:
+        CandidateError: stage ``causality`` or ``batch``.
+    """
+    where = f"{where}, in float32, in batches of {len(x) - 1} as in training"
+    tolerance = SINGLE_ROUNDING_TOLERANCE if mixes_rounding else 0.0
+    if len(x) > 2:
+        require_causal(attention, x[:-1], (cut,), tolerance, where)
+    require_independent_sequences(attention, x, where, SINGLE_BATCH_TOLERANCE)
+
+
 class _Autocast(torch.nn.Module):
     def __init__(self, mechanism: torch.nn.Module):
         super().__init__()

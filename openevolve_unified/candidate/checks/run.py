@@ -29,7 +29,10 @@ from openevolve_unified.candidate.checks.independence import (
     require_repeatable,
 )
 from openevolve_unified.candidate.checks.numerics import require_finite
-from openevolve_unified.candidate.checks.precision import require_sound_in_training_formats
+from openevolve_unified.candidate.checks.precision import (
+    require_sound_at_batch_size,
+    require_sound_in_training_formats,
+)
 from openevolve_unified.candidate.features import measure_features
 from openevolve_unified.candidate.layout import SMALL_LENGTH
 from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
@@ -63,12 +66,14 @@ def run_checks(
     vocab_size: int,
     gates: GatesConfig,
     seed: int,
+    batch_size: int,
 ) -> CheckReport:
     """Hold a candidate to everything that can be asked before training.
 
     Args:
         baseline: the initial program, traced at the same sizes.
         seed: a training seed that the candidate was traced for.
+        batch_size: sequences per training batch.
 
     Raises:
         CandidateError: the first check that fails, with a reason for the author.
@@ -78,7 +83,7 @@ def run_checks(
     require_same_at_all_sizes(candidate)
     traced_sizes = sorted(candidate.sizes.values(), key=lambda traced: traced.size.hidden_dim)
     try:
-        evidence = {traced.size.name: _check_size(traced, seed) for traced in traced_sizes}
+        evidence = {t.size.name: _check_size(t, seed, batch_size) for t in traced_sizes}
         for traced in traced_sizes:
             if SMALL_LENGTH in traced.programs:
                 evidence[traced.size.name] |= _check_all_cuts(traced, seed)
@@ -152,7 +157,7 @@ class _Bench:
         return model_inputs(batch, T, size, self.generator, torch.float64, num_normed)
 
 
-def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
+def _check_size(traced: TracedSize, seed: int, batch_size: int) -> dict[str, Any]:
     """The checks that every size gets: finite, independent, causal at random cuts, trainable."""
     bench = _Bench(traced, seed, stream=0)
     T, name = traced.seq_len, bench.name
@@ -177,6 +182,7 @@ def _check_size(traced: TracedSize, seed: int) -> dict[str, Any]:
         "cuts": num_cuts + 2,
         "model_inputs": _check_model_inputs(bench, attentions),
         "formats": _check_formats(bench),
+        "training_batch": _check_training_batch(bench, batch_size),
         "max_relative_change": largest,
         "max_prefix_difference": prefix,
         "parameters": list(attentions),
@@ -218,6 +224,20 @@ def _check_formats(bench: _Bench) -> list[str]:
                 )
             )
     return sorted(tested)
+
+
+def _check_training_batch(bench: _Bench, batch_size: int) -> int:
+    """Causality and independence in a batch as large as those of training; returns its size."""
+    label = list(bench.parameters)[:2][-1]
+    x = bench.model_inputs(batch_size + 1, bench.traced.seq_len).float()
+    require_sound_at_batch_size(
+        bench.single(bench.parameters[label]),
+        x,
+        bench.traced.seq_len // 2,
+        bench.traced.mixes_rounding,
+        f"at {bench.name}, {label}",
+    )
+    return batch_size
 
 
 def _check_prefixes(bench: _Bench, attentions: dict[str, ReferenceAttention]) -> float:

@@ -49,6 +49,28 @@ CHEATS = (
         reason="batch size",
     ),
     _BATCH.cheat(
+        "the next token, in batches of the training size only",
+        CD,
+        SCORES,
+        WEIGHTS,
+        """
+        leak = torch.ones_like(s).tril(1).triu(1)
+        batch = s.new_ones(s.shape[0]).sum()
+        return a + leak * ((batch - 8).abs() < 0.5).to(s.dtype)
+        """,
+        stages=("causality",),
+        reason="in batches of 8 as in training",
+    ),
+    _BATCH.cheat(
+        "the next sequence's values, in large batches only",
+        TTR,
+        SCORES,
+        WEIGHTS,
+        "is_large = s.new_ones(s.shape[0]).sum() > 6\n",
+        "return a @ torch.where(is_large, v.roll(1, 0), v)\n",
+        reason="in batches of 8 as in training",
+    ),
+    _BATCH.cheat(
         "temperature from the batch size",
         CD,
         SCORES,

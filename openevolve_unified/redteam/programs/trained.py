@@ -80,17 +80,6 @@ CHEATS = (
         reason="position",
     ),
     _OPENED.cheat(
-        "open only at the batch size of training",
-        CD,
-        SCORES,
-        WEIGHTS,
-        _NEXT,
-        """
-        batch = s.new_ones(s.shape[0]).sum()
-        return a + leak * ((batch - 8).abs() < 0.5).to(s.dtype)
-        """,
-    ),
-    _OPENED.cheat(
         "open only across cuts that a fixed seed does not draw, in single precision",
         CD,
         SCORES,
