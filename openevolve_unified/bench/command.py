@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openevolve_unified.bench import growth
 from openevolve_unified.bench.contestant import Contestant, Entry
+from openevolve_unified.bench.effort import FULL, QUICK, Effort
 from openevolve_unified.bench.evaluation import (
     Bench,
     checked_jobs,
@@ -22,6 +22,7 @@ from openevolve_unified.bench.evaluation import (
     measure_evaluation,
     time_warm_check,
 )
+from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, products_s
 from openevolve_unified.bench.ladder_steps import (
     EAGER,
     Setting,
@@ -49,50 +50,7 @@ from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.pool import Task, WorkerPool
 
 PEERS = ("transformers", "x_transformers")
-_VALIDATION_PASSES = 4
-"""Forward passes over the validation split per model: its loss, and three of the certificate."""
-
 _MAX_CANDIDATES = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How long each part may take, in seconds, and how often it is repeated."""
-
-    num_rounds: int
-    limits_s: float
-    """One matrix product."""
-    size_s: float
-    workers_s: float
-    evaluation_s: float
-    """One bounded evaluation; the eager loop's takes as long."""
-    num_evaluations: int
-    growth_s: float
-    num_growth_rounds: int
-    max_fixed_s: float = 60.0
-    """An evaluation whose validation and certificates alone take longer is computed instead."""
-
-
-FULL = Effort(
-    num_rounds=7,
-    limits_s=0.1,
-    size_s=6.0,
-    workers_s=4.0,
-    evaluation_s=6.0,
-    num_evaluations=3,
-    growth_s=4.0,
-    num_growth_rounds=3,
-)
-QUICK = Effort(
-    num_rounds=3,
-    limits_s=0.02,
-    size_s=0.8,
-    workers_s=0.6,
-    evaluation_s=1.0,
-    num_evaluations=1,
-    growth_s=0.4,
-    num_growth_rounds=2,
-)
 
 
 def run_bench(
@@ -168,8 +126,15 @@ class _Run:
             limits = self._limits(contestants[0], jobs, entries, resources)
             steps = self._steps(contestants, jobs, setting, limits)
             workers = self._workers(contestants[0], jobs, setting, resources)
-            eager = next(c for c in contestants if c.entry.label == EAGER)
-            evaluations = self._evaluations(entries, eager, jobs, setting, steps, workers)
+            start_up = StartUp(
+                worker_s=worker_s,
+                first_check_s=first_check_s,
+                warm_check_s=warm_check_s,
+                eager_s=next(c.start_s for c in contestants if c.entry.label == EAGER),
+            )
+            evaluations = self._evaluations(
+                contestants, jobs, setting, steps, workers, limits, start_up
+            )
             grown = self._growth(pipeline, contestants[0], jobs, setting, steps, workers)
         return Report(
             experiment=experiment,
@@ -182,12 +147,7 @@ class _Run:
             steps=tuple(steps),
             workers=tuple(workers),
             evaluations=tuple(evaluations),
-            start_up=StartUp(
-                worker_s=worker_s,
-                first_check_s=first_check_s,
-                warm_check_s=warm_check_s,
-                eager_s=eager.start_s,
-            ),
+            start_up=start_up,
             growth=tuple(grown),
             skipped=tuple(self._skipped),
             duration_s=time.perf_counter() - began,
@@ -266,39 +226,55 @@ class _Run:
 
     def _evaluations(
         self,
-        entries: list[Entry],
-        eager: Contestant,
+        contestants: list[Contestant],
         jobs: list[TrainJob],
         setting: Setting,
         steps: list[StepResult],
         workers: list[WorkersResult],
+        limits: Limits,
+        start_up: StartUp,
     ) -> list[EvaluationResult]:
         results: list[EvaluationResult] = []
         num_workers = workers[-1].num_workers
-        for entry in entries:
+        training_steps = self._bench.config.training.training_steps
+        cores = 1 if setting.device.startswith("cuda") else num_cores()
+        eager = next(c for c in contestants if c.entry.label == EAGER)
+        for entry in (contestant.entry for contestant in contestants):
             if entry.kind != "ours":
                 continue
             if results and self._is_quick:
                 self._skipped.append(f"whole evaluation, {entry.precision}: --quick")
                 continue
-            total_s = sum(step.step_s for step in steps if step.contestant == entry.label)
-            batch_size = jobs[0].training.batch_size
-            validation = self._bench.config.data.validation_sequences / batch_size
-            fixed_s = _VALIDATION_PASSES * validation * total_s / 3 / num_workers
-            if fixed_s > self._effort.max_fixed_s:
+            own = [step for step in steps if step.contestant == entry.label]
+            least_s = products_s(own, limits, cores, training_steps)
+            whole_s = sum(fixed_s(own, self._bench.config)) / num_workers
+            if whole_s > self._effort.max_fixed_s:
                 self._skipped.append(
-                    f"whole evaluation, {entry.precision}: validating and certifying four models "
-                    f"alone takes about {fixed_s:.0f} s here; only the steps are compared"
+                    f"whole evaluation, {entry.precision}, by running one: validating and "
+                    f"certifying its models alone takes {whole_s:.0f} s here"
+                )
+                results.append(
+                    computed_evaluation(
+                        own,
+                        [step for step in steps if step.contestant == EAGER],
+                        self._bench.config,
+                        start_up,
+                        num_workers,
+                        num_workers / workers[-1].gain.value,
+                        least_s,
+                    )
                 )
                 continue
             self._say(f"whole evaluation, {entry.precision}, against the eager loop")
+            step_s = sum(step.step_s for step in own)
             results.append(
                 measure_evaluation(
                     self._bench,
                     entry.precision,
-                    max(2, steps_in(self._effort.evaluation_s, total_s / num_workers)),
+                    max(2, steps_in(self._effort.evaluation_s, step_s / num_workers)),
                     self._effort.num_evaluations,
                     lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
+                    least_s,
                 )
             )
         return results

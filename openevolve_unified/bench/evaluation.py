@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from openevolve_unified.bench.contestant import Contestant
-from openevolve_unified.bench.ladder_steps import Setting
+from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
 from openevolve_unified.bench.results import EvaluationResult
 from openevolve_unified.bench.rounds import makespan, ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
@@ -27,9 +27,6 @@ from openevolve_unified.runner.ladder import CheckedProgram, train_jobs, train_l
 from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
-
-_VALIDATION_BATCHES = 4
-"""Of the eager loop's validation pass; the rest is multiplied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,12 +135,14 @@ def measure_evaluation(
     num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
+    least_s: float,
 ) -> EvaluationResult:
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
     Args:
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
+        least_s: seconds of the matrix products alone at that number of steps.
     """
     full = bench.config.training.training_steps
     config = with_precision(bench.config, precision)
@@ -165,6 +164,7 @@ def measure_evaluation(
         round_s=tuple(own_s),
         eager_round_s=tuple(eager_s),
         ratio=ratio(eager_s, own_s),
+        bound=median(eager_s) / least_s,
         overhead_share=median(overhead),
     )
 
@@ -178,7 +178,7 @@ def eager_evaluation(
         step_s = setting.prepare(contestant, job, num_warm_up=1)["step_s"]
         num_steps = steps_in(budget_s / len(jobs), step_s)
         total_s += contestant.seconds(num_steps) / num_steps * job.training.training_steps
-        total_s += contestant.ask("validate", max_batches=_VALIDATION_BATCHES)["seconds"]
+        total_s += contestant.ask("validate", max_batches=VALIDATION_BATCHES)["seconds"]
     return total_s
 
 

@@ -21,6 +21,8 @@ from openevolve_unified.records import TrainJob, to_plain
 
 EAGER = "eager"
 """Label of the baseline, and kind of every plain loop."""
+VALIDATION_BATCHES = 2
+"""Of a validation pass that is timed; the rest is multiplied."""
 _MIN_ROUNDS = 3
 """A median needs three."""
 
@@ -90,9 +92,11 @@ def measure_size(
     counts = {label: steps_in(share_s, prepared[label]["step_s"]) for label in ready}
     timers = {label: contestant.seconds for label, contestant in ready.items()}
     rounds = interleave(timers, counts, num_rounds)
+    found = {label: prepared[label] | _inspect(contestant) for label, contestant in ready.items()}
+    ours = next(label for label in ready if ready[label].entry.kind == "ours")
+    products = found[ours]["product_flops"]
     return [
-        _result(ready[label], job, prepared[label], rounds[label], rounds[EAGER], limits)
-        for label in ready
+        _result(ready[label].entry, job, found[label], products, rounds, limits) for label in ready
     ]
 
 
@@ -124,31 +128,38 @@ def measure_workers(
     ]
 
 
+def _inspect(contestant: Contestant) -> dict[str, Any]:
+    """What is asked once, outside the timed rounds; the peak first, before anything adds to it."""
+    peak = contestant.ask("peak")
+    counted = contestant.ask("steps", count=1, counts_traffic=True)
+    validation_s = contestant.ask("validate", max_batches=VALIDATION_BATCHES)["seconds"]
+    return {**peak, **counted, "validation_s": validation_s}
+
+
 def _result(
-    contestant: Contestant,
+    entry: Entry,
     job: TrainJob,
-    prepared: dict[str, Any],
-    round_s: tuple[float, ...],
-    eager_round_s: tuple[float, ...],
+    found: dict[str, Any],
+    product_flops: float,
+    rounds: dict[str, tuple[float, ...]],
     limits: Limits,
 ) -> StepResult:
-    entry = contestant.entry
-    peak_bytes = contestant.ask("peak")["peak_bytes"]
-    traffic = contestant.ask("steps", count=1, counts_traffic=True)["num_bytes"]
+    round_s = rounds[entry.label]
     step_s = median(round_s)
-    flops = prepared["flops_per_step"]
+    rate, threads = 1e-9 / step_s, entry.num_threads
     return StepResult(
         size=job.size.name,
-        num_params_non_embedding=prepared["num_params_non_embedding"],
+        num_params_non_embedding=found["num_params_non_embedding"],
         contestant=entry.label,
         precision=entry.precision,
         num_threads=entry.num_threads,
         round_s=round_s,
         step_s=step_s,
         tokens_per_s=job.training.batch_size * job.seq_len / step_s,
-        peak_bytes=peak_bytes,
-        flops_per_step=flops,
-        matrix_share=flops / step_s / 1e9 / limits.gflops(entry.precision, entry.num_threads),
-        memory_share=traffic / step_s / 1e9 / limits.gbytes_per_s(entry.num_threads),
-        ratio=None if entry.label == EAGER else ratio(eager_round_s, round_s),
+        peak_bytes=found["peak_bytes"],
+        product_flops=product_flops,
+        matrix_share=product_flops * rate / limits.gflops(entry.precision, threads),
+        memory_share=found["num_bytes"] * rate / limits.gbytes_per_s(threads),
+        validation_s=found["validation_s"],
+        ratio=None if entry.label == EAGER else ratio(rounds[EAGER], round_s),
     )

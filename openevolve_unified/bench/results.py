@@ -72,12 +72,15 @@ class StepResult:
     tokens_per_s: float
     peak_bytes: int
     """Of the process (CPU) or of the device."""
-    flops_per_step: float
+    product_flops: float
+    """Operations of the matrix products in one step of this model, counted in ours."""
     matrix_share: float
     """Of the measured product throughput at the same precision and threads."""
     memory_share: float
     """Of the measured copy throughput, had every operator read and written memory; caches serve
     small models, so it can exceed 1."""
+    validation_s: float
+    """One pass over the validation split, carried on from a few batches."""
     ratio: Ratio | None
     """Against the eager loop; None for the loop itself."""
 
@@ -99,12 +102,15 @@ class EvaluationResult:
 
     precision: str
     steps_run: int
-    """Per size; 0 when it was computed from the step times alone."""
+    """Per size; 0 when it was computed from measured steps and validation batches."""
     training_steps: int
     """What both times are scaled to."""
     round_s: tuple[float, ...]
     eager_round_s: tuple[float, ...]
     ratio: Ratio
+    bound: float
+    """The ratio if only the matrix products took time, at the measured limit on all cores: no loop
+    that does the model's products in this precision can pass it."""
     overhead_share: float
     """Of our time, outside training steps on the busiest worker."""
 

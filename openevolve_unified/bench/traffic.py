@@ -1,38 +1,32 @@
-"""Bytes that a computation would move if every operator read and wrote memory."""
+"""What a computation would move if every operator read and wrote memory, and its products."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from openevolve_unified.candidate.costs import product_flops
+from openevolve_unified.candidate.observe import OperatorObserver, tensors_in
 
 
-class TrafficCounter(TorchDispatchMode):
-    """Adds up the ``num_bytes`` of inputs and outputs of everything that is not a view."""
+class TrafficCounter(OperatorObserver):
+    """Adds up ``num_bytes`` of the inputs and outputs of everything that is not a view.
+
+    Beside them ``product_flops``, the operations of matrix products alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.num_bytes = 0
+        self.product_flops = 0.0
 
-    def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if not func.is_view:
-            self.num_bytes += _bytes_of((args, tuple(kwargs.values()))) + _bytes_of(result)
-        return result
-
-
-def _bytes_of(value: Any) -> int:
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, (list, tuple)):
-        return sum(map(_bytes_of, value))
-    return 0
+    def observe(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Add what ``func`` read, wrote and multiplied."""
+        if func.is_view:
+            return
+        self.product_flops += product_flops(func, args, kwargs, result)
+        touched = tensors_in((args, kwargs, result))
+        self.num_bytes += sum(tensor.numel() * tensor.element_size() for tensor in touched)

@@ -28,7 +28,7 @@ from openevolve_unified.bench.eager import EagerStep, eager_model
 from openevolve_unified.bench.limits import measure_limits, synchronise
 from openevolve_unified.bench.peers import PEERS
 from openevolve_unified.bench.traffic import TrafficCounter
-from openevolve_unified.candidate.budget import num_parameters, training_flops_per_step
+from openevolve_unified.candidate.budget import num_parameters
 from openevolve_unified.candidate.traced import TracedSize, load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.config.strict import from_mapping
@@ -38,6 +38,7 @@ from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.lifetime import end_with_parent
 from openevolve_unified.runner.memory import peak_resident_bytes, reset_peak
 from openevolve_unified.training.batches import TokenSource, TrainBatches, padded_batches
+from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.step import TrainStep, build_model
@@ -119,9 +120,6 @@ class _Contestant:
         seconds = self.steps(1)["seconds"]
         return {
             "num_params_non_embedding": num_parameters(traced),
-            "flops_per_step": training_flops_per_step(
-                traced, self._job.vocab_size, training.batch_size
-            ),
             "step_s": seconds,
         }
 
@@ -131,7 +129,8 @@ class _Contestant:
         """Do ``count`` more steps, or fewer once ``max_s`` seconds are over.
 
         Returns:
-            The seconds, how many steps were done, and the bytes that they touched if asked.
+            The seconds, how many steps were done, and if asked the bytes that they touched and
+            the operations of their matrix products.
         """
         assert self._step is not None
         assert self._plain_step is not None
@@ -152,21 +151,23 @@ class _Contestant:
             "seconds": time.perf_counter() - started,
             "num_done": self._num_done - first,
             "num_bytes": counter.num_bytes,
+            "product_flops": counter.product_flops,
         }
 
     def validate(self, max_batches: int) -> dict[str, Any]:
-        """Seconds of the eager loop's pass over the validation split, from its first batches."""
-        assert isinstance(self._step, EagerStep)
-        batch_size = self._job.training.batch_size
+        """Seconds of one pass over the validation split, carried on from its first batches."""
+        step, batch_size = self._plain_step, self._job.training.batch_size
+        assert isinstance(step, (EagerStep, TrainStep))
         num_batches = -(-len(self._data.validation) // batch_size)
-        done = 0
+        sequences = self._data.validation[: max_batches * batch_size]
         started = time.perf_counter()
-        for tokens, _ in padded_batches(self._data.validation, batch_size, self._device):
-            self._step.validation_loss(tokens)
-            done += 1
-            if done == max_batches:
-                break
-        return {"seconds": (time.perf_counter() - started) / done * num_batches}
+        if isinstance(step, TrainStep):
+            mean_loss_nats(step.model, sequences, batch_size, self._device)
+        else:
+            for tokens, _ in padded_batches(sequences, batch_size, self._device):
+                step.validation_loss(tokens)
+        share = min(max_batches, num_batches) / num_batches
+        return {"seconds": (time.perf_counter() - started) / share}
 
     def peak(self) -> dict[str, Any]:
         """The most memory since ``prepare``: of the device on a GPU, else of this process."""

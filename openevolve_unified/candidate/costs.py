@@ -13,51 +13,46 @@ from typing import Any
 
 import torch
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from openevolve_unified.candidate.observe import OperatorObserver, tensors_in
 
-class CostCounter(TorchDispatchMode):
+
+class CostCounter(OperatorObserver):
     """Adds up ``flops`` of everything dispatched below it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0.0
 
-    def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+    def observe(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Add what ``func`` costs."""
         self.flops += _flops(func, args, kwargs, result)
-        return result
+
+
+def product_flops(
+    func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+) -> float:
+    """Operations of a matrix product or a convolution, 2 per multiply-add; 0 for the rest."""
+    formula = flop_registry.get(func._overloadpacket)
+    return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
 
 
 def _flops(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float:
-    formula = flop_registry.get(func._overloadpacket)
-    if formula is not None:
-        return float(formula(*args, **kwargs, out_val=result))
+    products = product_flops(func, args, kwargs, result)
+    if products:
+        return products
     name = func._schema.name.removeprefix("aten::")
     if func.is_view or name in _FREE:
         return 0.0
-    outputs = _tensors(result)
-    inputs = _tensors((args, tuple(kwargs.values())))
+    outputs = tensors_in(result)
+    inputs = tensors_in((args, kwargs))
     special = _SPECIAL.get(name)
     if special is not None and inputs:
         return special(inputs, outputs)
     return float(max((tensor.numel() for tensor in (*outputs, *inputs)), default=0))
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in _tensors(item)]
-    return []
 
 
 def _per_row(factor: float) -> Callable[[list[torch.Tensor], list[torch.Tensor]], float]:

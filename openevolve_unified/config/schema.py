@@ -68,6 +68,9 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
     "quickstart": _ladder((32, 2, 2), (48, 2, 3), (64, 2, 4), (96, 2, 6)),
 }
 
+CURVE_SEQUENCES = 512
+"""The learning curve is measured on this many sequences, the first of the validation split."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:

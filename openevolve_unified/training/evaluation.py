@@ -8,9 +8,6 @@ import torch
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.training.batches import padded_batches
 
-CURVE_SEQUENCES = 512
-"""The learning curve is measured on this many sequences, the first of the validation split."""
-
 
 def mean_loss_nats(
     model: Transformer, sequences: np.ndarray, batch_size: int, device: torch.device

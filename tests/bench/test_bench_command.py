@@ -11,9 +11,12 @@ import yaml
 
 from openevolve_unified import cli
 from openevolve_unified.bench import command
+from openevolve_unified.bench.effort import Effort
 from openevolve_unified.bench.processor import OtherPrograms
-from openevolve_unified.bench.results import PowerLaw
+from openevolve_unified.bench.results import PowerLaw, Report
 from openevolve_unified.bench.rounds import fit_power_law, ratio
+from openevolve_unified.bench.table import as_text
+from openevolve_unified.config.strict import from_mapping
 
 ROOT = Path(__file__).parents[2]
 SIZES = [{"hidden_dim": d, "num_layers": 1, "num_heads": d // 8} for d in (16, 24, 32)]
@@ -60,7 +63,7 @@ def outcome(config):
     return status, lines, json.loads(output.read_text())
 
 
-TINY = command.Effort(
+TINY = Effort(
     num_rounds=3,
     limits_s=0.001,
     size_s=0.05,
@@ -92,7 +95,7 @@ def test_every_size_has_every_loop_and_ratios_of_its_measured_medians(outcome):
             assert row["step_s"] == median(row["round_s"])
             assert row["tokens_per_s"] == pytest.approx(8 * 16 / row["step_s"])
             assert row["peak_bytes"] > 50e6
-            assert row["flops_per_step"] == eager["flops_per_step"] > 0
+            assert row["product_flops"] == eager["product_flops"] > 0
             if row is not eager:
                 expected = ratio(eager["round_s"], row["round_s"])
                 assert row["ratio"]["value"] == expected.value
@@ -105,7 +108,7 @@ def test_shares_are_of_the_limits_of_the_same_precision_and_threads(outcome):
         for limit in report["limits"]["matrix"]
     }
     for row in report["steps"]:
-        gflops = row["flops_per_step"] / row["step_s"] / 1e9
+        gflops = row["product_flops"] / row["step_s"] / 1e9
         limit = limits[row["precision"], row["num_threads"]]
         assert row["matrix_share"] == pytest.approx(gflops / limit)
         assert row["memory_share"] > 0
@@ -121,6 +124,9 @@ def test_the_whole_evaluation_is_compared_round_by_round(outcome):
     assert len(own) == len(eager) == 1
     assert evaluation["ratio"]["value"] == ratio(eager, own).value
     assert 0 < evaluation["overhead_share"] < 1
+    limits = {limit["num_threads"]: limit["gflops"] for limit in report["limits"]["matrix"]}
+    flops = sum(r["product_flops"] for r in report["steps"] if r["contestant"] == "ours, float32")
+    assert evaluation["bound"] == pytest.approx(eager[0] / (flops * 40 / limits[1] / 1e9))
 
 
 def test_workers_growth_and_start_up_are_there(outcome):
@@ -157,6 +163,13 @@ def test_the_markdown_tables_hold_the_measured_numbers(outcome):
         cells = f"| {row['size']} | {row['contestant']} | {row['num_threads']} | "
         assert f"{cells}{1e3 * row['step_s']:,.2f} |" in text
     assert "not measured: growth with candidates" in text
+
+
+def test_an_evaluation_that_was_not_run_is_called_computed(outcome):
+    _, _, plain = outcome
+    assert "computed for" not in as_text(from_mapping(Report, plain, "report"))
+    plain = {**plain, "evaluations": [{**plain["evaluations"][0], "steps_run": 0}]}
+    assert "computed for 40" in as_text(from_mapping(Report, plain, "report"))
 
 
 def test_an_output_that_cannot_be_written_is_one_line_before_anything_is_measured(

@@ -77,6 +77,7 @@ def test_traffic_counts_inputs_and_outputs_and_no_views():
     with TrafficCounter() as counter:
         a @ b
     assert counter.num_bytes == 4 * (200 + 600 + 300)
+    assert counter.product_flops == 2 * 10 * 20 * 30
     with TrafficCounter() as counter:
         a.view(20, 10)
     assert counter.num_bytes == 0

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from openevolve_unified.candidate.checks.attention import apply_mixing
 from openevolve_unified.candidate.checks.dependence.hidden import with_hidden
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.checks.dependence.rules import apply_rule
+from openevolve_unified.candidate.observe import OperatorObserver, tensors_in
 from openevolve_unified.candidate.traced import TracedSize
 
 _CONSTANT = ("new_full", "new_ones", "new_zeros", "full_like", "ones_like", "zeros_like")
@@ -73,7 +73,7 @@ def _is_causal(framework: str, mechanism: nn.Module, traced: TracedSize) -> bool
     return bool((late <= order[:, None]).all())
 
 
-class Analysis(TorchDispatchMode):
+class Analysis(OperatorObserver):
     """Keeps what is known of every tensor that depends on an input or a parameter."""
 
     def __init__(self) -> None:
@@ -88,19 +88,19 @@ class Analysis(TorchDispatchMode):
         known = self._known.get(id(tensor))
         return known[1] if known is not None else Reach.certain(tensor)
 
-    def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        inputs = [item for item in tree_leaves((args, kwargs)) if isinstance(item, torch.Tensor)]
+    def observe(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Note what the results of ``func`` depend on.
+
+        Raises:
+            UnprovableError: it writes into its arguments.
+        """
         name = func._schema.name.removeprefix("aten::")
-        if name in _CONSTANT or not any(id(tensor) in self._known for tensor in inputs):
-            return result
+        if name in _CONSTANT or not any(
+            id(tensor) in self._known for tensor in tensors_in((args, kwargs))
+        ):
+            return
         if func._schema.is_mutable:
             raise UnprovableError(name)
         names = [argument.name for argument in func._schema.arguments]
@@ -110,7 +110,6 @@ class Analysis(TorchDispatchMode):
             if isinstance(output, torch.Tensor):
                 reach = apply_rule(func, bound, output, index)
                 self.note(output, with_hidden(func, bound, reach))
-        return result
 
     def _look_up(self, item: Any) -> Any:
         return self.reach(item) if isinstance(item, torch.Tensor) else item

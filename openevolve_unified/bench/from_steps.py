@@ -1,0 +1,80 @@
+"""What follows from measured steps: the machine's bound, and an evaluation too long to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openevolve_unified.bench.evaluation import TimedEvaluation, TimedJob
+from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, StepResult
+from openevolve_unified.bench.rounds import makespan, ratio
+from openevolve_unified.config.schema import CURVE_SEQUENCES, ScalingLawConfig
+
+_WHOLE_PASSES = 4
+"""Forward passes over the validation split per model: its loss, and three of the certificate."""
+
+
+def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float]:
+    """Seconds of each model's evaluation besides its steps: curve, final loss, certificate."""
+    training = config.training
+    share = min(1.0, CURVE_SEQUENCES / config.data.validation_sequences)
+    num_points = (training.training_steps - 1) // training.eval_frequency
+    return [step.validation_s * (_WHOLE_PASSES + num_points * share) for step in steps]
+
+
+def products_s(
+    steps: Sequence[StepResult], limits: Limits, num_cores: int, training_steps: int
+) -> float:
+    """Seconds of the matrix products of a whole evaluation at the machine's measured limit.
+
+    Args:
+        steps: of one contestant, every size once.
+        num_cores: that work at once; 1 for a GPU.
+    """
+    gflops = max(
+        limit.gflops * (num_cores // limit.num_threads)
+        for limit in limits.matrix
+        if limit.precision == steps[0].precision
+    )
+    return sum(step.product_flops for step in steps) * training_steps / (1e9 * gflops)
+
+
+def computed_evaluation(
+    own: Sequence[StepResult],
+    eager: Sequence[StepResult],
+    config: ScalingLawConfig,
+    start_up: StartUp,
+    num_workers: int,
+    slowdown: float,
+    least_s: float,
+) -> EvaluationResult:
+    """An evaluation put together from its measured parts.
+
+    Args:
+        own, eager: the steps of both at every size, from small to large.
+        slowdown: of a step when all workers do steps, at least 1.
+        least_s: ``products_s`` of ``own``.
+    """
+    num_steps = config.training.training_steps
+    jobs = [
+        TimedJob(total_s=fixed * slowdown, step_s=step.step_s * slowdown, num_steps=0)
+        for fixed, step in zip(fixed_s(own, config), own, strict=True)
+    ][::-1]
+    between_s = start_up.worker_s + makespan([job.total_s for job in jobs], num_workers)
+    timed = TimedEvaluation(
+        check_s=start_up.first_check_s,
+        ladder_s=between_s,
+        jobs=tuple(jobs),
+        num_workers=num_workers,
+    )
+    own_s = timed.seconds(num_steps)
+    eager_s = start_up.eager_s + sum(step.step_s * num_steps + step.validation_s for step in eager)
+    return EvaluationResult(
+        precision=own[0].precision,
+        steps_run=0,
+        training_steps=num_steps,
+        round_s=(own_s,),
+        eager_round_s=(eager_s,),
+        ratio=ratio([eager_s], [own_s]),
+        bound=eager_s / least_s,
+        overhead_share=timed.overhead_share(num_steps),
+    )

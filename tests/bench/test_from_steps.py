@@ -1,0 +1,70 @@
+"""What is computed from measured steps, with numbers known by hand."""
+
+from __future__ import annotations
+
+import pytest
+from test_ladder_steps import LIMITS
+
+from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, products_s
+from openevolve_unified.bench.results import StartUp, StepResult
+from openevolve_unified.config.schema import DataConfig, ScalingLawConfig, TrainingConfig
+
+CONFIG = ScalingLawConfig(
+    framework="coefficient_dynamics",
+    initial_program="p.py",
+    output_dir="o",
+    data=DataConfig(source="stories", validation_sequences=1024),
+    training=TrainingConfig(training_steps=100, eval_frequency=25, warmup_steps=10),
+)
+START_UP = StartUp(worker_s=2.0, first_check_s=5.0, warm_check_s=1.0, eager_s=4.0)
+
+
+def step(step_s, validation_s, contestant="ours, float32", threads=1):
+    return StepResult(
+        size="32x2",
+        num_params_non_embedding=7,
+        contestant=contestant,
+        precision="float32",
+        num_threads=threads,
+        round_s=(step_s,),
+        step_s=step_s,
+        tokens_per_s=1.0,
+        peak_bytes=1,
+        product_flops=1e9,
+        matrix_share=0.5,
+        memory_share=0.5,
+        validation_s=validation_s,
+        ratio=None,
+    )
+
+
+OWN = [step(0.1, 1.0), step(0.4, 2.0)]
+EAGER = [step(0.3, 3.0, "eager", 2), step(0.7, 4.0, "eager", 2)]
+
+
+def test_a_model_is_charged_its_certificate_its_loss_and_its_curve():
+    # Four passes, and three curve points of half the split each.
+    assert fixed_s(OWN, CONFIG) == [pytest.approx(5.5), pytest.approx(11.0)]
+
+
+def test_products_run_at_the_best_rate_that_the_cores_reach_together():
+    # One thread at 10 GFLOP/s on each of two cores is more than two threads together at 16.
+    assert products_s(OWN, LIMITS, 2, 100) == pytest.approx(2e9 * 100 / 20e9)
+    assert products_s(OWN, LIMITS, 1, 100) == pytest.approx(2e9 * 100 / 10e9)
+
+
+def test_a_computed_evaluation_adds_its_measured_parts():
+    result = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.0, least_s=10.0)
+    own_s = 5.0 + 2.0 + max(5.5 + 100 * 0.1, 11.0 + 100 * 0.4)
+    eager_s = 4.0 + 100 * (0.3 + 0.7) + 3.0 + 4.0
+    assert result.round_s == (pytest.approx(own_s),)
+    assert result.eager_round_s == (pytest.approx(eager_s),)
+    assert result.ratio.value == pytest.approx(eager_s / own_s)
+    assert result.bound == pytest.approx(eager_s / 10.0)
+    assert result.overhead_share == pytest.approx(1 - 40.0 / own_s)
+    assert result.steps_run == 0
+
+
+def test_steps_beside_other_workers_take_longer():
+    slow = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.5, least_s=10.0)
+    assert slow.round_s == (pytest.approx(5.0 + 2.0 + 1.5 * (11.0 + 40.0)),)
