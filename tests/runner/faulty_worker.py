@@ -62,7 +62,8 @@ def witnessed(work, path):
     return seen
 
 
-if __name__ == "__main__":
+def install():
+    """Put in what the environment asks for."""
     if folder := os.environ.get("TEST_ROOM_FOR_ONE"):
         tasks.train_job = with_room_for_one(tasks.train_job, folder)
     if folder := os.environ.get("TEST_BROKEN_DEVICE"):
@@ -70,4 +71,8 @@ if __name__ == "__main__":
     if path := os.environ.get("TEST_WITNESS"):
         tasks.train_job = witnessed(tasks.train_job, path)
         tasks.run_checks = witnessed(tasks.run_checks, path)
+
+
+if __name__ == "__main__":
+    install()
     worker.main()

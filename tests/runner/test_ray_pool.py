@@ -20,6 +20,8 @@ from openevolve_unified.runner import ray_pool
 from openevolve_unified.runner.device import resolve_cluster
 from openevolve_unified.runner.executor import DeadlineError, Task
 from openevolve_unified.runner.ladder import train_ladder
+from openevolve_unified.runner.outcome import LOST
+from openevolve_unified.runner.outcome import OUT_OF_MEMORY as OUT
 from openevolve_unified.runner.ray_pool import RayPool
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
@@ -109,6 +111,44 @@ def test_a_deadline_kills_what_ray_is_busy_with(local_results, monkeypatch):
     finally:
         services.close()
     assert processes_of("ray-marker-deadline") == []
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
+    local_results, monkeypatch, tmp_path
+):
+    folder, checked, _ = local_results
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("faulty_site")))
+    monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
+    pipeline, events = ladder_pipeline(folder, "short", RAY)
+    try:
+        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
+    finally:
+        pipeline.services.close()
+    assert results(folder, "short") == results(folder, "local")
+    (notice,) = (event["message"] for event in events if event["kind"] == "notice")
+    assert "ran out of memory (CUDA out of memory. Tried to allocate)" in notice
+    assert "at most 1 at once" in notice
+
+
+@needs_ray
+def test_what_ray_kills_for_its_memory_counts_as_a_lack_of_memory(monkeypatch):
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+
+    from openevolve_unified.runner import ray_driver
+
+    def fail(error):
+        raise error
+
+    for error, key in (
+        (OutOfMemoryError("Task was killed due to the node running low on memory.\nMore"), OUT),
+        (WorkerCrashedError(), LOST),
+    ):
+        monkeypatch.setattr(ray_driver.ray, "get", lambda _, error=error: fail(error))
+        message = ray_driver._next_message(iter([None]))
+        assert list(message) == [key]
+        assert "\n" not in message[key]
 
 
 def test_missing_ray_is_one_clear_line(tmp_path, monkeypatch):
