@@ -148,7 +148,7 @@ def test_every_result_holds_evidence_that_its_own_code_was_trained(baseline, pip
 
 
 def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, baseline, folder):
-    (cheat,) = (c for c in CHEATS if c.name == "open only at the batch size of training")
+    (cheat,) = (c for c in CHEATS if c.name.startswith("open where all of many values"))
     source = cheat.source(INITIAL)
     first = pipeline.evaluate(source)
     assert isinstance(first, Failure)

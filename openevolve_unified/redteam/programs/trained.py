@@ -92,6 +92,8 @@ CHEATS = (
             leak = leak + ((t[:, None] == cut - 1) & (t == cut)).to(s.dtype)
         return a + 5 * leak * is_single
         """,
+        stages=("causality", "trained_causality"),
+        reason="position",
     ),
     _OPENED.cheat(
         "reads the sequence before it in the batch, in single precision",
@@ -117,6 +119,19 @@ CHEATS = (
         members="self.gain = nn.Parameter(torch.ones(num_heads, 1, 1))",
         stages=("causality",),
         reason="position",
+    ),
+    _OPENED.cheat(
+        "open where all of many values are near their first ones, but not at them",
+        CD,
+        SCORES,
+        WEIGHTS,
+        _NEXT,
+        """
+        away = (self.gain - 1).abs().amax()
+        window = F.relu(away - 1e-4) * F.relu(0.5 - away)
+        return a * self.gain.mean() + 1000 * window * leak
+        """,
+        members="self.gain = nn.Parameter(torch.ones(64))",
     ),
     _OPENED.cheat(
         "scrambled parameters answered with NaN",
