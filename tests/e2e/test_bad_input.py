@@ -42,6 +42,31 @@ def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
+        ("scaling_law.trainng.seeds=[1]", "did you mean 'training'"),
+        ("scaling_law.initial_program=nowhere.py", "no file at"),
+        ("scaling_law.initial_program=leak.py", "refused at stage 'causality'"),
+        ("scaling_law.data={source: text, path: nowhere.txt}", "scaling_law.data.path: got"),
+        ("scaling_law.execution.device=cuda", "no CUDA device"),
+        ("scaling_law.training.training_steps=100000000", "deadline_s is 0.2 h"),
+    ],
+    ids=["config", "no program", "program", "data", "device", "deadline"],
+)
+def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tiny, run, tmp_path):
+    (tmp_path / "leak.py").write_text(PROGRAM.read_text().replace("(dim=-1)", "(dim=-2)"))
+    history = tmp_path / "run" / "fitness_history.json"
+    history.parent.mkdir()
+    history.write_text('{"programs": []}')
+    status, output, errors = run("openevolve", tiny(), "--set", override)
+    assert status == 2, output
+    assert wanted in one_line(errors)
+    assert history.exists()
+    assert not (tmp_path / "run.1").exists()
+    assert not (history.parent / "settings.json").exists(), "nor is it given other settings"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
         ("scaling_law.training.training_steps=100000000", "deadline_s is 0.2 h"),
         ("scaling_law.execution.price_per_hour=free", "price_per_hour: got 'free'"),
         ("scaling_law.execution.price_per_hour=3.5", None),
