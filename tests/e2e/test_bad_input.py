@@ -152,6 +152,46 @@ def test_init_writes_configs_that_work_anywhere(run, tmp_path):
     assert "next: openevolve here/configs/quickstart.yaml" in output
 
 
+def test_init_says_which_files_it_kept_and_how_to_have_them_fresh(run, tmp_path):
+    _, output, _ = run("openevolve-unified", "init", "here")
+    assert output.count("wrote here/") == output.count("\n") - 1
+    mine = tmp_path / "here" / "configs" / "quickstart.yaml"
+    mine.write_text("mine")
+    lost = tmp_path / "here" / "initial_programs" / "matrix_mixer.py"
+    lost.unlink()
+    status, output, _ = run("openevolve-unified", "init", "here")
+    assert status == 0
+    first, second, _ = output.splitlines()
+    assert first == "wrote here/initial_programs/matrix_mixer.py"
+    assert second.startswith("kept as they were: here/configs/")
+    assert "here/configs/quickstart.yaml" in second
+    assert "matrix_mixer.py" not in second
+    assert second.endswith("for fresh copies, move or delete them and run init again")
+    assert mine.read_text() == "mine"
+    assert lost.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (None, "--config: got none, wanted a config file"),
+        ("max_iterations: 1\n", "scaling_law: missing"),
+        ("scaling_law: {framwork: matrix_mixer}\n", "did you mean 'framework'"),
+    ],
+    ids=["no config", "no section", "misspelt"],
+)
+def test_openevolves_own_command_without_our_section_is_one_line(content, wanted, run, tmp_path):
+    _, evaluator, _ = run("openevolve-unified", "evaluator-path")
+    arguments = [PROGRAM, evaluator.strip(), "--output", tmp_path / "native"]
+    if content is not None:
+        (tmp_path / "own.yaml").write_text(content)
+        arguments += ["--config", tmp_path / "own.yaml"]
+    status, output, errors = run("openevolve-run", *arguments)
+    assert status == 2, output
+    assert wanted in one_line(errors)
+    assert "Traceback" not in output
+
+
 def test_help_names_every_option(run):
     _, output, _ = run("openevolve", "--help")
     for option in ("--iterations", "--output", "--resume", "--set"):
