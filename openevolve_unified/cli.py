@@ -261,8 +261,14 @@ def _bench(options: argparse.Namespace) -> int:
 def _init(options: argparse.Namespace) -> int:
     from openevolve_unified.plugin.templates import copy_templates
 
-    for path in copy_templates(options.directory):
-        print(path)
+    written, kept = copy_templates(options.directory)
+    for path in written:
+        print(f"wrote {path}")
+    if kept:
+        print(
+            f"kept as they were: {', '.join(map(str, kept))}; for fresh copies, move or delete "
+            "them and run init again"
+        )
     print(f"next: openevolve {options.directory / 'configs' / 'quickstart.yaml'}")
     return EXIT_DONE
 

@@ -67,13 +67,17 @@ def _limits(report: Report) -> Table:
     rows = [
         (
             f"product, {limit.precision}, {_threads(limit.num_threads)}",
-            f"{limit.gflops:,.0f} GFLOP/s",
+            f"{_number(limit.gflops, 0)} GFLOP/s",
             "x".join(map(str, limit.shape)),
         )
         for limit in report.limits.matrix
     ]
     rows += [
-        (f"copy, {_threads(limit.num_threads)}", f"{limit.gbytes_per_s:,.1f} GB/s", "256 MiB")
+        (
+            f"copy, {_threads(limit.num_threads)}",
+            f"{_number(limit.gbytes_per_s, 1)} GB/s",
+            "256 MiB",
+        )
         for limit in report.limits.copy
     ]
     return Table("The machine's measured limits", ("what", "best", "shape"), tuple(rows))
@@ -85,11 +89,11 @@ def _steps(report: Report) -> Table:
             step.size,
             step.contestant,
             str(step.num_threads),
-            f"{1e3 * step.step_s:,.2f}",
-            f"{step.tokens_per_s:,.0f}",
-            f"{step.peak_bytes / 1e6:,.0f}",
-            f"{100 * step.matrix_share:.0f}%",
-            f"{100 * step.memory_share:.0f}%",
+            _number(1e3 * step.step_s, 2),
+            _number(step.tokens_per_s, 0),
+            _number(step.peak_bytes / 1e6, 0),
+            f"{_number(100 * step.matrix_share, 0)}%",
+            f"{_number(100 * step.memory_share, 0)}%",
             _ratio(step.ratio),
         )
         for step in report.steps
@@ -155,7 +159,7 @@ def _workers(report: Report) -> Table:
         (
             result.size,
             str(result.num_workers),
-            f"{sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2]:,.1f}",
+            _number(sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2], 1),
             _ratio(result.gain),
         )
         for result in report.workers
@@ -182,9 +186,9 @@ def _growth(report: Report) -> Table:
 def _start_up(report: Report) -> str:
     start = report.start_up
     return (
-        f"Start-up: a worker {start.worker_s:.1f} s, the first trace and check "
-        f"{start.first_check_s:.1f} s, the next ones {start.warm_check_s:.1f} s each, the eager "
-        f"loop {start.eager_s:.1f} s."
+        f"Start-up: a worker {_number(start.worker_s, 1)} s, the first trace and check "
+        f"{_number(start.first_check_s, 1)} s, the next ones {_number(start.warm_check_s, 1)} s "
+        f"each, the eager loop {_number(start.eager_s, 1)} s."
     )
 
 
@@ -194,6 +198,11 @@ def _skipped(report: Report) -> list[str]:
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _number(value: float, decimals: int) -> str:
+    """With so many decimals; with three digits that count where those would show next to none."""
+    return f"{value:.3g}" if 0 < value < 10**-decimals else f"{value:,.{decimals}f}"
 
 
 def _ratio(ratio: Ratio | None) -> str:

@@ -123,8 +123,8 @@ def redacted(mapping: dict[str, Any]) -> dict[str, Any]:
 def _section(mapping: dict[str, Any]) -> dict[str, Any]:
     if "scaling_law" not in mapping:
         raise ConfigError(
-            "scaling_law: missing; wanted this package's section beside OpenEvolve's own keys "
-            "(see configs/quickstart.yaml)"
+            "scaling_law: missing; wanted this package's section beside OpenEvolve's own keys (see "
+            "configs/quickstart.yaml; openevolve-unified init DIR writes it)"
         )
     section = mapping["scaling_law"]
     if not isinstance(section, dict):

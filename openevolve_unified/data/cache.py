@@ -18,7 +18,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import numpy as np
 
 from openevolve_unified.config.schema import DataConfig
 from openevolve_unified.data import corpora
+from openevolve_unified.data.cache_code import code_hash
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import content_hash
 
@@ -122,20 +122,10 @@ def _key(config: DataConfig, base_dir: Path) -> str:
         "validation_sequences": config.validation_sequences,
         "test_sequences": config.test_sequences,
         "seed": config.seed,
-        "code": _code_hash(),
+        "code": code_hash(Path(__file__).parent),
         "tokenizers": importlib.metadata.version("tokenizers"),
     }
     return content_hash(wanted)[:32]
-
-
-@lru_cache(maxsize=1)
-def _code_hash() -> str:
-    """Of this room's sources: a cache that an older grammar or packing wrote is not this one."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        if source.name not in ("__init__.py", "batches.py", "cache.py"):
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
 
 
 def _root(config: DataConfig, base_dir: Path) -> Path:

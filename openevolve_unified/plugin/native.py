@@ -18,6 +18,7 @@ from openevolve_unified.runner.lifetime import end_with_parent
 CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
 OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
 OUTPUT_VARIABLE = "OPENEVOLVE_UNIFIED_OUTPUT"
+EXIT_WRONG = 2
 
 
 def evaluator_of_this_command() -> ScalingLawEvaluator:
@@ -25,7 +26,20 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
 
     Raises:
         ConfigError: neither names a config, or the config is wrong.
+        SystemExit: the same in OpenEvolve's own command, which would print a traceback; the one
+            line is printed here.
     """
+    try:
+        return _configured_evaluator()
+    except ConfigError as error:
+        is_worker = multiprocessing.parent_process() is not None
+        if "openevolve.cli" not in sys.modules or is_worker:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_WRONG) from None
+
+
+def _configured_evaluator() -> ScalingLawEvaluator:
     if multiprocessing.parent_process() is not None:
         # One of OpenEvolve's worker processes: it would survive a kill -9 of the run.
         end_with_parent()
@@ -33,8 +47,9 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
     config = os.environ.get(CONFIG_VARIABLE) or option_of(sys.argv, "--config", "-c")
     if not config:
         raise ConfigError(
-            f"no configuration: set {CONFIG_VARIABLE} to a config file, or run "
-            "openevolve-run PROGRAM EVALUATOR --config CONFIG"
+            "--config: got none, wanted a config file with a scaling_law section; use "
+            "openevolve-run PROGRAM EVALUATOR --config CONFIG (openevolve-unified init DIR writes "
+            f"the shipped ones) or set {CONFIG_VARIABLE}"
         )
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")

@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -57,18 +57,31 @@ class RunDirectory:
         Raises:
             ConfigError: another run is at work there.
         """
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".running", "a")  # noqa: SIM115 - closed below
-        with handle:
-            try:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                raise ConfigError(
-                    f"another run is at work in {self.path}; wait for it, or use --output for a "
-                    "folder of its own (work in a shared store is done once)"
-                ) from None
+        self._held = self._hold()
+        try:
             yield
+        finally:
+            self._held.close()
+
+    def move_aside(self) -> Path | None:
+        """Rename the folder if it holds a run; this one, still ``alone``, gets a new folder.
+
+        Returns:
+            Where the earlier run is now, if there was one.
+
+        Raises:
+            ConfigError: it cannot be renamed, or another run takes the new folder first.
+        """
+        if not self.history_path.exists():
+            return None
+        number = 1
+        while (moved := self.path.with_name(f"{self.path.name}.{number}")).exists():
+            number += 1
+        with disk_errors(moved):
+            self.path.rename(moved)
+        with self._held:  # until here the earlier run could not be resumed
+            self._held = self._hold()
+        return moved
 
     def history(self) -> list[dict[str, Any]]:
         """The entries of ``fitness_history.json``, in the order in which they were tried."""
@@ -121,6 +134,20 @@ class RunDirectory:
         if best is not None:
             source = (self.path / "programs" / best["file"]).read_text(encoding="utf-8")
             write_text(self.best_path, source)
+
+    def _hold(self) -> TextIO:
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".running", "a")  # noqa: SIM115 - closed by alone
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            handle.close()
+            raise ConfigError(
+                f"another run is at work in {self.path}; wait for it, or use --output for a "
+                "folder of its own (work in a shared store is done once)"
+            ) from None
+        return handle
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

@@ -17,7 +17,6 @@ from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.summary import print_summary
-from openevolve_unified.store import disk_errors
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -32,13 +31,11 @@ def run_session(
     """
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
+    if resume:
+        require_resumable(experiment)
     reporter = Reporter()
-    moved = require_place(experiment, resume)
-    if moved is not None:
-        reporter.say(f"an earlier run was moved to {moved}")
     directory = RunDirectory(experiment.output_dir)
     with directory.alone():
-        directory.save_settings(experiment)
         run = _plan_and_evolve(experiment, overrides, resume, directory, reporter)
     if run.is_interrupted:
         reporter.say(f"interrupted; continue with: {resume_command(config, overrides, output)}")
@@ -74,36 +71,22 @@ def require_api_keys(experiment: Experiment) -> None:
         )
 
 
-def require_place(experiment: Experiment, resume: bool) -> Path | None:
-    """Make the run directory ready: a run that is not resumed moves an earlier one aside.
-
-    Returns:
-        Where an earlier run was moved, if there was one.
+def require_resumable(experiment: Experiment) -> None:
+    """Refuse to resume what is not a run of this experiment.
 
     Raises:
-        ConfigError: ``resume`` without a run, or with a run of another configuration; or a run is
-            at work there.
+        ConfigError: there is no run, or one of another configuration.
     """
-    directory = RunDirectory(experiment.output_dir)
-    settings_path = directory.path / "settings.json"
-    if resume:
-        if not settings_path.exists():
-            raise ConfigError(f"--resume: there is no run in {directory.path} to continue")
-        earlier = json.loads(settings_path.read_text(encoding="utf-8"))["config_hash"]
-        if earlier != experiment.hash:
-            raise ConfigError(
-                f"--resume: the run in {directory.path} has another configuration (see its "
-                "config.yaml); use the same settings, or --output for a new run"
-            )
-        return None
-    if not directory.history_path.exists():
-        return None
-    number = 1
-    while (moved := directory.path.with_name(f"{directory.path.name}.{number}")).exists():
-        number += 1
-    with directory.alone(), disk_errors(moved):
-        directory.path.rename(moved)
-    return moved
+    path = experiment.output_dir
+    settings_path = path / "settings.json"
+    if not settings_path.exists():
+        raise ConfigError(f"--resume: there is no run in {path} to continue")
+    earlier = json.loads(settings_path.read_text(encoding="utf-8"))["config_hash"]
+    if earlier != experiment.hash:
+        raise ConfigError(
+            f"--resume: the run in {path} has another configuration (see its "
+            "config.yaml); use the same settings, or --output for a new run"
+        )
 
 
 def score_initial_program(evaluator: ScalingLawEvaluator, reporter: Reporter) -> dict[str, Any]:
@@ -136,6 +119,12 @@ def _plan_and_evolve(
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
         print_plan(evaluator.plan(), experiment, reporter)
+        # Only now is an earlier run touched: what can be refused before work is spent was accepted.
+        moved = None if resume else directory.move_aside()
+        if moved is not None:
+            reporter.say(f"an earlier run was moved to {moved}")
+            evaluator.close()  # its workers write into the earlier run's log
+        directory.save_settings(experiment)
         initial = score_initial_program(evaluator, reporter)
     checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
     if resume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,25 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 
 WORKERS_PER_GPU = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of a Ray cluster."""
+
+    num_cpus: float
+    num_gpus: float
+    available_bytes: int | None
+    """Memory that new processes can take there; None where it does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMemory:
+    """One memory, and how many workers may be in it at once."""
+
+    num_workers: int
+    available_bytes: int | None
+    """None where the machine does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +43,12 @@ class Resources:
     threads_per_worker: int
     num_gpus: int = 0
     """How many GPUs the workers are dealt to."""
+    node_memories: tuple[SharedMemory, ...] = ()
+    """Of every node of a Ray cluster that trains on CPUs."""
 
     @property
     def workers_per_device(self) -> int:
-        """How many workers share one memory: that of a GPU, or the machine's."""
+        """How many workers share one memory: that of a GPU, or the only machine's."""
         return -(-self.num_workers // max(self.num_gpus, 1))
 
     @property
@@ -63,12 +85,13 @@ def resolve_resources(execution: ExecutionConfig, num_gpus: int) -> Resources:
     )
 
 
-def resolve_cluster(execution: ExecutionConfig, num_cpus: float, num_gpus: float) -> Resources:
-    """Turn ``auto`` into numbers for a Ray cluster that has these cores and GPUs in all.
+def resolve_cluster(execution: ExecutionConfig, nodes: Sequence[Node]) -> Resources:
+    """Turn ``auto`` into numbers for a Ray cluster of these nodes.
 
     Raises:
         ConfigError: CUDA is asked for where there is none.
     """
+    num_gpus = sum(node.num_gpus for node in nodes)
     device = execution.device
     if device == "auto":
         device = "cuda" if num_gpus else "cpu"
@@ -77,15 +100,29 @@ def resolve_cluster(execution: ExecutionConfig, num_cpus: float, num_gpus: float
             "scaling_law.execution.device: got cuda, but the Ray cluster has no GPU; use "
             "--set scaling_law.execution.device=auto"
         )
-    num_slots = int(num_cpus)
+    slots = [int(node.num_cpus) for node in nodes]
     if device == "cuda":
-        num_slots = min(num_slots, int(num_gpus / gpus_per_job(execution) + 1e-9))
+        share = gpus_per_job(execution)
+        slots = [
+            min(cores, int(node.num_gpus / share + 1e-9))
+            for cores, node in zip(slots, nodes, strict=True)
+        ]
+    num_workers = max(1, min(sum(slots), execution.num_workers or sum(slots)))
     return Resources(
         device=device,
         precision=_precision(execution, device == "cuda"),
-        num_workers=max(1, min(num_slots, execution.num_workers or num_slots)),
+        num_workers=num_workers,
         threads_per_worker=1,
         num_gpus=int(num_gpus) if device == "cuda" else 0,
+        node_memories=()
+        if device == "cuda"
+        else tuple(
+            SharedMemory(  # Ray may put all of them on one node, if it has the cores
+                num_workers=min(cores, num_workers), available_bytes=node.available_bytes
+            )
+            for cores, node in zip(slots, nodes, strict=True)
+            if cores
+        ),
     )
 
 

@@ -6,12 +6,14 @@ instead of being tried.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from openevolve_unified.config.schema import ScalingLawConfig, SizeConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
+from openevolve_unified.runner.device import SharedMemory
 from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.ladder import CheckedProgram, train_jobs
 from openevolve_unified.runner.services import Services
@@ -57,9 +59,9 @@ class Plan:
     candidate_s: float
     """Training one candidate at every size and seed."""
     memory_bytes: int
-    """At most, with the largest sizes side by side on one GPU or machine."""
+    """At most, with the largest sizes side by side on one GPU or machine: the fullest."""
     available_bytes: int | None
-    """Of this machine or its GPU now; None where it does not say."""
+    """Of that machine or GPU now; None where it does not say."""
     price_per_hour: float | None
 
     def cost(self, seconds: float) -> float | None:
@@ -81,12 +83,17 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     config, resources = services.config, services.resources()
     num_seeds = len(config.training.seeds)
     memory = _run_for_each_size("estimate_memory", services, checked)
-    needed = memory_at_once(
-        [outcome["memory_bytes"] for outcome in memory], num_seeds, resources.workers_per_device
-    )
     bounds = [outcome["available_bytes"] for outcome in memory]
-    available = None if None in bounds else min(bounds)
-    require_memory(needed, available, resources.workers_per_device, resources.device)
+    measured_here = SharedMemory(
+        num_workers=resources.workers_per_device,
+        available_bytes=None if None in bounds else min(bounds),
+    )
+    fullest, needed = fullest_memory(
+        [outcome["memory_bytes"] for outcome in memory],
+        num_seeds,
+        resources.node_memories or (measured_here,),
+    )
+    require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
     measured = _run_for_each_size("measure", services, checked)
     steps = config.training.training_steps
     sizes = tuple(
@@ -101,10 +108,10 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         device=resources.device,
         precision=resources.precision,
         num_workers=resources.num_workers,
-        workers_per_device=resources.workers_per_device,
+        workers_per_device=fullest.num_workers,
         candidate_s=max(work_s / resources.num_workers, max(size.job_s for size in sizes)),
         memory_bytes=needed,
-        available_bytes=available,
+        available_bytes=fullest.available_bytes,
         price_per_hour=config.execution.price_per_hour,
     )
     _require_time(plan, config)
@@ -115,6 +122,25 @@ def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) 
     """Bytes of the ``num_workers`` largest jobs, which run side by side, largest first."""
     jobs = sorted(bytes_per_size * num_seeds, reverse=True)
     return sum(jobs[:num_workers])
+
+
+def fullest_memory(
+    bytes_per_size: list[int], num_seeds: int, memories: Sequence[SharedMemory]
+) -> tuple[SharedMemory, int]:
+    """The memory of which the largest share may be taken, and the bytes taken there.
+
+    What fits there fits into the others; one that does not say what it has is full of nothing.
+    """
+
+    def needed(memory: SharedMemory) -> int:
+        return memory_at_once(bytes_per_size, num_seeds, memory.num_workers)
+
+    def share(memory: SharedMemory) -> float:
+        available = memory.available_bytes
+        return 0.0 if available is None else needed(memory) / max(available, 1)
+
+    fullest = max(memories, key=share)
+    return fullest, needed(fullest)
 
 
 def require_memory(needed: int, available: int | None, num_workers: int, device: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
@@ -33,6 +34,7 @@ from openevolve_unified.runner.claims import claim, keep, stored
 from openevolve_unified.runner.environment import thread_variables
 from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.lifetime import end_with_parent
+from openevolve_unified.runner.memory import available_bytes
 from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY
 from openevolve_unified.store import Store
 
@@ -40,6 +42,8 @@ MAX_ATTEMPTS = 4
 """Nodes of a cluster come and go, so a task is tried more often than on one machine."""
 POLL_S = 0.1
 CONNECT_S = 10.0
+PROBE_S = 20.0
+"""Longest wait for the nodes to say how much memory they have."""
 PART_BYTES = 64 << 20
 MAX_BUNDLES = 8
 """Whose bytes stay in Ray's object store: the data, and a few traced programs."""
@@ -63,8 +67,7 @@ def main() -> None:
     except (ConnectionError, OSError, ValueError, RuntimeError) as error:
         channel.send({"unreachable": f"{type(error).__name__}: {' '.join(str(error).split())}"})
         return
-    resources = ray.cluster_resources()
-    channel.send({"resources": {name: resources.get(name, 0.0) for name in ("CPU", "GPU")}})
+    channel.send({"nodes": _nodes()})
     driver = _Driver(channel, settings["gpus_per_job"])
     while (request := channel.receive()) is not None:
         if "tasks" in request:
@@ -92,6 +95,38 @@ def _connect(settings: dict[str, Any]) -> None:
         runtime_env={"env_vars": environment},
         **({} if address else own),
     )
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The living nodes: their cores and GPUs as Ray counts them, and the memory they have left."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    ask = ray.remote(available_bytes)
+    answers = [
+        ask.options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        ).remote()
+        for node in nodes
+    ]
+    ready, late = ray.wait(answers, num_returns=len(answers), timeout=PROBE_S)
+    for answer in late:
+        ray.cancel(answer, force=True)
+    return [
+        {
+            "num_cpus": node["Resources"].get("CPU", 0.0),
+            "num_gpus": node["Resources"].get("GPU", 0.0),
+            "available_bytes": _value(answer) if answer in ready else None,
+        }
+        for node, answer in zip(nodes, answers, strict=True)
+    ]
+
+
+def _value(answer: Any) -> int | None:
+    try:
+        return ray.get(answer)
+    except RayError:  # the node is lost or has no package: its tasks will say so
+        return None
 
 
 class _Driver:

@@ -23,7 +23,13 @@ from typing import Any
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner.channel import Channel
-from openevolve_unified.runner.device import Resources, gpus_per_job, num_cores, resolve_cluster
+from openevolve_unified.runner.device import (
+    Node,
+    Resources,
+    gpus_per_job,
+    num_cores,
+    resolve_cluster,
+)
 from openevolve_unified.runner.environment import secret_names, worker_environment
 from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.runner.outcome import result_of
@@ -163,8 +169,8 @@ class RayPool:
             self._driver.kill()
             self._driver = None
             raise self._unreachable((answer or {"unreachable": "Ray ended"})["unreachable"])
-        found = answer["resources"]
-        self._resources = resolve_cluster(self._execution, found["CPU"], found["GPU"])
+        nodes = [Node(**node) for node in answer["nodes"]]
+        self._resources = resolve_cluster(self._execution, nodes)
         return self._driver
 
     def _unreachable(self, reason: str) -> ConfigError:

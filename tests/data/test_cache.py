@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from openevolve_unified.config.schema import DataConfig
-from openevolve_unified.data import build, open_cached, prepare
+from openevolve_unified.data import build, cache, open_cached, prepare
 from openevolve_unified.data.tokenizer import load_tokenizer
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.records import content_hash
 
 SMALL = {
     "vocab_size": 300,
@@ -144,6 +145,22 @@ def test_a_changed_figure_in_the_cache_is_noticed(prepared, tmp_path):
     messages = []
     assert prepare(config(), tmp_path, messages.append).entropy_floor_nats > 0.2
     assert "does not match its fingerprint" in messages[0]
+
+
+def test_a_cache_of_another_format_is_rebuilt(prepared, tmp_path):
+    meta = json.loads((prepared.folder / "meta.json").read_text())
+    del meta["fingerprint"], meta["drift"]
+    (prepared.folder / "meta.json").write_text(
+        json.dumps({**meta, "fingerprint": content_hash(meta)})
+    )
+    messages = []
+    assert prepare(config(), tmp_path, messages.append).drift == prepared.drift
+    assert "are damaged (KeyError: 'drift')" in messages[0]
+
+
+def test_other_code_gives_another_cache(prepared, tmp_path, messages, monkeypatch):
+    monkeypatch.setattr(cache, "code_hash", lambda room: "of other code")
+    assert prepare(config(), tmp_path, messages.append).folder != prepared.folder
 
 
 def test_opening_a_truncated_cache_is_one_clear_line(prepared):

@@ -42,6 +42,31 @@ def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
+        ("scaling_law.trainng.seeds=[1]", "did you mean 'training'"),
+        ("scaling_law.initial_program=nowhere.py", "no file at"),
+        ("scaling_law.initial_program=leak.py", "refused at stage 'causality'"),
+        ("scaling_law.data={source: text, path: nowhere.txt}", "scaling_law.data.path: got"),
+        ("scaling_law.execution.device=cuda", "no CUDA device"),
+        ("scaling_law.training.training_steps=100000000", "deadline_s is 0.2 h"),
+    ],
+    ids=["config", "no program", "program", "data", "device", "deadline"],
+)
+def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tiny, run, tmp_path):
+    (tmp_path / "leak.py").write_text(PROGRAM.read_text().replace("(dim=-1)", "(dim=-2)"))
+    history = tmp_path / "run" / "fitness_history.json"
+    history.parent.mkdir()
+    history.write_text('{"programs": []}')
+    status, output, errors = run("openevolve", tiny(), "--set", override)
+    assert status == 2, output
+    assert wanted in one_line(errors)
+    assert history.exists()
+    assert not (tmp_path / "run.1").exists()
+    assert not (history.parent / "settings.json").exists(), "nor is it given other settings"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
         ("scaling_law.training.training_steps=100000000", "deadline_s is 0.2 h"),
         ("scaling_law.execution.price_per_hour=free", "price_per_hour: got 'free'"),
         ("scaling_law.execution.price_per_hour=3.5", None),
@@ -125,6 +150,46 @@ def test_init_writes_configs_that_work_anywhere(run, tmp_path):
     assert (tmp_path / "here" / "configs" / "quickstart.yaml").exists()
     assert (tmp_path / "here" / "initial_programs" / "matrix_mixer.py").exists()
     assert "next: openevolve here/configs/quickstart.yaml" in output
+
+
+def test_init_says_which_files_it_kept_and_how_to_have_them_fresh(run, tmp_path):
+    _, output, _ = run("openevolve-unified", "init", "here")
+    assert output.count("wrote here/") == output.count("\n") - 1
+    mine = tmp_path / "here" / "configs" / "quickstart.yaml"
+    mine.write_text("mine")
+    lost = tmp_path / "here" / "initial_programs" / "matrix_mixer.py"
+    lost.unlink()
+    status, output, _ = run("openevolve-unified", "init", "here")
+    assert status == 0
+    first, second, _ = output.splitlines()
+    assert first == "wrote here/initial_programs/matrix_mixer.py"
+    assert second.startswith("kept as they were: here/configs/")
+    assert "here/configs/quickstart.yaml" in second
+    assert "matrix_mixer.py" not in second
+    assert second.endswith("for fresh copies, move or delete them and run init again")
+    assert mine.read_text() == "mine"
+    assert lost.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (None, "--config: got none, wanted a config file"),
+        ("max_iterations: 1\n", "scaling_law: missing"),
+        ("scaling_law: {framwork: matrix_mixer}\n", "did you mean 'framework'"),
+    ],
+    ids=["no config", "no section", "misspelt"],
+)
+def test_openevolves_own_command_without_our_section_is_one_line(content, wanted, run, tmp_path):
+    _, evaluator, _ = run("openevolve-unified", "evaluator-path")
+    arguments = [PROGRAM, evaluator.strip(), "--output", tmp_path / "native"]
+    if content is not None:
+        (tmp_path / "own.yaml").write_text(content)
+        arguments += ["--config", tmp_path / "own.yaml"]
+    status, output, errors = run("openevolve-run", *arguments)
+    assert status == 2, output
+    assert wanted in one_line(errors)
+    assert "Traceback" not in output
 
 
 def test_help_names_every_option(run):

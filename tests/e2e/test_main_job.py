@@ -84,8 +84,20 @@ def test_a_run_holds_everything_and_a_rerun_moves_it_aside_and_trains_nothing(ti
     assert status == 0
     assert "an earlier run was moved to" in output
     assert (tmp_path / "run.1" / "fitness_history.json").exists()
+    assert output.index("plan for") < output.index("an earlier run was moved to")
+    assert history(folder)["programs"][0]["cached"] is True
     second = {p.name: p.stat().st_mtime for p in (tmp_path / "store" / "runs").rglob("*.json")}
     assert second == first, "the proposer is seeded and finished work is kept"
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_new_run_do_not_write_into_the_one_that_was_moved(tiny, run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "fitness_history.json").write_text('{"programs": []}')
+    status, _, errors = run("openevolve", tiny(), "--iterations", 1)
+    assert status == 0, errors
+    assert (tmp_path / "run.1" / "fitness_history.json").exists()
+    assert (tmp_path / "run" / "logs" / "workers.log").exists()
 
 
 def test_resume_continues_and_refuses_another_configuration(tiny, run, tmp_path):

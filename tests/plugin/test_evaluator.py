@@ -14,6 +14,7 @@ import yaml
 from openevolve_unified import ScalingLawEvaluator
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.fitness import METRIC_NAMES
+from openevolve_unified.plugin import native
 from openevolve_unified.plugin.native import option_of
 from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
 
@@ -140,6 +141,19 @@ def test_the_config_of_the_running_command_is_found():
     assert option_of(["x", "--config=b.yaml"], "--config", "-c") == "b.yaml"
     assert option_of(["x", "-c", "c.yaml"], "--config", "-c") == "c.yaml"
     assert option_of(["x", "--config"], "--config", "-c") is None
+
+
+def test_a_program_that_uses_openevolve_as_a_library_gets_an_exception():
+    code = (
+        "import openevolve, openevolve_unified.plugin.native as native\n"
+        "try: native.evaluator_of_this_command()\n"
+        "except native.ConfigError as error: print('caught', error)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != native.CONFIG_VARIABLE}
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert output.stdout.startswith("caught --config: got none"), output.stderr
 
 
 def test_the_process_that_holds_the_keys_never_imports_torch():

@@ -16,9 +16,15 @@ from openevolve_unified.config.schema import (
 )
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner import memory as memory_module
+from openevolve_unified.runner.device import SharedMemory
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.plan import measure_plan, memory_at_once, require_memory
+from openevolve_unified.runner.plan import (
+    fullest_memory,
+    measure_plan,
+    memory_at_once,
+    require_memory,
+)
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
 
@@ -96,6 +102,27 @@ def test_the_largest_jobs_run_side_by_side():
     assert memory_at_once([1, 2, 5], num_seeds=1, num_workers=2) == 7
     assert memory_at_once([1, 2, 5], num_seeds=2, num_workers=3) == 12
     assert memory_at_once([1, 2, 5], num_seeds=1, num_workers=8) == 8
+
+
+def test_the_jobs_of_a_node_are_compared_with_its_own_memory():
+    sizes = [1, 2, 5]
+
+    def fullest(*memories):
+        found, needed = fullest_memory(
+            sizes, 1, [SharedMemory(num_workers=n, available_bytes=left) for n, left in memories]
+        )
+        require_memory(needed, found.available_bytes, found.num_workers, "cpu")
+        return found.num_workers, needed
+
+    assert fullest((3, 8)) == (3, 8)
+    assert fullest((1, 6), (1, 6)) == (1, 5), "8 would not fit into one of them"
+    assert fullest((1, 6), (2, 8)) == (2, 7)
+    assert fullest((3, None), (1, 6)) == (1, 5)
+    assert fullest((3, None)) == (3, 8)
+    with pytest.raises(ConfigError, match="the 2 largest models at once need about"):
+        fullest((3, 100), (2, 6))
+    with pytest.raises(ConfigError, match="need about"):
+        fullest((1, 0))
 
 
 def test_a_container_with_less_memory_than_its_machine_bounds_it(tmp_path, monkeypatch):

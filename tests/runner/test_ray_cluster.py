@@ -15,6 +15,8 @@ from tiny_ladder import INITIAL, ladder_pipeline, results, wait_until
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.data import open_cached
 from openevolve_unified.runner.ladder import train_jobs, train_ladder
+from openevolve_unified.runner.memory import available_bytes
+from openevolve_unified.runner.plan import measure_plan
 
 pytestmark = [
     pytest.mark.slow,
@@ -231,3 +233,16 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
     own = [report["step"] for report in reports(events) if report["size"] == job.size.name]
     assert min(own) >= STEPS // 2 - 1, "it did not start again"
     assert results(folder, "resumed") == results(folder, "local")
+
+
+def test_the_plan_counts_the_jobs_of_one_node_against_its_own_memory(reference, monkeypatch):
+    folder, checked = reference
+    with (
+        two_nodes(monkeypatch) as (cluster, _),
+        on_cluster(cluster, folder, "planned") as (services, _),
+    ):
+        plan = measure_plan(services, checked)
+    assert plan.num_workers == 2
+    assert plan.workers_per_device == 1
+    assert plan.memory_bytes == max(size.memory_bytes for size in plan.sizes)
+    assert plan.available_bytes == pytest.approx(available_bytes(), rel=0.5)

@@ -17,7 +17,7 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner import ray_pool
-from openevolve_unified.runner.device import resolve_cluster
+from openevolve_unified.runner.device import Node, resolve_cluster
 from openevolve_unified.runner.executor import DeadlineError, Task
 from openevolve_unified.runner.ladder import train_ladder
 from openevolve_unified.runner.outcome import LOST
@@ -187,20 +187,42 @@ def test_settings_that_belong_together_are_accepted():
     assert from_mapping(ExecutionConfig, settings, "execution").gpus_per_job == 0.25
 
 
-def test_the_jobs_at_once_follow_from_the_cluster():
-    def resolve(num_cpus, num_gpus, **settings):
-        execution = ExecutionConfig(backend="ray", **settings)
-        return resolve_cluster(execution, num_cpus, num_gpus)
+def resolve(*nodes, **settings):
+    """Nodes are (cores, GPUs) with no word about memory, or (cores, GPUs, bytes)."""
+    cluster = [
+        Node(num_cpus=cpus, num_gpus=gpus, available_bytes=(*rest, None)[0])
+        for cpus, gpus, *rest in nodes
+    ]
+    return resolve_cluster(ExecutionConfig(backend="ray", **settings), cluster)
 
-    assert resolve(16, 0).num_workers == 16
-    assert (resolve(16, 2).device, resolve(16, 2).precision) == ("cuda", "bfloat16")
-    assert resolve(16, 2).num_workers == 4
-    assert resolve(16, 2, gpus_per_job=0.25).num_workers == 8
-    assert resolve(3, 2, gpus_per_job=0.25).num_workers == 3
-    assert resolve(16, 2, device="cpu").num_workers == 16
-    assert resolve(16, 0, num_workers=3).num_workers == 3
+
+def test_the_jobs_at_once_follow_from_the_cluster():
+    assert resolve((16, 0)).num_workers == 16
+    assert (resolve((16, 2)).device, resolve((16, 2)).precision) == ("cuda", "bfloat16")
+    assert resolve((16, 2)).num_workers == 4
+    assert resolve((16, 2), gpus_per_job=0.25).num_workers == 8
+    assert resolve((3, 2), gpus_per_job=0.25).num_workers == 3
+    assert resolve((16, 2), device="cpu").num_workers == 16
+    assert resolve((16, 0), num_workers=3).num_workers == 3
     with pytest.raises(ConfigError, match="the Ray cluster has no GPU"):
-        resolve(16, 0, device="cuda")
+        resolve((16, 0), device="cuda")
+
+
+def test_a_job_needs_its_core_and_its_gpu_on_one_node():
+    assert resolve((16, 0), (1, 2)).num_workers == 1
+    assert resolve((16, 1), (1, 2)).num_workers == 3
+    assert resolve((0, 0), (1.5, 0), (1.5, 0)).num_workers == 2
+
+
+def test_every_node_has_a_memory_and_workers_of_its_own():
+    def memories(*nodes, **settings):
+        found = resolve(*nodes, **settings).node_memories
+        return [(memory.num_workers, memory.available_bytes) for memory in found]
+
+    assert memories((0, 0, 9), (2, 0, 50), (6, 0, 70)) == [(2, 50), (6, 70)]
+    assert memories((2, 0, 50), (6, 0, None), num_workers=3) == [(2, 50), (3, None)]
+    assert memories((2, 1, 50)) == [], "jobs on a GPU are in its memory"
+    assert resolve((2, 1, 50)).workers_per_device == 2
 
 
 PARENT = """

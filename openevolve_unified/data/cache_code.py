@@ -1,0 +1,35 @@
+"""Which code decides what is in a token cache: a cache that other code wrote is not this one.
+
+Every module of this room counts unless it is named as not deciding, so a new one counts until
+someone says otherwise. The figures of ``drift`` and ``floor`` lie in the cache beside the tokens,
+so they count too. Of a module the syntax counts, not its words: comments, layout and docstrings
+change nothing. ``cache`` itself does not count: what it wrote is verified field by field when it is
+read, and a folder of another format is rebuilt.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+
+NOT_DECIDING = ("__init__", "batches", "cache", "cache_code")
+"""Modules of this room that only read a cache."""
+
+
+def code_hash(room: Path) -> str:
+    """SHA-256 of the deciding modules in the folder ``room``, as this Python parses them."""
+    digest = hashlib.sha256()
+    for source in sorted(room.glob("*.py")):
+        if source.stem not in NOT_DECIDING:
+            tree = _WithoutWords().visit(ast.parse(source.read_bytes()))
+            digest.update(f"{source.stem}: {ast.dump(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Drops statements that are only a string."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
