@@ -260,7 +260,8 @@ class ExecutionConfig:
     """``auto``: float32 on a CPU, bfloat16 with float32 master weights on a GPU."""
     step: Literal["auto", "plain", "captured", "compiled"] = "auto"
     """Form of the training step: operator by operator, recorded as one CUDA graph, or compiled by
-    Inductor (and recorded on a GPU). ``auto``: plain on a CPU, the faster of the others on a GPU.
+    Inductor (and recorded on a GPU). ``auto``: plain in float32 on a CPU, so that the same job
+    gives the same bits; else what a short measurement finds fastest for the steps that are left.
     Rounding may differ between forms."""
     num_workers: int = 0
     """Training processes; 0 means one per core on a CPU and two per GPU."""

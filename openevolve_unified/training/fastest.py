@@ -16,7 +16,11 @@ StepKind = Literal["auto", "plain", "captured", "compiled"]
 RunStep = Callable[[torch.Tensor, int], torch.Tensor]
 COMPILE_S = 60.0
 """What building a step costs, about; its gain over all steps must be more."""
+_PAYS_FROM = {"cuda": 2.0, "cpu": 5.0}
+"""Times ``COMPILE_S`` of steps that must be left: a GPU may double its speed, and half the time is
+gained; a CPU gained up to a third (bfloat16, full sizes)."""
 TIMED_STEPS = 20
+TIMED_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -25,19 +29,19 @@ def choose_step(
 ) -> tuple[str, RunStep]:
     """The name of the chosen form and the form itself; ``step`` is left as it was.
 
-    ``auto`` is ``plain`` on a CPU: there the products are most of a step, and compiling gained 5
-    to 15% for 20 to 35 s per model size. On a GPU it is ``captured``, or ``compiled`` when so
-    many steps are left that building it pays and a short measurement finds it faster. A form that
-    fails to build is replaced by the next simpler one, with a warning.
+    ``auto`` is ``plain`` in float32 on a CPU, where the same job must give the same bits and the
+    products are most of a step. Otherwise it is ``captured`` on a GPU and ``plain`` on a CPU, or
+    ``compiled`` when so many steps are left that building it pays and a short measurement finds it
+    faster. A form that fails to build is replaced by the next simpler one, with a warning.
 
     Args:
         tokens: a batch, (batch, time + 1) int64.
         num_done, num_left: steps.
     """
     if kind == "auto":
-        return (
-            _choose_by_time(step, tokens, num_done, num_left) if tokens.is_cuda else ("plain", step)
-        )
+        if not tokens.is_cuda and step.precision == "float32":
+            return "plain", step
+        return _choose_by_time(step, tokens, num_done, num_left)
     built = _build(kind, step, tokens, num_done)
     return (kind, built) if built is not None else ("plain", step)
 
@@ -45,15 +49,19 @@ def choose_step(
 def _choose_by_time(
     step: TrainStep, tokens: torch.Tensor, num_done: int, num_left: int
 ) -> tuple[str, RunStep]:
-    captured = _build("captured", step, tokens, num_done)
-    if captured is None:
+    device = tokens.device.type
+    simple_kind = "captured" if device == "cuda" else "plain"
+    simple = _build(simple_kind, step, tokens, num_done)
+    if simple is None:
         return "plain", step
-    captured_s = _time(captured, step, tokens, num_done)
-    if captured_s * num_left < 2 * COMPILE_S:  # at twice the speed, half of it would be gained
-        return "captured", captured
+    if num_left == 0:
+        return simple_kind, simple
+    simple_s = _time(simple, step, tokens, num_done)
+    if simple_s * num_left < _PAYS_FROM[device] * COMPILE_S:
+        return simple_kind, simple
     compiled = _build("compiled", step, tokens, num_done)
-    if compiled is None or _time(compiled, step, tokens, num_done) >= captured_s:
-        return "captured", captured
+    if compiled is None or _time(compiled, step, tokens, num_done) >= simple_s:
+        return simple_kind, simple
     return "compiled", compiled
 
 
@@ -72,11 +80,15 @@ def _build(kind: str, step: TrainStep, tokens: torch.Tensor, num_done: int) -> R
 
 
 def _time(run: RunStep, step: TrainStep, tokens: torch.Tensor, num_done: int) -> float:
-    """Seconds per step."""
-    _run_and_rewind(run, step, tokens, num_done, 1)
+    """Seconds per step, of as many steps as ``TIMED_S`` seconds hold."""
+    _run_and_rewind(run, step, tokens, num_done, 1)  # the first one may still build something
     started = time.perf_counter()
-    _run_and_rewind(run, step, tokens, num_done, TIMED_STEPS)
-    return (time.perf_counter() - started) / TIMED_STEPS
+    _run_and_rewind(run, step, tokens, num_done, 1)
+    first_s = time.perf_counter() - started
+    count = max(1, min(TIMED_STEPS, int(TIMED_S / first_s)))
+    started = time.perf_counter()
+    _run_and_rewind(run, step, tokens, num_done, count)
+    return (time.perf_counter() - started) / count
 
 
 def _run_and_rewind(

@@ -48,6 +48,7 @@ class TrainStep:
     def __init__(self, job: TrainJob, model: Transformer, device: torch.device):
         training = job.training
         self.model = model
+        self.precision = job.precision
         self._loss = model.loss
         self.flat = FlatParameters(model)
         self.optimizer = build_optimizer(self.flat, training)

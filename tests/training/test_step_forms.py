@@ -7,6 +7,7 @@ tensors, as a CUDA graph does, and replays the calls with no Python of ours in b
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,8 +63,9 @@ def played_graphs(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
 
 
-def make_step(rate_is_tensor: bool = False) -> TrainStep:
-    step = TrainStep(make_job(), build_model(make_job(), softmax, CPU), CPU)
+def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> TrainStep:
+    job = make_job(precision=precision)
+    step = TrainStep(job, build_model(job, softmax, CPU), CPU)
     if rate_is_tensor:  # as on a GPU
         for group in step.optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"])
@@ -141,24 +143,38 @@ def test_waiting_for_the_device_cannot_be_recorded(played_graphs):
         CapturedStep(step, batches().at(0), 0)
 
 
-def test_auto_is_plain_on_a_cpu():
+def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
+    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: pytest.fail("it was timed"))
     step = make_step()
     assert choose_step("auto", step, batches().at(0), 0, 10**6) == ("plain", step)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
 @pytest.mark.parametrize(
-    ("num_left", "compiled_s", "expected"),
-    [(100, 1e-3, "captured"), (10**6, 1e-3, "compiled"), (10**6, 3e-3, "captured")],
-    ids=["too few steps to compile", "compiled is faster", "compiled is slower"],
+    ("num_left", "compiled_s", "is_compiled"),
+    [(100, 1e-3, False), (10**6, 1e-3, True), (10**6, 3e-3, False), (0, 1e-3, False)],
+    ids=["too few steps to compile", "compiled is faster", "compiled is slower", "none left"],
 )
 def test_auto_takes_the_faster_form_where_compiling_pays(
-    monkeypatch, num_left, compiled_s, expected
+    monkeypatch, device, num_left, compiled_s, is_compiled
 ):
-    seconds = {"captured": 2e-3, "compiled": compiled_s}
+    simple = {"cuda": "captured", "cpu": "plain"}[device]
+    seconds = {simple: 2e-3, "compiled": compiled_s}
     monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
     monkeypatch.setattr(fastest, "_time", lambda kind, *others: seconds[kind])
-    step = make_step()
-    assert fastest._choose_by_time(step, batches().at(0), 0, num_left) == (expected, expected)
+    tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
+    expected = "compiled" if is_compiled else simple
+    step = make_step(precision="bfloat16")
+    assert choose_step("auto", step, tokens, 0, num_left) == (expected, expected)
+
+
+def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(fastest, "_time", lambda kind, *others: 1e-3 if kind != "compiled" else 0.0)
+    step = make_step(precision="bfloat16")
+    for device, expected in (("cuda", "compiled"), ("cpu", "plain")):
+        tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
+        assert choose_step("auto", step, tokens, 0, 200_000)[0] == expected
 
 
 def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
@@ -174,10 +190,13 @@ def test_the_record_names_the_form_that_ran():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Inductor imports deprecated parts of torch
-def test_a_compiled_step_trains_like_the_plain_one():
-    kind, run = choose_step("compiled", make_step(), batches().at(0), 0, NUM_STEPS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 2e-2)])
+def test_a_compiled_step_trains_like_the_plain_one(precision, tolerance):
+    step = make_step(precision=precision)
+    kind, run = choose_step("compiled", step, batches().at(0), 0, NUM_STEPS)
     assert kind == "compiled"
-    assert losses_of(run) == pytest.approx(losses_of(make_step()), rel=1e-4)
+    expected = losses_of(make_step(precision=precision))
+    assert losses_of(run) == pytest.approx(expected, rel=tolerance)
 
 
 @pytest.mark.gpu
