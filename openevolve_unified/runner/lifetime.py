@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 PARENT_POLL_S = 0.25
+_KILL_S = 5.0
+"""Longest that killed processes are looked for again."""
 
 
 def end_with_parent() -> None:
@@ -23,3 +28,48 @@ def end_with_parent() -> None:
         os._exit(0)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def end_session_with_me() -> None:
+    """Have everything in this process's session killed as soon as this process is gone.
+
+    A child waits for that: it sees the end of a pipe that nobody else holds. Processes that others
+    start on our behalf (a Ray server its workers) stay in the session, whatever their group.
+
+    Call it as the leader of a session, before a thread is started.
+    """
+    session = os.getsid(0)
+    reader, _writer = os.pipe()  # not inherited by what is executed from here
+    if os.fork() == 0:
+        try:
+            os.closerange(3, reader)
+            os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
+            os.read(reader, 1)
+            kill_session(session)
+        finally:
+            os._exit(0)
+    os.close(reader)
+
+
+def kill_session(session: int) -> None:
+    """Kill every process of ``session`` but this one, also what they start meanwhile."""
+    limit = time.monotonic() + _KILL_S
+    while (members := _members(session)) and time.monotonic() < limit:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _members(session: int) -> list[int]:
+    """Living processes of ``session``, this one apart."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            # pid (name) state parent group session ..., see proc_pid_stat(5)
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(") ")[2].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append(int(entry.name))
+    return found

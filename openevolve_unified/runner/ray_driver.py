@@ -33,7 +33,7 @@ from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.claims import claim, keep, stored
 from openevolve_unified.runner.environment import thread_variables
 from openevolve_unified.runner.executor import Task
-from openevolve_unified.runner.lifetime import end_with_parent
+from openevolve_unified.runner.lifetime import end_session_with_me, end_with_parent
 from openevolve_unified.runner.memory import available_bytes
 from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY
 from openevolve_unified.store import Store
@@ -57,6 +57,7 @@ class _Cancelled(Exception):
 
 def main() -> None:
     """Connect, then serve until the evaluator closes the channel or dies."""
+    end_session_with_me()  # a worker that Ray is just starting would outlive Ray by a minute
     end_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     settings = channel.receive()

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from openevolve_unified.runner.device import (
 )
 from openevolve_unified.runner.environment import secret_names, worker_environment
 from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.runner.lifetime import kill_session
 from openevolve_unified.runner.outcome import result_of
 
 START_S = 90.0
@@ -205,7 +205,7 @@ class _DriverProcess:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent; and its group is Ray's
+                start_new_session=True,  # Ctrl-C reaches the parent; and the session is Ray's
             )
         self.channel = Channel(ours)
 
@@ -223,8 +223,7 @@ class _DriverProcess:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the process and those of its group: the servers of a Ray of our own."""
+        """Kill the process and those of its session: a Ray of our own, with its workers."""
         self.channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_session(self._process.pid)
         self._process.wait()
