@@ -4,4 +4,15 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that are marked ``gpu`` are skipped where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA GPU, and torch finds none here")

@@ -23,7 +23,11 @@ INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
 
 
 def ladder_pipeline(
-    folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
+    folder: Path,
+    store: str,
+    execution: ExecutionConfig,
+    training_steps: int = 20,
+    device: str = "cpu",
 ) -> tuple[Pipeline, list[dict]]:
     """A pipeline over three tiny sizes, and the list that its events go to."""
     config = ScalingLawConfig(
@@ -49,7 +53,7 @@ def ladder_pipeline(
             eval_frequency=max(10, training_steps // 10),
             dropout=0.1,
         ),
-        execution=dataclasses.replace(execution, device="cpu", deadline_s=240),
+        execution=dataclasses.replace(execution, device=device, deadline_s=240),
     )
     events: list[dict] = []
     services = Services(config, folder, Store(folder / store), folder, events.append, False)

@@ -1,0 +1,103 @@
+"""What training does on a GPU, held to what it does on a CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from training_jobs import CPU, make_job, repeating_tokens, softmax
+
+from openevolve_unified.model.dropout import draw_masks, new_masks
+from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES, vocabulary_loss
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.evaluation import mean_loss_nats
+from openevolve_unified.training.loop import train
+from openevolve_unified.training.step import build_model
+
+pytestmark = pytest.mark.gpu
+GPU = torch.device("cuda")
+DATA = repeating_tokens()
+JOB = dataclasses.replace(make_job(dropout=0.0), device_type="cuda")
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def trained(device, path=None, progress=lambda report: None, step_kind="auto", job=JOB):
+    return train(job, softmax, DATA, device, progress, path, lambda model: "f", 0.0, step_kind)
+
+
+def test_a_batch_holds_the_same_tokens_as_on_a_cpu():
+    on_cpu, on_gpu = (TrainBatches(DATA.train, 8, 3, device) for device in (CPU, GPU))
+    for step in (0, 5, 100):
+        assert on_gpu.at(step).dtype == torch.int64
+        assert torch.equal(on_gpu.at(step).cpu(), on_cpu.at(step))
+
+
+@pytest.mark.parametrize("chunk_rows", [50, 16])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_the_vocabulary_loss_and_its_gradients(monkeypatch, chunk_rows, dtype, tolerance):
+    monkeypatch.setitem(CHUNK_BYTES, "cuda", 4 * 301 * chunk_rows)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(50, 24, generator=generator).to(GPU).requires_grad_()
+    weight = torch.randn(301, 24, generator=generator).to(GPU).requires_grad_()
+    targets = torch.randint(0, 301, (50,), generator=generator).to(GPU)
+    expected = F.cross_entropy(hidden @ weight.t(), targets)
+    loss = vocabulary_loss(hidden.to(dtype), weight, targets)
+    torch.testing.assert_close(loss, expected, rtol=tolerance, atol=0)
+    ours, theirs = (torch.autograd.grad(value, (hidden, weight)) for value in (loss, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * 0.02)
+
+
+def test_masks_are_a_function_of_seed_and_step():
+    def drawn(seed, step):
+        masks = new_masks(2, 8, 32, 48, GPU)
+        draw_masks(masks, 0.1, seed, step)
+        return masks
+
+    assert torch.equal(drawn(1, 7), drawn(1, 7))
+    assert not torch.equal(drawn(1, 7), drawn(1, 8))
+    assert not torch.equal(drawn(1, 7), drawn(2, 7))
+    assert (drawn(1, 7) > 0).double().mean().item() == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("step_kind", ["plain", "captured", "auto"])
+def test_a_job_ends_at_the_loss_of_the_cpu(step_kind):
+    expected, run = trained(CPU), trained(GPU, step_kind=step_kind)
+    assert run.final_loss_nats == pytest.approx(expected.final_loss_nats, rel=1e-3)
+    assert run.step_kind == ("captured" if step_kind == "auto" else step_kind)
+
+
+def test_bfloat16_ends_near_float32():
+    job = dataclasses.replace(JOB, precision="bfloat16")
+    assert trained(GPU, job=job).final_loss_nats == pytest.approx(
+        trained(GPU).final_loss_nats, rel=2e-2
+    )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_an_interrupted_job_continues_from_its_checkpoint(tmp_path, dropout):
+    job = dataclasses.replace(make_job(dropout=dropout), device_type="cuda")
+    path = tmp_path / "job.safetensors"
+
+    def interrupt(report):
+        if report.step >= 30:
+            raise _Interrupted
+
+    with pytest.raises(_Interrupted):
+        trained(GPU, path, interrupt, job=job)
+    first_steps = []
+    resumed = trained(GPU, path, lambda report: first_steps.append(report.step), job=job)
+    assert first_steps[0] > 1, "it did not begin anew"
+    expected = trained(GPU, job=job)
+    assert resumed.final_loss_nats == pytest.approx(expected.final_loss_nats, rel=1e-3)
+
+
+def test_a_validation_loss_is_that_of_the_cpu():
+    on_cpu, on_gpu = (build_model(JOB, softmax, device) for device in (CPU, GPU))
+    expected = mean_loss_nats(on_cpu, DATA.validation, 8, CPU)
+    assert mean_loss_nats(on_gpu, DATA.validation, 8, GPU) == pytest.approx(expected, rel=1e-5)
