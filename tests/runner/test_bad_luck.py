@@ -14,7 +14,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_ladder import INITIAL, ladder_pipeline, results
+from tiny_ladder import (
+    INITIAL,
+    ladder_pipeline,
+    results,
+    train_side_by_side,
+    trained_ladder,
+    wait_until,
+)
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
@@ -34,12 +41,7 @@ TWO = ExecutionConfig(num_workers=2)
 def reference(tmp_path_factory):
     """A folder, the checked initial program, and the results of an undisturbed ladder."""
     folder = tmp_path_factory.mktemp("bad_luck")
-    pipeline, events = ladder_pipeline(folder, "calm", TWO)
-    try:
-        checked = pipeline.check(INITIAL)
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
-    finally:
-        pipeline.services.close()
+    checked, _ = trained_ladder(folder, "calm", TWO)
     return folder, checked, results(folder, "calm")
 
 
@@ -203,15 +205,7 @@ def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_s
     both = [start("side_by_side", training_steps=steps) for steps in (300, 301)]  # different jobs
     for services, _ in both:
         services.data()
-
-    def train(services, events):
-        train_ladder(services, checked, services.deadline(), events.append)
-
-    threads = [threading.Thread(target=train, args=one) for one in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    train_side_by_side(checked, both)
     assert sum(len(workers_of(services)) for services, _ in both) == 4
     assert len(results(folder, "side_by_side")) == 6
     changes = sorted(map(tuple, map(json.loads, witness.read_text().splitlines())))
@@ -230,7 +224,8 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
         with work_slot(pipeline.services.store.root, 1):
             checking = threading.Thread(target=pipeline.check, args=(INITIAL,))
             checking.start()
-            checking.join(8)
+            assert wait_until(witness.with_suffix(".asking").exists), "it asks for no slot"
+            checking.join(1)  # real work would begin within milliseconds
             assert checking.is_alive()
             assert not witness.exists()
         checking.join()
