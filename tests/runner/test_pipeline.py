@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pipeline_and_events(folder):
-    config = tiny_config(folder, ExecutionConfig(deadline_s=300))
+    config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
     pipeline, events = build_pipeline(config, folder, "store")
     yield pipeline, events
     pipeline.services.close()
