@@ -155,12 +155,6 @@ class ScalingFit:
     seed_slope_stderr: float | None = None
     """Standard error over seeds; None with a single seed."""
 
-    @property
-    def slope_is_identified(self) -> bool:
-        """True when the 95% interval of the slope excludes zero."""
-        low, high = self.slope_ci95
-        return low > 0 or high < 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

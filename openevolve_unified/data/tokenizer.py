@@ -6,7 +6,6 @@ Source: Sennrich et al. 2016, arXiv 1508.07909; bytes as in GPT-2 (Radford et al
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -36,24 +35,15 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_at_most(documents, MAX_TRAINING_CHARS), trainer)
-    return _as_plain_text(tokenizer)
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Read what ``Tokenizer.save`` wrote."""
-    return _as_plain_text(Tokenizer.from_file(str(path)))
+    # A document that spells out the end-of-text token must not end there.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def encode(tokenizer: Tokenizer, documents: list[str]) -> list[np.ndarray]:
     """Token ids of each document, (num_tokens,) uint16, without end-of-text."""
     encodings = tokenizer.encode_batch_fast(documents, add_special_tokens=False)
     return [np.array(encoding.ids, dtype=np.uint16) for encoding in encodings]
-
-
-def _as_plain_text(tokenizer: Tokenizer) -> Tokenizer:
-    # A document that spells out the end-of-text token must not end there.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def _at_most(documents: Iterable[str], max_chars: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,12 +24,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="uses /proc")
 
 SMALL = (SizeConfig(hidden_dim=8, num_layers=1, num_heads=2),)
 HONEST = "return (q @ k.mT).masked_fill(~mask, -torch.inf).softmax(-1)"
-
-
-@pytest.fixture
-def own_tracer() -> Iterator[Tracer]:
-    with Tracer() as tracer:
-        yield tracer
 
 
 def trace(tracer: Tracer, desk, line: str, **gates: float) -> None:
@@ -55,9 +51,10 @@ def zygotes_below(parent: int) -> list[int]:
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command_line = (entry / "cmdline").read_text()
             except OSError:
                 continue
-            if int(fields[1]) == parent:
+            if int(fields[1]) == parent and "zygote" in command_line:
                 found.append(int(entry.name))
     return found
 
@@ -98,54 +95,71 @@ def test_abuse_of_resources_ends_in_a_reason_and_the_next_trace_works(tracer, de
     trace(tracer, desk, "")
 
 
-def test_no_secret_of_the_parent_is_visible(desk, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "planted-key")
-    with Tracer() as tracer:
-        text = reason(tracer, desk, "import os\nraise ValueError(sorted(os.environ.items()))")
-        assert "CUDA_VISIBLE_DEVICES" in text
-        words = "import os\nraise ValueError('planted-key' in str(os.environ))"
-        assert "ValueError: False" in reason(tracer, desk, words)
+@contextlib.contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Standard output and error of this process, and of the children that it starts."""
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with open(path, "wb") as file:
+        for number in kept:
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, original in kept.items():
+            os.dup2(original, number)
+            os.close(original)
 
 
-def test_output_of_the_program_goes_nowhere(desk, capfd):
-    with Tracer() as tracer:
-        trace(tracer, desk, "import os\nprint('noise')\nos.write(2, b'noise') if False else None")
-    captured = capfd.readouterr()
-    assert "noise" not in captured.out + captured.err
+@pytest.fixture(scope="module")
+def life(desk, tmp_path_factory) -> SimpleNamespace:
+    """What was seen of one tracer: started beside a secret, noisy, its child killed, closed."""
+    seen = SimpleNamespace()
+    output = tmp_path_factory.mktemp("tracer") / "output"
+    others = set(zygotes_below(os.getpid()))
+    with pytest.MonkeyPatch.context() as patch, output_to(output):
+        patch.setenv("OPENAI_API_KEY", "planted-key")
+        with Tracer() as tracer:
+            trace(tracer, desk, "import sys\nprint('noise')\nprint('noise', file=sys.stderr)")
+            words = "import os\nraise ValueError(sorted(os.environ.items()))"
+            seen.environment = reason(tracer, desk, words)
+            words = "import os\nraise ValueError('planted-key' in str(os.environ))"
+            seen.has_the_key = reason(tracer, desk, words)
+            seen.first = set(zygotes_below(os.getpid())) - others
+            for pid in seen.first:
+                os.kill(pid, signal.SIGKILL)
+            wait_until_gone(list(seen.first))
+            trace(tracer, desk, "")
+            seen.second = set(zygotes_below(os.getpid())) - others
+    seen.alive_when_closed = [pid for pid in seen.second if is_alive(pid)]
+    seen.output = output.read_text()
+    return seen
 
 
-def test_a_reply_that_is_too_large_is_refused(own_tracer, desk, monkeypatch):
+def test_no_secret_of_the_parent_is_visible(life):
+    assert "CUDA_VISIBLE_DEVICES" in life.environment
+    assert "ValueError: False" in life.has_the_key
+
+
+def test_output_of_the_program_goes_nowhere(life):
+    assert "noise" not in life.output
+
+
+def test_a_killed_child_is_replaced(life):
+    assert len(life.first) == len(life.second) == 1
+    assert life.first != life.second
+
+
+def test_nothing_survives_closing(life):
+    assert life.second
+    assert not life.alive_when_closed
+
+
+def test_a_reply_that_is_too_large_is_refused(tracer, desk, monkeypatch):
     from openevolve_unified.candidate import layout
 
     monkeypatch.setattr(layout, "max_file_bytes", lambda *arguments: 100)
     line = "q = q + torch.tensor([1.0] * 10_000).sum()"
-    assert "too large" in reason(own_tracer, desk, line)
-
-
-def test_a_killed_child_is_replaced(own_tracer, desk):
-    trace(own_tracer, desk, "")
-    (zygote,) = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)][-1:]
-    os.kill(zygote, signal.SIGKILL)
-    wait_until_gone([zygote])
-    trace(own_tracer, desk, "")
-    (replacement,) = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)][
-        -1:
-    ]
-    assert replacement != zygote
-
-
-def test_nothing_survives_closing(desk):
-    with Tracer() as tracer:
-        trace(tracer, desk, "")
-        before = [pid for pid in zygotes_below(os.getpid()) if "zygote" in command_line(pid)]
-    assert [pid for pid in before if not is_alive(pid)]
-
-
-def command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
+    assert "too large" in reason(tracer, desk, line)
 
 
 PARENT = """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from openevolve_unified.config.schema import DataConfig
 from openevolve_unified.data import build, cache, open_cached, prepare
-from openevolve_unified.data.tokenizer import load_tokenizer
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import content_hash
 
@@ -60,7 +60,7 @@ def test_no_document_is_in_two_splits(tmp_path, messages, num_documents):
     ]
     (tmp_path / "corpus.txt").write_text("\n\n".join(documents))
     data = prepare(config(source="text", path="corpus.txt"), tmp_path, messages.append)
-    tokenizer = load_tokenizer(data.tokenizer_path)
+    tokenizer = Tokenizer.from_file(str(data.tokenizer_path))
     found = [
         {number for text in tokenizer.decode_batch(rows) for number in re.findall(r"\d{5}", text)}
         for rows in (data.train, data.validation, data.test)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from openevolve_unified.config.schema import DataConfig
 from openevolve_unified.data import prepare
-from openevolve_unified.data.tokenizer import load_tokenizer
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -32,7 +32,7 @@ def test_real_text_becomes_sequences_that_read_as_it_does(name, tmp_path, messag
     assert len(data.train) > 800
     for report in data.drift.values():
         assert not report["is_shifted"]
-    tokenizer = load_tokenizer(data.tokenizer_path)
+    tokenizer = Tokenizer.from_file(str(data.tokenizer_path))
     text = (DATA / name).read_text(encoding="utf-8")
     for row in data.test[:5]:
         pieces = tokenizer.decode(row.tolist(), skip_special_tokens=False).split("<|endoftext|>")

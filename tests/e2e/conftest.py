@@ -50,7 +50,8 @@ TINY = {
             "learning_rate": 0.003,
             "dropout": 0.0,
         },
-        "execution": {"device": "cpu", "deadline_s": 600},
+        # Other tests run beside: a second worker would only cost its start.
+        "execution": {"device": "cpu", "deadline_s": 600, "num_workers": 1},
     },
 }
 
@@ -60,35 +61,33 @@ def cache_home(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def tiny(tmp_path):
-    """Write a tiny experiment; ``changes`` maps dotted keys to values."""
+class Place:
+    """A folder in which experiments are written and the installed commands are run."""
 
-    def write(changes=None, name="tiny.yaml"):
+    def __init__(self, folder, cache_home):
+        self.folder = folder
+        self._cache_home = cache_home
+
+    def tiny(self, changes=None, name="tiny.yaml"):
+        """Write a tiny experiment; ``changes`` maps dotted keys to values."""
         mapping = copy.deepcopy(TINY)
         for dotted, value in (changes or {}).items():
             *parents, last = dotted.split(".")
-            place = mapping
+            section = mapping
             for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = value
-        path = tmp_path / name
+                section = section.setdefault(parent, {})
+            section[last] = value
+        path = self.folder / name
         path.write_text(yaml.safe_dump(mapping))
         return path
 
-    return write
-
-
-@pytest.fixture
-def command(tmp_path, cache_home):
-    """Start one of the installed commands in an empty folder."""
-
-    def start(*arguments, environment=None):
+    def start(self, *arguments, environment=None):
+        """Start one of the installed commands."""
         script = Path(sys.executable).with_name(arguments[0])
         return subprocess.Popen(
             [str(script), *map(str, arguments[1:])],
-            cwd=tmp_path,
-            env={**os.environ, "XDG_CACHE_HOME": str(cache_home), **(environment or {})},
+            cwd=self.folder,
+            env={**os.environ, "XDG_CACHE_HOME": str(self._cache_home), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -96,7 +95,11 @@ def command(tmp_path, cache_home):
             preexec_fn=obey_interrupts,
         )
 
-    return start
+    def run(self, *arguments, environment=None):
+        """Run one of the installed commands: (status, standard output, standard error)."""
+        process = self.start(*arguments, environment=environment)
+        output, errors = process.communicate(timeout=300)
+        return process.returncode, output, errors
 
 
 def obey_interrupts():
@@ -105,15 +108,29 @@ def obey_interrupts():
 
 
 @pytest.fixture
-def run(command):
-    """Run one of the installed commands to its end: (status, standard output, standard error)."""
+def place(tmp_path, cache_home):
+    return Place(tmp_path, cache_home)
 
-    def run(*arguments, environment=None):
-        process = command(*arguments, environment=environment)
-        output, errors = process.communicate(timeout=300)
-        return process.returncode, output, errors
 
-    return run
+@pytest.fixture(scope="session")
+def new_place(tmp_path_factory, cache_home):
+    """Places for runs whose outcome several tests read."""
+    return lambda: Place(tmp_path_factory.mktemp("place"), cache_home)
+
+
+@pytest.fixture
+def tiny(place):
+    return place.tiny
+
+
+@pytest.fixture
+def command(place):
+    return place.start
+
+
+@pytest.fixture
+def run(place):
+    return place.run
 
 
 class ScriptedModel:

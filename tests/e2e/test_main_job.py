@@ -8,18 +8,26 @@ import os
 import shlex
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
+SETTING = ("--set", "scaling_law.training.weight_decay=0.01")
 LONG = {
     "scaling_law.training.training_steps": 400,
     "scaling_law.training.eval_frequency": 200,
-    "max_iterations": 1,
+    "scaling_law.execution.num_workers": 2,
 }
 
 
 def history(folder):
     return json.loads((folder / "fitness_history.json").read_text())
+
+
+def finished(place):
+    """When each model that the store keeps was finished, by its file."""
+    runs = place.folder / "store" / "runs"
+    return {path.name: path.stat().st_mtime for path in runs.rglob("*.json")}
 
 
 def living():
@@ -60,11 +68,32 @@ def wait_for(condition, process, seconds=200.0):
     raise AssertionError("the run did not get that far")
 
 
-def test_a_run_holds_everything_and_a_rerun_moves_it_aside_and_trains_nothing(tiny, run, tmp_path):
-    path, folder = tiny(), tmp_path / "run"
-    status, output, errors = run("openevolve", path)
+def outcome(process):
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+@pytest.fixture(scope="module")
+def undisturbed(new_place):
+    """A run, then a rerun in the same folder."""
+    place = new_place()
+    path = place.tiny()
+    run = place.run("openevolve", path)
+    after_run = finished(place)
+    rerun = place.run("openevolve", path)
+    return SimpleNamespace(place=place, run=run, after_run=after_run, rerun=rerun)
+
+
+def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
+    status, output, errors = undisturbed.run
     assert status == 0, errors
     assert errors == ""
+    assert "a non-LLM control arm" in output
+    assert "candidate 2/2: fitness" in output
+
+
+def test_the_folder_of_a_run_holds_everything(undisturbed):
+    folder = undisturbed.place.folder / "run.1"
     entries = history(folder)["programs"]
     assert history(folder)["is_pilot"] is True
     assert all("pilot, 20 of 100,000 steps" in entry["horizon"] for entry in entries)
@@ -75,19 +104,20 @@ def test_a_run_holds_everything_and_a_rerun_moves_it_aside_and_trains_nothing(ti
     settings = json.loads((folder / "settings.json").read_text())
     assert {"openevolve", "torch"} <= set(settings["versions"])
     assert settings["proposer"] == "grammar, not a language model"
-    assert "a non-LLM control arm" in output
-    assert "candidate 2/2: fitness" in output
     assert list((folder / "logs").glob("openevolve_2*.log"))
 
-    first = {p.name: p.stat().st_mtime for p in (tmp_path / "store" / "runs").rglob("*.json")}
-    status, output, _ = run("openevolve", path)
-    assert status == 0
+
+def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
+    status, output, errors = undisturbed.rerun
+    assert status == 0, errors
     assert "an earlier run was moved to" in output
-    assert (tmp_path / "run.1" / "fitness_history.json").exists()
     assert output.index("plan for") < output.index("an earlier run was moved to")
-    assert history(folder)["programs"][0]["cached"] is True
-    second = {p.name: p.stat().st_mtime for p in (tmp_path / "store" / "runs").rglob("*.json")}
-    assert second == first, "the proposer is seeded and finished work is kept"
+    assert (undisturbed.place.folder / "run.1" / "fitness_history.json").exists()
+    assert history(undisturbed.place.folder / "run")["programs"][0]["cached"] is True
+    assert undisturbed.after_run
+    assert finished(undisturbed.place) == undisturbed.after_run, (
+        "the proposer is seeded and finished work is kept"
+    )
 
 
 @pytest.mark.slow
@@ -100,46 +130,87 @@ def test_the_workers_of_a_new_run_do_not_write_into_the_one_that_was_moved(tiny,
     assert (tmp_path / "run" / "logs" / "workers.log").exists()
 
 
-def test_resume_continues_and_refuses_another_configuration(tiny, run, tmp_path):
-    path = tiny()
-    run("openevolve", path, "--iterations", 1)
-    num_before = len(history(tmp_path / "run")["programs"])
-    status, output, errors = run("openevolve", path, "--resume", "--iterations", 2)
+@pytest.fixture(
+    scope="module", params=[signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def disturbed(request, new_place):
+    """One long run: rivals in its folder, a signal, kill -9 while it continues, then its end.
+
+    Nothing is judged here: the tests below do that.
+    """
+    place = new_place()
+    folder = place.folder / "run"
+    path = place.tiny(LONG, name="with space.yaml")
+    seen = SimpleNamespace(place=place, path=path)
+
+    process = place.start("openevolve", path, *SETTING, "--iterations", 3)
+    wait_for((folder / "fitness_history.json").exists, process)
+    rivals = [place.start("openevolve", path, *SETTING, *more) for more in ((), ("--resume",))]
+    seen.rivals = [outcome(rival) for rival in rivals]
+    seen.was_moved = not (folder / "fitness_history.json").exists()
+    # Three models belong to the baseline; a fourth means that OpenEvolve's worker is training.
+    wait_for(lambda: len(finished(place)) >= 4, process)
+    seen.family = descendants(process.pid)
+    os.killpg(process.pid, request.param)
+    seen.interrupted = outcome(process)
+    seen.family_is_gone = are_gone(seen.family)
+    seen.kept = finished(place)
+    what_to_type = shlex.split(seen.interrupted[1].partition("continue with: ")[2])
+    assert what_to_type, f"it does not say how to continue: {seen.interrupted}"
+
+    process = place.start(*what_to_type)
+    # Six models belong to the baseline and the first candidate.
+    wait_for(lambda: len(finished(place)) > max(6, len(seen.kept)), process)
+    wait_for((folder / "checkpoints" / "checkpoint_1" / "metadata.json").exists, process)
+    seen.num_programs = len(history(folder)["programs"])
+    seen.killed_family = descendants(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    seen.killed_family_is_gone = are_gone(seen.killed_family)
+    seen.kept_when_killed = finished(place)
+
+    seen.resumed = place.run(*what_to_type, "--iterations", 2)
+    seen.kept_when_resumed = finished(place)
+    return seen
+
+
+def test_a_second_run_in_the_same_folder_is_refused(disturbed):
+    for status, output, errors in disturbed.rivals:
+        assert status == 2, output
+        assert "another run is at work" in errors
+    assert not disturbed.was_moved
+
+
+def test_an_interrupt_ends_every_child(disturbed):
+    status, output, errors = disturbed.interrupted
+    assert status == 130, errors
+    assert "Traceback" not in output + errors
+    assert len(disturbed.family) >= 4, "command, OpenEvolve's worker, our workers"
+    assert disturbed.family_is_gone
+
+
+def test_kill_9_leaves_no_process(disturbed):
+    assert len(disturbed.killed_family) >= 4, "command, OpenEvolve's worker, our workers"
+    assert disturbed.killed_family_is_gone
+
+
+def test_resume_continues_and_trains_nothing_again_that_was_finished(disturbed):
+    status, output, errors = disturbed.resumed
     assert status == 0, errors
     assert "resuming after 1 of 2 candidates" in output
     assert "candidate 2/2" in output
-    assert len(history(tmp_path / "run")["programs"]) > num_before
-    changed = "scaling_law.training.training_steps=21"
-    status, _, errors = run("openevolve", path, "--resume", "--set", changed)
+    assert len(history(disturbed.place.folder / "run")["programs"]) > disturbed.num_programs
+    assert len(disturbed.kept) < len(disturbed.kept_when_killed) < len(disturbed.kept_when_resumed)
+    assert disturbed.kept.items() <= disturbed.kept_when_killed.items(), "after the interrupt"
+    assert disturbed.kept_when_killed.items() <= disturbed.kept_when_resumed.items(), "after kill"
+
+
+def test_resume_refuses_another_configuration(disturbed):
+    changed = ("--set", "scaling_law.training.training_steps=21")
+    arguments = ("openevolve", disturbed.path, "--resume", *SETTING, *changed)
+    status, _, errors = disturbed.place.run(*arguments)
     assert status == 2
     assert "another configuration" in errors
-
-
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
-def test_an_interrupt_keeps_finished_sizes_and_ends_every_child(
-    number, tiny, command, run, tmp_path
-):
-    path = tiny(LONG, name="with space.yaml")
-    process = command("openevolve", path, "--set", "scaling_law.training.weight_decay=0.01")
-    runs = tmp_path / "store" / "runs"
-    # Three models belong to the baseline; a fourth means that OpenEvolve's worker is training.
-    wait_for(lambda: len(list(runs.rglob("*.json"))) >= 4, process)
-    family = descendants(process.pid)
-    assert len(family) >= 4, "command, OpenEvolve's worker, our workers"
-    os.killpg(process.pid, number)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in output + errors
-    assert are_gone(family)
-    kept = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
-    _, found, what_to_type = output.partition("continue with: ")
-    assert found, output
-    status, _, errors = run(*shlex.split(what_to_type))
-    assert status == 0, errors
-    after = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
-    assert kept.items() <= after.items(), "nothing that was finished is trained again"
 
 
 def test_an_interrupt_of_the_baseline_is_one_line(tiny, command, tmp_path):
@@ -165,35 +236,3 @@ def test_a_reader_that_leaves_is_an_interruption(tiny, command, tmp_path):
     assert errors.count("\n") == 1
     assert "finished sizes are kept" in errors
     assert are_gone(family)
-
-
-def test_a_second_run_in_the_same_folder_is_refused(tiny, command, run, tmp_path):
-    path = tiny(LONG)
-    process = command("openevolve", path)
-    history = tmp_path / "run" / "fitness_history.json"
-    wait_for(history.exists, process)
-    for arguments in ((), ("--resume",)):
-        status, output, errors = run("openevolve", path, *arguments)
-        assert status == 2, output
-        assert "another run is at work" in errors
-    assert history.exists(), "it was not moved aside"
-    process.kill()
-    process.communicate(timeout=60)
-    status, _, errors = run("openevolve", path, "--resume", "--iterations", "1")
-    assert status == 0, errors
-
-
-def test_kill_9_leaves_no_process_and_loses_nothing(tiny, command, run, tmp_path):
-    path = tiny(LONG)
-    process = command("openevolve", path)
-    runs = tmp_path / "store" / "runs"
-    wait_for(lambda: len(list(runs.rglob("*.json"))) >= 4, process)
-    family = descendants(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert are_gone(family)
-    kept = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
-    status, _, errors = run("openevolve", path, "--resume")
-    assert status == 0, errors
-    after = {p.name: p.stat().st_mtime for p in runs.rglob("*.json")}
-    assert kept.items() <= after.items()

@@ -11,9 +11,10 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.mark.parametrize(
-    "name", ["tinystories_sample.txt", pytest.param("tinyshakespeare.txt", marks=pytest.mark.slow)]
+    ("name", "num_candidates"),
+    [("tinystories_sample.txt", 0), pytest.param("tinyshakespeare.txt", 1, marks=pytest.mark.slow)],
 )
-def test_a_text_file_takes_the_place_of_the_stories(name, tiny, run, tmp_path):
+def test_a_text_file_takes_the_place_of_the_stories(name, num_candidates, tiny, run, tmp_path):
     text = SHARED / name
     if not text.exists():
         pytest.skip("no real text beside this checkout")
@@ -24,7 +25,7 @@ def test_a_text_file_takes_the_place_of_the_stories(name, tiny, run, tmp_path):
         f"scaling_law.data={{source: text, path: {text}, vocab_size: 300, seq_len: 16, "
         "validation_sequences: 64, test_sequences: 64}",
         "--set",
-        "max_iterations=1",
+        f"max_iterations={num_candidates}",
     )
     assert status == 0, errors
     assert "data      text:" in output

@@ -6,13 +6,13 @@ import importlib.util
 import math
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from exported_methods import exported_method
 
 from openevolve_unified.frameworks import CoefficientDynamics, MatrixMixer, TestTimeRegression
 
@@ -88,23 +88,9 @@ def test_initial_programs_trace_to_the_product_the_mask_and_the_softmax_only(nam
 
 
 def traced_operators(attention):
-    class Method(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = attention
-
-        def forward(self, q, k, v, x, mask):
-            if attention.evolvable_method == "regress":
-                return attention.regress(q, k, v, x, mask)
-            return getattr(attention, attention.evolvable_method)(q, k, x, mask)
-
     q, k, v = torch.randn(3, 2, NUM_HEADS, 16, HEAD_DIM)
     x = torch.randn(2, 16, HIDDEN_DIM)
-    with warnings.catch_warnings():
-        # torch 2.13 warns about its own use of LeafSpec.
-        warnings.simplefilter("ignore", FutureWarning)
-        exported = torch.export.export(Method(), (q, k, v, x, causal_mask(16)), strict=False)
-        graph = exported.run_decompositions({}).graph
+    graph = exported_method(attention, (q, k, v, x, causal_mask(16))).graph
     return [str(node.target) for node in graph.nodes if node.op == "call_function"]
 
 

@@ -1,4 +1,4 @@
-"""Mechanisms are tested against the same slow recurrences as the frameworks."""
+"""Mechanisms are exported, and tested against slow recurrences, as the frameworks are."""
 
 from __future__ import annotations
 

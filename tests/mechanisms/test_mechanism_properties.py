@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
-import torch.nn as nn
+from exported_methods import exported_method
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.mechanisms import catalog
 
 HIDDEN_DIM, NUM_HEADS, HEAD_DIM = 24, 3, 8
 EVERY = [pytest.param(m, id=f"{m.framework}-{m.name}") for m in catalog.mechanisms()]
+EVERY_THIRD = [
+    pytest.param(m, id=f"{m.framework}-{m.name}", marks=() if i % 3 == 2 else pytest.mark.slow)
+    for i, m in enumerate(catalog.mechanisms())
+]
+"""A third by default, all of them with ``-m slow``: exporting a mechanism takes seconds."""
 INITIAL_PROGRAMS = Path(__file__).parents[2] / "initial_programs"
 
 
@@ -41,26 +45,12 @@ def causal_mask(time):
 
 
 def traced(attention, batch, time=16):
-    class Method(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = attention
-
-        def forward(self, q, k, v, x, mask):
-            if attention.evolvable_method == "regress":
-                return attention.regress(q, k, v, x, mask)
-            return getattr(attention, attention.evolvable_method)(q, k, x, mask)
-
     q, k, v = torch.randn(3, batch, NUM_HEADS, time, HEAD_DIM)
     inputs = (q, k, v, torch.randn(batch, time, HIDDEN_DIM), causal_mask(time))
-    with warnings.catch_warnings():
-        # torch 2.13 warns about its own use of LeafSpec.
-        warnings.simplefilter("ignore", FutureWarning)
-        exported = torch.export.export(Method(), inputs, strict=False).run_decompositions({})
-    return exported, inputs
+    return exported_method(attention, inputs), inputs
 
 
-@pytest.mark.parametrize("mechanism", EVERY)
+@pytest.mark.parametrize("mechanism", EVERY_THIRD)
 def test_it_traces_to_pure_operators_that_do_not_depend_on_the_batch(mechanism):
     attention = build(mechanism, torch.float32)
     programs = []

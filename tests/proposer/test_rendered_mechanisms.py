@@ -9,7 +9,7 @@ import rendered_programs as programs
 import torch
 
 from openevolve_unified.plugin.proposer.genome import Genome, mutate, softmax_genome
-from openevolve_unified.plugin.proposer.ingredients import ALL
+from openevolve_unified.plugin.proposer.ingredients import ALL, INGREDIENTS
 
 NUM_TOKENS = 12
 
@@ -26,6 +26,10 @@ def sampled_genomes(num_per_framework: int) -> list[Genome]:
 SINGLES = programs.single_ingredient_genomes()
 SAMPLE = sampled_genomes(10)
 BOTH = list(dict.fromkeys([*SINGLES, *SAMPLE]))
+IN_ONE_NOTATION = {
+    programs.genome_with(item.frameworks[i % len(item.frameworks)], item.name)
+    for i, item in enumerate(INGREDIENTS)
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,6 +39,12 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(num_threads)
+
+
+def in_one_notation_by_default(genomes: list[Genome]) -> list:
+    """Every ingredient in one of its notations by default, in all of them with ``-m slow``."""
+    slow = pytest.mark.slow
+    return [g if g in IN_ONE_NOTATION else pytest.param(g, marks=slow) for g in genomes]
 
 
 def name_of(genome: Genome) -> str:
@@ -101,7 +111,7 @@ def test_the_mechanism_stays_finite_in_single_precision_on_extreme_inputs(genome
 
 
 @pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")  # torch.export's own
-@pytest.mark.parametrize("genome", SINGLES, ids=name_of)
+@pytest.mark.parametrize("genome", in_one_notation_by_default(SINGLES), ids=name_of)
 def test_the_mechanism_can_be_exported_as_functional_operators(genome):
     run = programs.mechanism(programs.attention(genome))
     arguments = programs.inputs(NUM_TOKENS)

@@ -34,10 +34,11 @@ def is_in_the_sample(position, cheat):
     if cheat.family in COSTLY:
         return cheat.name in ("recursion without end", "memory without end", "exit with success")
     is_first = FIRST_OF_FAMILY[cheat.family] is cheat
-    return is_first or cheat.depth == "evaluate" or position % 8 == 0
+    return is_first or cheat.depth == "evaluate" or position % 24 == 0
 
 
 SAMPLED_CHEATS = sampled(CHEATS, is_in_the_sample)
+SAMPLED_MECHANISMS = sampled(mechanisms(), lambda position, _: position % 13 == 0)
 
 
 @pytest.mark.parametrize("cheat", SAMPLED_CHEATS, ids=lambda cheat: f"{cheat.family}: {cheat.name}")
@@ -46,11 +47,7 @@ def test_every_cheat_is_caught_for_what_it_is(cheat, pipelines):
     assert result.verdict == "caught", result_line(result) + "\n" + result.reason
 
 
-@pytest.mark.parametrize(
-    "mechanism",
-    sampled(mechanisms(), lambda i, _: i % 8 == 0),
-    ids=lambda m: f"{m.framework}-{m.name}",
-)
+@pytest.mark.parametrize("mechanism", SAMPLED_MECHANISMS, ids=lambda m: f"{m.framework}-{m.name}")
 def test_no_published_mechanism_is_turned_away(mechanism, pipelines):
     result = try_honest(mechanism, pipelines[mechanism.framework])
     assert result.verdict == "accepted", result.reason
@@ -63,9 +60,12 @@ def test_the_honest_twin_of_the_cheats_is_accepted(framework, pipelines):
     assert pipelines[framework].check(source).fingerprint
 
 
-def test_the_sample_has_every_family():
+def test_the_sample_has_every_family_and_every_framework():
     run = [cheat for cheat in SAMPLED_CHEATS if cheat in CHEATS]
     assert {cheat.family for cheat in run} == {cheat.family for cheat in CHEATS}
+    assert {cheat.framework for cheat in run} == set(FRAMEWORKS)
+    honest = [mechanism for mechanism in SAMPLED_MECHANISMS if mechanism in mechanisms()]
+    assert {mechanism.framework for mechanism in honest} == set(FRAMEWORKS)
 
 
 def test_every_cheat_says_what_it_must_be_caught_for():
@@ -135,7 +135,7 @@ def test_a_mechanism_known_to_be_costly_is_over_budget_and_not_rejected(pipeline
     assert try_honest(unknown, pipelines[CD]).verdict == "rejected"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def results(pipelines):
     honest = HONEST.cheat("not a cheat", CD, SCORES, SOFTMAX)
     leak = HONEST.cheat("no mask", CD, SCORES, "return s.softmax(dim=-1)")

@@ -2,7 +2,8 @@
 
 ``TEST_ROOM_FOR_ONE``: a folder; memory there holds one model, a second one at a time gets torch's
 out-of-memory error. ``TEST_BROKEN_DEVICE``: an empty folder; the first process that trains has lost
-its GPU for good. ``TEST_WITNESS``: a file to which the begin and end of real work are appended.
+its GPU for good. ``TEST_WITNESS``: a file to which the begin and end of real work are appended;
+beside it, ``.asking`` exists as soon as a worker has asked for a slot.
 """
 
 from __future__ import annotations
@@ -62,6 +63,14 @@ def witnessed(work, path):
     return seen
 
 
+def announced(work_slot, path):
+    def asking(*args, **kwargs):
+        Path(path).with_suffix(".asking").touch()
+        return work_slot(*args, **kwargs)
+
+    return asking
+
+
 def install():
     """Put in what the environment asks for."""
     if folder := os.environ.get("TEST_ROOM_FOR_ONE"):
@@ -71,6 +80,7 @@ def install():
     if path := os.environ.get("TEST_WITNESS"):
         tasks.train_job = witnessed(tasks.train_job, path)
         tasks.run_checks = witnessed(tasks.run_checks, path)
+        tasks.work_slot = announced(tasks.work_slot, path)
 
 
 if __name__ == "__main__":

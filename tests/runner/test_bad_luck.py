@@ -14,7 +14,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_ladder import INITIAL, ladder_pipeline, results
+from tiny_ladder import (
+    INITIAL,
+    ladder_pipeline,
+    results,
+    train_side_by_side,
+    trained_ladder,
+    wait_until,
+)
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
@@ -27,19 +34,14 @@ from openevolve_unified.runner.slots import work_slot
 
 PACKAGE = Path(__file__).parents[2] / "openevolve_unified"
 FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_worker.py")))
-TWO = ExecutionConfig(num_workers=2)
+ONE, TWO = (ExecutionConfig(num_workers=number) for number in (1, 2))
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     """A folder, the checked initial program, and the results of an undisturbed ladder."""
     folder = tmp_path_factory.mktemp("bad_luck")
-    pipeline, events = ladder_pipeline(folder, "calm", TWO)
-    try:
-        checked = pipeline.check(INITIAL)
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
-    finally:
-        pipeline.services.close()
+    checked, _ = trained_ladder(folder, "calm", ONE)
     return folder, checked, results(folder, "calm")
 
 
@@ -102,7 +104,7 @@ def test_a_worker_whose_device_failed_is_not_used_again(reference, start, monkey
     folder, checked, expected = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_BROKEN_DEVICE", str(tmp_path))
-    services, events = start("broken", ExecutionConfig(num_workers=1))
+    services, events = start("broken", ONE)
     train_ladder(services, checked, services.deadline(), events.append)
     assert results(folder, "broken") == expected
     (notice,) = notices(events)
@@ -140,7 +142,7 @@ def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
 
 def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
     folder, checked, expected = reference
-    services, events = start("damaged")
+    services, events = start("damaged", ONE)
     job = train_jobs(services, checked)[0]
     path = services.store.path("checkpoints", job.key, ".safetensors")
     path.parent.mkdir(parents=True)
@@ -154,7 +156,7 @@ def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
 
 def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start):
     folder, checked, expected = reference
-    services, events = start("full", ExecutionConfig(num_workers=1))
+    services, events = start("full", ONE)
     services.pool().warm_up(1)
     (pid,) = workers_of(services)
     unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -203,15 +205,7 @@ def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_s
     both = [start("side_by_side", training_steps=steps) for steps in (300, 301)]  # different jobs
     for services, _ in both:
         services.data()
-
-    def train(services, events):
-        train_ladder(services, checked, services.deadline(), events.append)
-
-    threads = [threading.Thread(target=train, args=one) for one in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    train_side_by_side(checked, both)
     assert sum(len(workers_of(services)) for services, _ in both) == 4
     assert len(results(folder, "side_by_side")) == 6
     changes = sorted(map(tuple, map(json.loads, witness.read_text().splitlines())))
@@ -225,12 +219,13 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
     witness = tmp_path / "witness"
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_WITNESS", str(witness))
-    pipeline, _ = ladder_pipeline(reference[0], "calm", ExecutionConfig(num_workers=1))
+    pipeline, _ = ladder_pipeline(reference[0], "calm", ONE)
     try:
         with work_slot(pipeline.services.store.root, 1):
             checking = threading.Thread(target=pipeline.check, args=(INITIAL,))
             checking.start()
-            checking.join(8)
+            assert wait_until(witness.with_suffix(".asking").exists), "it asks for no slot"
+            checking.join(1)  # real work would begin within milliseconds
             assert checking.is_alive()
             assert not witness.exists()
         checking.join()
@@ -284,7 +279,7 @@ def test_the_wall_clock_is_only_written_down_never_reckoned_with():
 
 def test_a_clock_that_jumps_ends_nothing(reference, start, monkeypatch):
     folder, checked, expected = reference
-    services, events = start("jumped")
+    services, events = start("jumped", ONE)
     jumps = iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: 1e9 * (-1) ** next(jumps))
     train_ladder(services, checked, services.deadline(), events.append)

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.gpu
 
 
 def evaluated(folder, store, device, num_workers):
-    execution = ExecutionConfig(num_workers=num_workers, precision="float32")
-    pipeline, _ = ladder_pipeline(folder, store, execution, device=device)
+    execution = ExecutionConfig(device=device, num_workers=num_workers, precision="float32")
+    pipeline, _ = ladder_pipeline(folder, store, execution)
     try:
         result = pipeline.evaluate(INITIAL)
     finally:

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.config.schema import (
-    DataConfig,
-    ExecutionConfig,
-    ScalingLawConfig,
-    SizeConfig,
-    TrainingConfig,
-)
+from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
-from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
 
-ROOT = Path(__file__).parents[2]
-INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
 READOUT = "    def readout(self, z):"
-CONFIG = ScalingLawConfig(
-    framework="coefficient_dynamics",
-    initial_program="-",
-    output_dir="-",
-    ladder=tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 8) for d in (16, 24, 32)),
-    data=DataConfig(
-        num_documents=600, vocab_size=300, seq_len=16, validation_sequences=32, test_sequences=32
-    ),
-    training=TrainingConfig(
-        training_steps=20,
-        batch_size=8,
-        learning_rate=3e-3,
-        warmup_steps=5,
-        eval_frequency=10,
-        dropout=0.0,
-    ),
-    execution=ExecutionConfig(device="cpu", deadline_s=300),
-)
 
 
 @pytest.fixture(scope="module")
@@ -48,24 +20,28 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("pipeline")
 
 
-def build(folder, config, store="store"):
-    data = dataclasses.replace(config.data, cache_dir=str(folder / "cache"))
-    config = dataclasses.replace(config, data=data)
-    events = []
-    services = Services(config, folder, Store(folder / store), folder, events.append, False)
-    return Pipeline(services, INITIAL), events
-
-
 @pytest.fixture(scope="module")
-def pipeline(folder):
-    pipeline, _ = build(folder, CONFIG)
-    yield pipeline
+def pipeline_and_events(folder):
+    config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
+    pipeline, events = build_pipeline(config, folder, "store")
+    yield pipeline, events
     pipeline.services.close()
 
 
 @pytest.fixture(scope="module")
-def baseline(pipeline):
-    return pipeline.evaluate(INITIAL)
+def pipeline(pipeline_and_events):
+    return pipeline_and_events[0]
+
+
+@pytest.fixture(scope="module")
+def baseline_and_events(pipeline_and_events):
+    pipeline, events = pipeline_and_events
+    return pipeline.evaluate(INITIAL), list(events)
+
+
+@pytest.fixture(scope="module")
+def baseline(baseline_and_events):
+    return baseline_and_events[0]
 
 
 def changed(text):
@@ -126,7 +102,7 @@ OWN = """
 def test_every_result_holds_evidence_that_its_own_code_was_trained(baseline, pipeline):
     for size in baseline.sizes:
         (applied,) = size.applied
-        assert applied.seed == CONFIG.training.seeds[0]
+        assert applied.seed == pipeline.config.training.seeds[0]
         assert abs(applied.canary_change_nats) > 1e-6
         assert applied.parameter_changes == {}, "the initial program has no parameters of its own"
     first = "        super().__init__(hidden_dim, num_heads, dropout)\n"
@@ -166,29 +142,18 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
     assert not [event for event in events if event["kind"] == "training"]
 
 
-def test_a_deadline_is_a_failure_that_is_not_remembered(folder, baseline):
-    config = dataclasses.replace(
-        CONFIG,
-        training=dataclasses.replace(CONFIG.training, training_steps=100_000),
-        execution=ExecutionConfig(device="cpu", deadline_s=8),
-    )
-    pipeline, _ = build(folder, config, store="hurried")
-    try:
-        result = pipeline.evaluate(INITIAL)
-    finally:
-        pipeline.services.close()
+def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
+    config = tiny_config(folder, ExecutionConfig(deadline_s=8), training_steps=100_000)
+    hurried, _ = build_pipeline(config, folder, "hurried", lender=pipeline.services)
+    result = hurried.evaluate(INITIAL)
     assert isinstance(result, Failure)
     assert result.stage == "deadline"
     assert "finished sizes are kept" in result.reason
     assert list((folder / "hurried" / "evaluations").rglob("*.json")) == []
 
 
-def test_events_tell_stage_size_step_and_loss(folder, baseline):
-    pipeline, events = build(folder, CONFIG, store="followed")
-    try:
-        pipeline.evaluate(INITIAL)
-    finally:
-        pipeline.services.close()
+def test_events_tell_stage_size_step_and_loss(baseline_and_events):
+    _, events = baseline_and_events
     stages = [event["stage"] for event in events if event["kind"] == "stage"]
     assert stages == ["policy", "trace", "checks", "training"]
     reports = [event for event in events if event["kind"] == "training"]

@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
+from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.config.schema import (
-    DataConfig,
-    ExecutionConfig,
-    ScalingLawConfig,
-    SizeConfig,
-    TrainingConfig,
-)
+from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner import memory as memory_module
 from openevolve_unified.runner.device import SharedMemory
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
-from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.plan import (
     fullest_memory,
     measure_plan,
     memory_at_once,
     require_memory,
 )
-from openevolve_unified.runner.services import Services
-from openevolve_unified.store import Store
-
-ROOT = Path(__file__).parents[2]
-INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
-CONFIG = ScalingLawConfig(
-    framework="coefficient_dynamics",
-    initial_program="-",
-    output_dir="-",
-    ladder=tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 8) for d in (16, 24, 32)),
-    data=DataConfig(
-        num_documents=600, vocab_size=300, seq_len=16, validation_sequences=32, test_sequences=32
-    ),
-    training=TrainingConfig(
-        training_steps=20, batch_size=8, warmup_steps=5, eval_frequency=10, dropout=0.0
-    ),
-    execution=ExecutionConfig(device="cpu", deadline_s=300, num_workers=2, price_per_hour=4.0),
-)
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
-    data = dataclasses.replace(CONFIG.data, cache_dir=str(folder / "cache"))
-    config = dataclasses.replace(CONFIG, data=data)
-    services = Services(config, folder, Store(folder), folder, lambda event: None, False)
-    yield Pipeline(services, INITIAL)
-    services.close()
+    execution = ExecutionConfig(deadline_s=300, num_workers=2, price_per_hour=4.0)
+    pipeline, _ = build_pipeline(tiny_config(folder, execution), folder, "store")
+    yield pipeline
+    pipeline.services.close()
 
 
 @pytest.fixture(scope="module")

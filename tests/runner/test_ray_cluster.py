@@ -6,11 +6,10 @@ import contextlib
 import importlib.util
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
-from tiny_ladder import INITIAL, ladder_pipeline, results, wait_until
+from tiny_ladder import ladder_pipeline, results, train_side_by_side, trained_ladder, wait_until
 
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.data import open_cached
@@ -30,12 +29,7 @@ STEPS = 600
 def reference(tmp_path_factory):
     """A folder, the checked initial program, and what the local workers make of it."""
     folder = tmp_path_factory.mktemp("cluster")
-    pipeline, events = ladder_pipeline(folder, "local", ExecutionConfig(num_workers=2), STEPS)
-    try:
-        checked = pipeline.check(INITIAL)
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
-    finally:
-        pipeline.services.close()
+    checked, _ = trained_ladder(folder, "local", ExecutionConfig(num_workers=2), STEPS)
     return folder, checked
 
 
@@ -68,6 +62,13 @@ def on_cluster(cluster, folder, store):
         yield pipeline.services, events
     finally:
         pipeline.services.close()
+
+
+@contextlib.contextmanager
+def two_nodes_at_work(monkeypatch, folder, store):
+    """The cluster, its nodes, and one driver's services and events."""
+    with two_nodes(monkeypatch) as (cluster, nodes), on_cluster(cluster, folder, store) as driver:
+        yield cluster, nodes, *driver
 
 
 def trainers():
@@ -113,13 +114,7 @@ def require_nothing_twice(events):
 
 def test_a_killed_worker_is_replaced(reference, monkeypatch):
     folder, checked = reference
-    with (
-        two_nodes(monkeypatch) as (cluster, _),
-        on_cluster(cluster, folder, "killed") as (
-            services,
-            events,
-        ),
-    ):
+    with two_nodes_at_work(monkeypatch, folder, "killed") as (_, _, services, events):
         assert services.resources().num_workers == 2
 
         def kill_one():
@@ -135,13 +130,7 @@ def test_a_killed_worker_is_replaced(reference, monkeypatch):
 
 def test_a_lost_node_is_survived(reference, monkeypatch):
     folder, checked = reference
-    with (
-        two_nodes(monkeypatch) as (cluster, nodes),
-        on_cluster(cluster, folder, "lost") as (
-            services,
-            events,
-        ),
-    ):
+    with two_nodes_at_work(monkeypatch, folder, "lost") as (cluster, nodes, services, events):
         train_and_break(
             services, checked, events, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
         )
@@ -178,15 +167,7 @@ def test_two_drivers_whose_nodes_share_nothing_train_each_job_once(
     node_dirs = [tmp_path / "a", tmp_path / "b"]
     with two_nodes(monkeypatch, node_dirs) as (cluster, _), contextlib.ExitStack() as stack:
         both = [stack.enter_context(on_cluster(cluster, folder, "twice")) for _ in range(2)]
-
-        def train(services, events):
-            train_ladder(services, checked, services.deadline(), events.append)
-
-        threads = [threading.Thread(target=train, args=one) for one in both]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        train_side_by_side(checked, both)
     trained = [size for _, events in both for size in {r["size"] for r in reports(events)}]
     assert sorted(trained) == ["16x1", "24x1", "32x1"], "each by one of the two"
     stored = [results(node_dir, "store") for node_dir in node_dirs]
@@ -201,13 +182,7 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
     from openevolve_unified.training.loop import train
 
     folder, checked = reference
-    with (
-        two_nodes(monkeypatch) as (cluster, _),
-        on_cluster(cluster, folder, "resumed") as (
-            services,
-            events,
-        ),
-    ):
+    with two_nodes_at_work(monkeypatch, folder, "resumed") as (_, _, services, events):
         job = train_jobs(services, checked)[0]
         traced = load_traced(checked.trace_path, GatesConfig()).sizes[job.size.name]
         path = services.store.path("checkpoints", job.key, ".safetensors")

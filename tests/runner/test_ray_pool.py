@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_ladder import INITIAL, ladder_pipeline, processes_of, results, wait_until
+from tiny_ladder import ladder_pipeline, processes_of, results, trained_ladder, wait_until
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.config.strict import from_mapping
@@ -32,13 +32,7 @@ RAY = ExecutionConfig(backend="ray", num_workers=2)
 def local_results(tmp_path_factory):
     """A folder, the checked initial program, and what the local workers make of it."""
     folder = tmp_path_factory.mktemp("ray")
-    pipeline, events = ladder_pipeline(folder, "local", ExecutionConfig(num_workers=2))
-    try:
-        checked = pipeline.check(INITIAL)
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
-    finally:
-        pipeline.services.close()
-    return folder, checked, events
+    return folder, *trained_ladder(folder, "local", ExecutionConfig(num_workers=2))
 
 
 def environments(pids):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from openevolve_unified.config.schema import (
     SizeConfig,
     TrainingConfig,
 )
+from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
 from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
@@ -22,15 +24,12 @@ ROOT = Path(__file__).parents[2]
 INITIAL = (ROOT / "initial_programs" / "coefficient_dynamics.py").read_text()
 
 
-def ladder_pipeline(
-    folder: Path,
-    store: str,
-    execution: ExecutionConfig,
-    training_steps: int = 20,
-    device: str = "cpu",
-) -> tuple[Pipeline, list[dict]]:
-    """A pipeline over three tiny sizes, and the list that its events go to."""
-    config = ScalingLawConfig(
+def tiny_config(folder: Path, execution: ExecutionConfig, **training) -> ScalingLawConfig:
+    """Three tiny sizes and 20 steps on stories cached in ``folder``; ``auto`` means a CPU."""
+    if execution.device == "auto":
+        execution = dataclasses.replace(execution, device="cpu")
+    steps = {"training_steps": 20, "batch_size": 8, "warmup_steps": 5, "eval_frequency": 10}
+    return ScalingLawConfig(
         framework="coefficient_dynamics",
         initial_program="-",
         output_dir="-",
@@ -45,19 +44,60 @@ def ladder_pipeline(
             test_sequences=32,
             cache_dir=str(folder / "cache"),
         ),
-        training=TrainingConfig(
-            training_steps=training_steps,
-            batch_size=8,
-            learning_rate=3e-3,
-            warmup_steps=5,
-            eval_frequency=max(10, training_steps // 10),
-            dropout=0.1,
-        ),
-        execution=dataclasses.replace(execution, device=device, deadline_s=240),
+        training=TrainingConfig(**{**steps, "learning_rate": 3e-3, "dropout": 0.0, **training}),
+        execution=execution,
     )
+
+
+def build_pipeline(
+    config: ScalingLawConfig, folder: Path, store: str, lender: Services | None = None
+) -> tuple[Pipeline, list[dict]]:
+    """A pipeline with its store in ``folder``, and the list that its events go to."""
     events: list[dict] = []
-    services = Services(config, folder, Store(folder / store), folder, events.append, False)
+    store_of_its_own = Store(folder / store)
+    services = Services(config, folder, store_of_its_own, folder, events.append, False, lender)
     return Pipeline(services, INITIAL), events
+
+
+def ladder_pipeline(
+    folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
+) -> tuple[Pipeline, list[dict]]:
+    """A pipeline over the tiny ladder with dropout, and the list that its events go to."""
+    config = tiny_config(
+        folder,
+        dataclasses.replace(execution, deadline_s=240),
+        training_steps=training_steps,
+        eval_frequency=max(10, training_steps // 10),
+        dropout=0.1,
+    )
+    return build_pipeline(config, folder, store)
+
+
+def trained_ladder(
+    folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
+) -> tuple[CheckedProgram, list[dict]]:
+    """The initial program, checked and trained undisturbed, and the events of that."""
+    pipeline, events = ladder_pipeline(folder, store, execution, training_steps)
+    try:
+        checked = pipeline.check(INITIAL)
+        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
+    finally:
+        pipeline.services.close()
+    return checked, events
+
+
+def train_side_by_side(checked: CheckedProgram, both: list[tuple[Services, list[dict]]]) -> None:
+    """Train a ladder with several services at the same time."""
+    threads = [
+        threading.Thread(
+            target=train_ladder, args=(services, checked, services.deadline(), events.append)
+        )
+        for services, events in both
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def results(folder: Path, store: str) -> dict[str, dict]:
