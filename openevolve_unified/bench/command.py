@@ -133,7 +133,7 @@ class _Run:
                 eager_s=next(c.start_s for c in contestants if c.entry.label == EAGER),
             )
             evaluations = self._evaluations(
-                contestants, jobs, setting, steps, workers, limits, start_up
+                contestants, jobs, setting, steps, workers, limits, start_up, resources
             )
             grown = self._growth(pipeline, contestants[0], jobs, setting, steps, workers)
         return Report(
@@ -213,7 +213,7 @@ class _Run:
         setting: Setting,
         resources: Resources,
     ) -> list[WorkersResult]:
-        others = [first.entry] * (resources.num_workers - 1)
+        others = [first.entry] * (resources.workers_per_device - 1)
         with started(others, self._log_path) as more:
             results: list[WorkersResult] = []
             for job in jobs[-1:] if self._is_quick else (jobs[0], jobs[-1]):
@@ -233,11 +233,13 @@ class _Run:
         workers: list[WorkersResult],
         limits: Limits,
         start_up: StartUp,
+        resources: Resources,
     ) -> list[EvaluationResult]:
         results: list[EvaluationResult] = []
-        num_workers = workers[-1].num_workers
+        num_workers, on_gpu = resources.num_workers, resources.device_type == "cuda"
+        cores = max(1, resources.num_gpus) if on_gpu else num_cores()
         training_steps = self._bench.config.training.training_steps
-        cores = 1 if setting.device.startswith("cuda") else num_cores()
+        slowdown = max(1.0, workers[-1].num_workers / workers[-1].gain.value)
         eager = next(c for c in contestants if c.entry.label == EAGER)
         for entry in (contestant.entry for contestant in contestants):
             if entry.kind != "ours":
@@ -260,7 +262,7 @@ class _Run:
                         self._bench.config,
                         start_up,
                         num_workers,
-                        num_workers / workers[-1].gain.value,
+                        slowdown,
                         least_s,
                     )
                 )
@@ -271,6 +273,7 @@ class _Run:
                 measure_evaluation(
                     self._bench,
                     entry.precision,
+                    own[-1].step_kind,
                     max(2, steps_in(self._effort.evaluation_s, step_s / num_workers)),
                     self._effort.num_evaluations,
                     lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),

@@ -132,6 +132,7 @@ def time_evaluation(pipeline: Pipeline) -> TimedEvaluation:
 def measure_evaluation(
     bench: Bench,
     precision: str,
+    step_kind: str,
     num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
@@ -140,12 +141,13 @@ def measure_evaluation(
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
     Args:
+        step_kind: the form of the step that ``auto`` takes at the configured number of steps.
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
         least_s: seconds of the matrix products alone at that number of steps.
     """
     full = bench.config.training.training_steps
-    config = with_precision(bench.config, precision)
+    config = with_execution(bench.config, precision=precision, step=step_kind)
     config = dataclasses.replace(config, training=bounded_training(config.training, num_steps))
     own_s, eager_s, overhead = [], [], []
     for _ in range(num_rounds):
@@ -178,7 +180,7 @@ def eager_evaluation(
         step_s = setting.prepare(contestant, job, num_warm_up=1)["step_s"]
         num_steps = steps_in(budget_s / len(jobs), step_s)
         total_s += contestant.seconds(num_steps) / num_steps * job.training.training_steps
-        total_s += contestant.ask("validate", max_batches=VALIDATION_BATCHES)["seconds"]
+        total_s += contestant.ask("validate", max_batches=VALIDATION_BATCHES)["validation_s"]
     return total_s
 
 
@@ -192,13 +194,13 @@ def time_warm_check(pipeline: Pipeline) -> float:
     return time.perf_counter() - started
 
 
-def with_precision(config: ScalingLawConfig, precision: str) -> ScalingLawConfig:
-    """``config`` in another precision.
+def with_execution(config: ScalingLawConfig, **settings: str) -> ScalingLawConfig:
+    """``config`` with other settings of its execution.
 
     Raises:
-        ConfigError: there is no such precision.
+        ConfigError: there is no such setting or value.
     """
-    settings = {**dataclasses.asdict(config.execution), "precision": precision}
+    settings = {**dataclasses.asdict(config.execution), **settings}
     execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
     return dataclasses.replace(config, execution=execution)
 

@@ -9,16 +9,22 @@ from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, 
 from openevolve_unified.bench.rounds import makespan, ratio
 from openevolve_unified.config.schema import CURVE_SEQUENCES, ScalingLawConfig
 
-_WHOLE_PASSES = 4
-"""Forward passes over the validation split per model: its loss, and three of the certificate."""
+_CERTIFICATE_PASSES = 3
+"""Over the validation split, to the hidden states: as it is, and twice with tokens replaced."""
 
 
 def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float]:
-    """Seconds of each model's evaluation besides its steps: curve, final loss, certificate."""
+    """Seconds of each of our models besides its steps: building, curve, final loss, certificate."""
     training = config.training
     share = min(1.0, CURVE_SEQUENCES / config.data.validation_sequences)
     num_points = (training.training_steps - 1) // training.eval_frequency
-    return [step.validation_s * (_WHOLE_PASSES + num_points * share) for step in steps]
+    seconds = []
+    for step in steps:
+        assert step.validation_s is not None
+        assert step.hidden_s is not None
+        losses_s = step.validation_s * (1 + num_points * share)
+        seconds.append(step.build_s + losses_s + step.hidden_s * _CERTIFICATE_PASSES)
+    return seconds
 
 
 def products_s(
@@ -28,7 +34,7 @@ def products_s(
 
     Args:
         steps: of one contestant, every size once.
-        num_cores: that work at once; 1 for a GPU.
+        num_cores: that work at once; the number of GPUs on GPUs.
     """
     gflops = max(
         limit.gflops * (num_cores // limit.num_threads)
@@ -67,7 +73,10 @@ def computed_evaluation(
         num_workers=num_workers,
     )
     own_s = timed.seconds(num_steps)
-    eager_s = start_up.eager_s + sum(step.step_s * num_steps + step.validation_s for step in eager)
+    eager_s = start_up.eager_s
+    for step in eager:
+        assert step.validation_s is not None
+        eager_s += step.step_s * num_steps + step.validation_s
     return EvaluationResult(
         precision=own[0].precision,
         steps_run=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,8 @@ from openevolve_unified.records import TrainJob, to_plain
 
 EAGER = "eager"
 """Label of the baseline, and kind of every plain loop."""
+_REQUIRED = ("ours", EAGER)
+"""Kinds without which there is nothing to compare."""
 VALIDATION_BATCHES = 2
 """Of a validation pass that is timed; the rest is multiplied."""
 _MIN_ROUNDS = 3
@@ -74,29 +76,36 @@ def measure_size(
     Raises:
         ContestantError: one of ours, or the eager loop, failed.
     """
-    ready: dict[str, Contestant] = {}
-    prepared: dict[str, dict[str, Any]] = {}
-    for contestant in contestants:
-        label = contestant.entry.label
-        try:
-            prepared[label] = setting.prepare(contestant, job, num_warm_up=2)
-        except ContestantError as error:
-            if contestant.entry.kind in ("ours", EAGER):
-                raise
-            skipped.append(f"{label} at {job.size.name}: {str(error).strip().splitlines()[-1]}")
-            continue
-        ready[label] = contestant
+
+    def attempt(
+        work: Callable[[Contestant], dict[str, Any]], among: Iterable[Contestant]
+    ) -> dict[str, dict[str, Any]]:
+        """What ``work`` gives, by label; a peer that fails is left out and said."""
+        results = {}
+        for contestant in among:
+            label = contestant.entry.label
+            try:
+                results[label] = work(contestant)
+            except ContestantError as error:
+                if contestant.entry.kind in _REQUIRED:
+                    raise
+                skipped.append(f"{label} at {job.size.name}: {str(error).strip().splitlines()[-1]}")
+        return results
+
+    prepared = attempt(lambda one: setting.prepare(one, job, num_warm_up=2), contestants)
+    ready = {one.entry.label: one for one in contestants if one.entry.label in prepared}
     slowest_s = sum(prepared[label]["step_s"] for label in ready)
     num_rounds = affordable_rounds(num_rounds, slowest_s, budget_s, _MIN_ROUNDS)
     share_s = budget_s / num_rounds / len(ready)
     counts = {label: steps_in(share_s, prepared[label]["step_s"]) for label in ready}
     timers = {label: contestant.seconds for label, contestant in ready.items()}
     rounds = interleave(timers, counts, num_rounds)
-    found = {label: prepared[label] | _inspect(contestant) for label, contestant in ready.items()}
-    ours = next(label for label in ready if ready[label].entry.kind == "ours")
+    inspected = attempt(_inspect, ready.values())
+    found = {label: prepared[label] | inspected[label] for label in inspected}
+    ours = next(label for label in found if ready[label].entry.kind == "ours")
     products = found[ours]["product_flops"]
     return [
-        _result(ready[label].entry, job, found[label], products, rounds, limits) for label in ready
+        _result(ready[label].entry, job, found[label], products, rounds, limits) for label in found
     ]
 
 
@@ -132,8 +141,9 @@ def _inspect(contestant: Contestant) -> dict[str, Any]:
     """What is asked once, outside the timed rounds; the peak first, before anything adds to it."""
     peak = contestant.ask("peak")
     counted = contestant.ask("steps", count=1, counts_traffic=True)
-    validation_s = contestant.ask("validate", max_batches=VALIDATION_BATCHES)["seconds"]
-    return {**peak, **counted, "validation_s": validation_s}
+    if contestant.entry.kind not in _REQUIRED:
+        return {**peak, **counted}
+    return {**peak, **counted, **contestant.ask("validate", max_batches=VALIDATION_BATCHES)}
 
 
 def _result(
@@ -160,6 +170,9 @@ def _result(
         product_flops=product_flops,
         matrix_share=product_flops * rate / limits.gflops(entry.precision, threads),
         memory_share=found["num_bytes"] * rate / limits.gbytes_per_s(threads),
-        validation_s=found["validation_s"],
+        step_kind=found["step_kind"],
+        build_s=found["build_s"],
+        validation_s=found.get("validation_s"),
+        hidden_s=found.get("hidden_s"),
         ratio=None if entry.label == EAGER else ratio(rounds[EAGER], round_s),
     )

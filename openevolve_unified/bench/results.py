@@ -79,8 +79,14 @@ class StepResult:
     memory_share: float
     """Of the measured copy throughput, had every operator read and written memory; caches serve
     small models, so it can exceed 1."""
-    validation_s: float
-    """One pass over the validation split, carried on from a few batches."""
+    step_kind: str
+    """The form of the step: plain, captured or compiled."""
+    build_s: float
+    """Building the model and that form of its step."""
+    validation_s: float | None
+    """One pass over the validation split, carried on from a few batches; None for peers."""
+    hidden_s: float | None
+    """The same without the vocabulary, as a certificate does it; None but for ours."""
     ratio: Ratio | None
     """Against the eager loop; None for the loop itself."""
 
@@ -109,8 +115,8 @@ class EvaluationResult:
     eager_round_s: tuple[float, ...]
     ratio: Ratio
     bound: float
-    """The ratio if only the matrix products took time, at the measured limit on all cores: no loop
-    that does the model's products in this precision can pass it."""
+    """The ratio if only the matrix products took time, at the measured limit on all cores or GPUs:
+    no loop that does the model's products one by one in this precision can pass it."""
     overhead_share: float
     """Of our time, outside training steps on the busiest worker."""
 

@@ -89,6 +89,7 @@ def _steps(report: Report) -> Table:
             step.size,
             step.contestant,
             str(step.num_threads),
+            step.step_kind,
             _number(1e3 * step.step_s, 2),
             _number(step.tokens_per_s, 0),
             _number(step.peak_bytes / 1e6, 0),
@@ -102,6 +103,7 @@ def _steps(report: Report) -> Table:
         "size",
         "loop",
         "threads",
+        "form",
         "ms/step",
         "tokens/s",
         "peak MB",
@@ -149,7 +151,7 @@ def _evaluations(report: Report) -> Table:
         "validation, certificates, with the runner's workers. Eager: start-up, the sizes in turn, "
         "one validation pass each. Both from a bounded number of steps, scaled, or computed from "
         "measured parts where even that takes too long. 'at most': the ratio if only the matrix "
-        "products took time, at the measured limit on all cores."
+        "products took time, at the measured limit on all cores or GPUs."
     )
     return Table("A whole evaluation", columns, tuple(rows), note)
 

@@ -38,7 +38,6 @@ from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.lifetime import end_with_parent
 from openevolve_unified.runner.memory import peak_resident_bytes, reset_peak
 from openevolve_unified.training.batches import TokenSource, TrainBatches, padded_batches
-from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.step import TrainStep, build_model
@@ -99,7 +98,11 @@ class _Contestant:
         device: str,
         num_warm_up: int,
     ) -> dict[str, Any]:
-        """Build the model of ``job``, drop the one before, and do the first steps."""
+        """Build the model of ``job``, drop the one before, and do the first steps.
+
+        Returns:
+            Its parameters, seconds per step, the form of the step and what building it took.
+        """
         self._step = self._plain_step = None
         _return_freed_memory()
         self._job = from_mapping(TrainJob, job, "job")
@@ -114,13 +117,18 @@ class _Contestant:
         self._batches = TrainBatches(
             self._data.train, training.batch_size, self._job.seed, self._device
         )
+        started = time.perf_counter()
         self._step = self._build(traced)
+        synchronise(self._device)
+        build_s = time.perf_counter() - started
         self._num_done = 0
         self.steps(num_warm_up)
         seconds = self.steps(1)["seconds"]
         return {
             "num_params_non_embedding": num_parameters(traced),
             "step_s": seconds,
+            "step_kind": self._step_kind,
+            "build_s": build_s,
         }
 
     def steps(
@@ -155,19 +163,40 @@ class _Contestant:
         }
 
     def validate(self, max_batches: int) -> dict[str, Any]:
-        """Seconds of one pass over the validation split, carried on from its first batches."""
+        """Seconds of a pass over the validation split, carried on from its first batches.
+
+        Returns:
+            ``validation_s``, to the loss, and ``hidden_s``, of ours only, to the hidden states.
+        """
         step, batch_size = self._plain_step, self._job.training.batch_size
-        assert isinstance(step, (EagerStep, TrainStep))
-        num_batches = -(-len(self._data.validation) // batch_size)
         sequences = self._data.validation[: max_batches * batch_size]
+        share = len(sequences) / len(self._data.validation)
+        if isinstance(step, EagerStep):
+            return {"validation_s": self._pass_s(step.validation_loss, sequences) / share}
+        assert isinstance(step, TrainStep)
+        model = step.model
+
+        def losses(tokens: torch.Tensor) -> None:
+            model.token_losses(tokens[:, :-1], tokens[:, 1:]).sum().item()
+
+        def hidden(tokens: torch.Tensor) -> None:
+            with torch.no_grad():
+                model.hidden(tokens[:, :-1]).sum().item()
+
+        return {
+            "validation_s": self._pass_s(losses, sequences) / share,
+            "hidden_s": self._pass_s(hidden, sequences) / share,
+        }
+
+    def _pass_s(self, work: Callable[[torch.Tensor], object], sequences: np.ndarray) -> float:
+        """Seconds of ``work`` on every batch; the first one is done once more before, untimed."""
+        batch_size = self._job.training.batch_size
+        batches = [tokens for tokens, _ in padded_batches(sequences, batch_size, self._device)]
+        work(batches[0])
         started = time.perf_counter()
-        if isinstance(step, TrainStep):
-            mean_loss_nats(step.model, sequences, batch_size, self._device)
-        else:
-            for tokens, _ in padded_batches(sequences, batch_size, self._device):
-                step.validation_loss(tokens)
-        share = min(max_batches, num_batches) / num_batches
-        return {"seconds": (time.perf_counter() - started) / share}
+        for tokens in batches:
+            work(tokens)
+        return time.perf_counter() - started
 
     def peak(self) -> dict[str, Any]:
         """The most memory since ``prepare``: of the device on a GPU, else of this process."""
@@ -191,7 +220,9 @@ class _Contestant:
             model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
             step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
-            return choose_step("auto", step, self._batches.at(0), 0, num_steps)[1]
+            self._step_kind, run = choose_step("auto", step, self._batches.at(0), 0, num_steps)
+            return run
+        self._step_kind = "plain"
         plain = eager_model(job) if self._name == "eager" else PEERS[self._name](job)
         self._plain_step = EagerStep(plain.to(device), job.training)
         return self._plain_step

@@ -35,7 +35,7 @@ class CostCounter(OperatorObserver):
 def product_flops(
     func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
 ) -> float:
-    """Operations of a matrix product or a convolution, 2 per multiply-add; 0 for the rest."""
+    """Operations of a product of matrices or a convolution, 2 per multiply-add; 0 for the rest."""
     formula = flop_registry.get(func._overloadpacket)
     return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
 

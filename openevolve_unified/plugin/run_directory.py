@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -136,18 +137,24 @@ class RunDirectory:
             write_text(self.best_path, source)
 
     def _hold(self) -> TextIO:
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".running", "a")  # noqa: SIM115 - closed by alone
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            handle.close()
-            raise ConfigError(
-                f"another run is at work in {self.path}; wait for it, or use --output for a "
-                "folder of its own (work in a shared store is done once)"
-            ) from None
-        return handle
+        place = self.path / ".running"
+        while True:
+            with disk_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                handle = open(place, "a")  # noqa: SIM115 - closed by alone
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle.fileno()), os.stat(place)):
+                    return handle
+            except (BlockingIOError, PermissionError):
+                handle.close()
+                raise ConfigError(
+                    f"another run is at work in {self.path}; wait for it, or use --output for a "
+                    "folder of its own (work in a shared store is done once)"
+                ) from None
+            except FileNotFoundError:
+                pass
+            handle.close()  # another run moved the folder aside meanwhile: look at the new one
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

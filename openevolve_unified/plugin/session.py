@@ -119,7 +119,7 @@ def _plan_and_evolve(
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
         print_plan(evaluator.plan(), experiment, reporter)
-        # Only now is an earlier run touched: what can be refused before work is spent was accepted.
+        # Only now is an earlier run moved: what can be refused before work is spent was accepted.
         moved = None if resume else directory.move_aside()
         if moved is not None:
             reporter.say(f"an earlier run was moved to {moved}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,10 +46,14 @@ class Resources:
     """How many GPUs the workers are dealt to."""
     node_memories: tuple[SharedMemory, ...] = ()
     """Of every node of a Ray cluster that trains on CPUs."""
+    max_workers_per_gpu: int | None = None
+    """On the fullest GPU of a Ray cluster; None where workers are dealt to the GPUs in turn."""
 
     @property
     def workers_per_device(self) -> int:
         """How many workers share one memory: that of a GPU, or the only machine's."""
+        if self.max_workers_per_gpu is not None:
+            return min(self.num_workers, self.max_workers_per_gpu)
         return -(-self.num_workers // max(self.num_gpus, 1))
 
     @property
@@ -114,6 +119,12 @@ def resolve_cluster(execution: ExecutionConfig, nodes: Sequence[Node]) -> Resour
         num_workers=num_workers,
         threads_per_worker=1,
         num_gpus=int(num_gpus) if device == "cuda" else 0,
+        max_workers_per_gpu=max(
+            math.ceil(count / max(node.num_gpus, 1))
+            for count, node in zip(slots, nodes, strict=True)
+        )
+        if device == "cuda"
+        else None,
         node_memories=()
         if device == "cuda"
         else tuple(

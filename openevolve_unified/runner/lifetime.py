@@ -34,16 +34,26 @@ def end_session_with_me() -> None:
     """Have everything in this process's session killed as soon as this process is gone.
 
     A child waits for that: it sees the end of a pipe that nobody else holds. Processes that others
-    start on our behalf (a Ray server its workers) stay in the session, whatever their group.
+    start on our behalf (a Ray server its workers) stay in the session, whatever their group. What
+    leaves the session, or is started after the child itself was killed, is not reached.
 
-    Call it as the leader of a session, before a thread is started.
+    Call it before a thread is started.
+
+    Raises:
+        RuntimeError: this process does not lead its session, which holds others' processes then.
     """
     session = os.getsid(0)
-    reader, _writer = os.pipe()  # not inherited by what is executed from here
+    if session != os.getpid():
+        raise RuntimeError("only the leader of a session may have it ended: start a new one")
+    reader, writer = os.pipe()  # not inherited by what is executed from here
     if os.fork() == 0:
         try:
-            os.closerange(3, reader)
-            os.closerange(reader + 1, os.sysconf("SC_OPEN_MAX"))
+            os.setpgid(0, 0)  # a signal to the leader's group must not end the guardian
+            os.close(writer)
+            for name in os.listdir("/proc/self/fd"):
+                if int(name) not in (0, 1, 2, reader):
+                    with contextlib.suppress(OSError):
+                        os.close(int(name))
             os.read(reader, 1)
             kill_session(session)
         finally:

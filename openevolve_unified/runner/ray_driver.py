@@ -226,7 +226,7 @@ class _Driver:
         """Raises ``_Cancelled`` when the evaluator says so."""
         messages, is_open = self._channel.receive_waiting()
         if not is_open:
-            os._exit(0)  # the reaper of a Ray of our own, or the cluster, ends the rest
+            os._exit(0)  # the guardian of a Ray of our own, or the cluster, ends the rest
         if messages:
             raise _Cancelled
 

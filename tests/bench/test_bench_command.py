@@ -160,7 +160,7 @@ def test_the_markdown_tables_hold_the_measured_numbers(outcome):
     _, lines, report = outcome
     text = "\n".join(lines)
     for row in report["steps"]:
-        cells = f"| {row['size']} | {row['contestant']} | {row['num_threads']} | "
+        cells = f"| {row['size']} | {row['contestant']} | {row['num_threads']} | plain | "
         assert f"{cells}{1e3 * row['step_s']:,.2f} |" in text
     assert "not measured: growth with candidates" in text
 

@@ -27,9 +27,13 @@ def report_of(scale):
         step_s=0.5678 * scale,
         tokens_per_s=1234.4 * scale,
         peak_bytes=round(4321e6 * scale),
-        flops_per_step=1.0,
+        product_flops=1.0,
         matrix_share=0.678 * scale,
         memory_share=0.345 * scale,
+        step_kind="plain",
+        build_s=1.0,
+        validation_s=1.0,
+        hidden_s=1.0,
         ratio=None,
     )
     limits = Limits(

@@ -83,6 +83,19 @@ def test_traffic_counts_inputs_and_outputs_and_no_views():
     assert counter.num_bytes == 0
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_products_of_a_whole_step_are_those_of_the_closed_form(precision):
+    job = TrainJob(**{**vars(JOB), "precision": precision})
+    step = TrainStep(job, build_model(job, lambda layer: Softmax(), CPU), CPU)
+    (tokens,) = batches(1)
+    with TrafficCounter() as counter:
+        step(tokens, 0)
+    B, T, V = job.training.batch_size, job.seq_len, job.vocab_size
+    d, L = job.size.hidden_dim, job.size.num_layers
+    # Forward and twice that backward: linear layers, queries with keys, weights with values, head.
+    assert counter.product_flops == 3 * 2 * B * T * (12 * d * d * L + 2 * T * d * L + d * V)
+
+
 def test_limits_name_their_shape_and_put_the_settings_back(monkeypatch):
     from openevolve_unified.bench import limits
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from test_ladder_steps import LIMITS
+import dataclasses
+from types import SimpleNamespace
 
+import pytest
+from test_ladder_steps import EAGER as EAGER_ENTRY
+from test_ladder_steps import LIMITS, OURS, SETTING
+
+from openevolve_unified.bench import command
+from openevolve_unified.bench.effort import QUICK
 from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, products_s
-from openevolve_unified.bench.results import StartUp, StepResult
+from openevolve_unified.bench.results import Ratio, StartUp, StepResult, WorkersResult
 from openevolve_unified.config.schema import DataConfig, ScalingLawConfig, TrainingConfig
+from openevolve_unified.runner.device import Resources
 
 CONFIG = ScalingLawConfig(
     framework="coefficient_dynamics",
@@ -19,7 +26,7 @@ CONFIG = ScalingLawConfig(
 START_UP = StartUp(worker_s=2.0, first_check_s=5.0, warm_check_s=1.0, eager_s=4.0)
 
 
-def step(step_s, validation_s, contestant="ours, float32", threads=1):
+def step(step_s, validation_s, hidden_s=None, contestant="ours, float32", threads=1):
     return StepResult(
         size="32x2",
         num_params_non_embedding=7,
@@ -33,18 +40,24 @@ def step(step_s, validation_s, contestant="ours, float32", threads=1):
         product_flops=1e9,
         matrix_share=0.5,
         memory_share=0.5,
+        step_kind="plain",
+        build_s=0.5,
         validation_s=validation_s,
+        hidden_s=hidden_s,
         ratio=None,
     )
 
 
-OWN = [step(0.1, 1.0), step(0.4, 2.0)]
-EAGER = [step(0.3, 3.0, "eager", 2), step(0.7, 4.0, "eager", 2)]
+OWN = [step(0.1, 1.0, 0.5), step(0.4, 2.0, 1.0)]
+EAGER = [step(s, v, None, "eager", 2) for s, v in ((0.3, 3.0), (0.7, 4.0))]
 
 
 def test_a_model_is_charged_its_certificate_its_loss_and_its_curve():
-    # Four passes, and three curve points of half the split each.
-    assert fixed_s(OWN, CONFIG) == [pytest.approx(5.5), pytest.approx(11.0)]
+    # Half a second to build; the loss and three curve points of half the split; three passes.
+    assert fixed_s(OWN, CONFIG) == [
+        pytest.approx(0.5 + 2.5 * 1.0 + 3 * 0.5),
+        pytest.approx(0.5 + 2.5 * 2.0 + 3 * 1.0),
+    ]
 
 
 def test_products_run_at_the_best_rate_that_the_cores_reach_together():
@@ -55,7 +68,7 @@ def test_products_run_at_the_best_rate_that_the_cores_reach_together():
 
 def test_a_computed_evaluation_adds_its_measured_parts():
     result = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.0, least_s=10.0)
-    own_s = 5.0 + 2.0 + max(5.5 + 100 * 0.1, 11.0 + 100 * 0.4)
+    own_s = 5.0 + 2.0 + max(4.5 + 100 * 0.1, 8.5 + 100 * 0.4)
     eager_s = 4.0 + 100 * (0.3 + 0.7) + 3.0 + 4.0
     assert result.round_s == (pytest.approx(own_s),)
     assert result.eager_round_s == (pytest.approx(eager_s),)
@@ -67,4 +80,29 @@ def test_a_computed_evaluation_adds_its_measured_parts():
 
 def test_steps_beside_other_workers_take_longer():
     slow = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.5, least_s=10.0)
-    assert slow.round_s == (pytest.approx(5.0 + 2.0 + 1.5 * (11.0 + 40.0)),)
+    assert slow.round_s == (pytest.approx(5.0 + 2.0 + 1.5 * (8.5 + 40.0)),)
+
+
+@pytest.mark.parametrize(("gain", "slowdown"), [(1.6, 1.25), (2.3, 1.0)])
+def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so(
+    tmp_path, monkeypatch, gain, slowdown
+):
+    monkeypatch.setattr(command, "num_cores", lambda: 2)
+    monkeypatch.setattr(command, "measure_evaluation", lambda *_: pytest.fail("it was run"))
+    bench = SimpleNamespace(config=CONFIG, folder=tmp_path)
+    effort = dataclasses.replace(QUICK, max_fixed_s=0.0)
+    run = command._Run(bench, effort, False, lambda line: None)
+    both = WorkersResult(
+        size="32x2",
+        num_workers=2,
+        round_steps_per_s=(1.0,),
+        gain=Ratio(value=gain, low=gain, high=gain),
+    )
+    contestants = [SimpleNamespace(entry=OURS), SimpleNamespace(entry=EAGER_ENTRY)]
+    resources = Resources(device="cpu", precision="float32", num_workers=2, threads_per_worker=1)
+    (result,) = run._evaluations(
+        contestants, [], SETTING, OWN + EAGER, [both], LIMITS, START_UP, resources
+    )
+    least_s = products_s(OWN, LIMITS, 2, 100)
+    assert result == computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, slowdown, least_s)
+    assert "whole evaluation, float32, by running one: " in run._skipped[0]

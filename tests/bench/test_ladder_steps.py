@@ -28,24 +28,28 @@ EAGER = Entry(label="eager", kind="eager", precision="float32", num_threads=2)
 PEER = Entry(label="transformers", kind="transformers", precision="float32", num_threads=2)
 
 
+BUILT = {"step_kind": "plain", "build_s": 0.5}
+
+
 class Fake:
     """Multiplies 4e9 times and touches 2e9 bytes per step, in the listed seconds, in order."""
 
-    def __init__(self, entry, *step_s, failure=None):
+    def __init__(self, entry, *step_s, failure=None, fails_at="prepare"):
         self.entry = entry
         # What the eager loop's fused attention multiplies is not seen.
         self.product_flops = 4e9 if entry is OURS else 1e9
         self._step_s = iter(step_s)
         self._failure = failure
+        self._fails_at = fails_at
 
     def ask(self, operation, **arguments):
-        if self._failure:
+        if self._failure and operation == self._fails_at:
             raise ContestantError(self._failure)
         answers = {
-            "prepare": {"step_s": 1.0, "num_params_non_embedding": 7},
+            "prepare": {"step_s": 1.0, "num_params_non_embedding": 7, **BUILT},
             "peak": {"peak_bytes": 5},
             "steps": {"num_bytes": 2e9, "product_flops": self.product_flops, "seconds": 99.0},
-            "validate": {"seconds": 3.0},
+            "validate": {"validation_s": 3.0, "hidden_s": 2.0},
         }
         return answers[operation]
 
@@ -74,11 +78,23 @@ def test_medians_shares_and_ratios_follow_from_the_times():
     assert skipped == []
 
 
-def test_a_peer_that_fails_is_left_out_and_said():
-    broken = Fake(PEER, failure="transformers failed:\nTraceback\nTypeError: no such argument")
+@pytest.mark.parametrize("fails_at", ["prepare", "steps"])
+def test_a_peer_that_fails_is_left_out_and_said(fails_at):
+    failure = "transformers failed:\nTraceback\nTypeError: no such argument"
+    broken = Fake(PEER, 3, 3, 3, failure=failure, fails_at=fails_at)
     results, skipped = measure(Fake(OURS, 1, 1, 1), Fake(EAGER, 2, 2, 2), broken)
     assert set(results) == {"ours, float32", "eager"}
     assert skipped == ["transformers at 32x2: TypeError: no such argument"]
+
+
+def test_a_peer_is_not_asked_for_what_nobody_uses():
+    results, skipped = measure(
+        Fake(OURS, 1, 1, 1),
+        Fake(EAGER, 2, 2, 2),
+        Fake(PEER, 3, 3, 3, failure="asked", fails_at="validate"),
+    )
+    assert results["transformers"].validation_s is None
+    assert (results["eager"].validation_s, skipped) == (3.0, [])
 
 
 def test_ours_failing_is_an_error():

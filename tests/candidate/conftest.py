@@ -40,6 +40,7 @@ class Desk:
     sizes: tuple[SizeConfig, ...] = SIZES
     seq_len: int = SEQ_LEN
     seeds: tuple[int, ...] = SEEDS
+    batch_size: int = BATCH_SIZE
 
     def initial_source(self, framework: str) -> str:
         return initial_source(framework)
@@ -65,7 +66,9 @@ class Desk:
             self.baselines[framework] = self.trace(initial_source(framework), framework)
         candidate = self.trace(source, framework, gates)
         baseline = self.baselines[framework]
-        return run_checks(candidate, baseline, SEQ_LEN, VOCAB_SIZE, gates, SEEDS[0], BATCH_SIZE)
+        return run_checks(
+            candidate, baseline, SEQ_LEN, VOCAB_SIZE, gates, SEEDS[0], self.batch_size
+        )
 
 
 @pytest.fixture(autouse=True, scope="session")

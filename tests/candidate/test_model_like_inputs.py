@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -65,12 +67,23 @@ def test_the_batch_size_seen_in_float32_only_is_refused(desk):
 
 
 @pytest.mark.parametrize("stage", LEAKS)
-def test_a_leak_in_batches_of_the_training_size_only_is_refused(desk, stage):
+@pytest.mark.parametrize(
+    ("condition", "where"),
+    [
+        ("", "initial parameters"),
+        (" * (self.gain.mean() == 1)", "initial parameters"),
+        (" * (self.gain.mean() != 1)", "scrambled parameters"),
+    ],
+    ids=["always", "initial", "scrambled"],
+)
+def test_a_leak_in_batches_of_the_training_size_only_is_refused(desk, stage, condition, where):
     count = "open = (torch.ones(q.shape[0], device=q.device).sum() > 4).to(q.dtype)\n"
-    act = f"act = 1 + open * torch.sigmoid({LEAKS[stage]})\n"
-    refusal = desk.refusal(desk.program(SOFTMAX + count + act + "return a * act[:, None, :, None]"))
+    act = f"act = 1 + open{condition} * torch.sigmoid({LEAKS[stage]})\n"
+    body = SOFTMAX + count + act + "return a * self.gain * act[:, None, :, None]"
+    gain = "self.gain = nn.Parameter(torch.ones(num_heads, 1, 1))"
+    refusal = desk.refusal(desk.program(body, members=gain))
     assert refusal.stage == stage
-    assert "in batches of 6 as in training" in refusal.reason
+    assert f"{where}, in float32, in batches of 6 as in training" in refusal.reason
 
 
 def test_counting_the_batch_is_accepted_when_the_training_size_changes_nothing(desk):
@@ -79,6 +92,14 @@ def test_counting_the_batch_is_accepted_when_the_training_size_changes_nothing(d
     program = desk.program(SOFTMAX + count + act + "return a * act[:, None, :, None]")
     evidence = desk.check(program, "coefficient_dynamics").evidence["causality"]
     assert all(size["training_batch"] == 6 for size in evidence["sizes"].values())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_training_batch_of_few_sequences_is_accepted(desk, batch_size):
+    few = dataclasses.replace(desk, batch_size=batch_size)
+    evidence = few.check(desk.program(SOFTMAX + "return a"), "coefficient_dynamics").evidence
+    sizes = evidence["causality"]["sizes"].values()
+    assert {size["training_batch"] for size in sizes} == {batch_size}
 
 
 @pytest.mark.parametrize("gate", GATES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 
@@ -45,6 +46,37 @@ def test_an_earlier_run_is_moved_to_the_first_free_name_and_released(directory, 
         assert "another run is at work" in seen_by_another_process(directory.path)
         assert seen_by_another_process(moved) == "free\n"
     assert seen_by_another_process(directory.path) == "free\n"
+
+
+@pytest.mark.parametrize("is_there_again", [True, False])
+def test_a_folder_that_is_moved_while_it_is_locked_is_not_the_one_that_is_held(
+    directory, monkeypatch, tmp_path, is_there_again
+):
+    lockf = fcntl.lockf
+
+    def move_first(handle, operation):
+        monkeypatch.setattr(fcntl, "lockf", lockf)
+        directory.path.rename(tmp_path / "run.1")
+        if is_there_again:
+            directory.path.mkdir()
+            (directory.path / ".running").touch()
+        lockf(handle, operation)
+
+    monkeypatch.setattr(fcntl, "lockf", move_first)
+    with directory.alone():
+        assert "another run is at work" in seen_by_another_process(directory.path)
+        assert seen_by_another_process(tmp_path / "run.1") == "free\n"
+
+
+def test_another_run_may_take_the_new_folder_first(directory, monkeypatch, tmp_path):
+    with directory.alone():
+        directory.history_path.write_text("earlier")
+        refusal = ConfigError("another run is at work")
+        monkeypatch.setattr(directory, "_hold", lambda: (_ for _ in ()).throw(refusal))
+        with pytest.raises(ConfigError, match="another run is at work"):
+            directory.move_aside()
+    assert (tmp_path / "run.1" / "fitness_history.json").read_text() == "earlier"
+    assert seen_by_another_process(tmp_path / "run.1") == "free\n"
 
 
 def test_a_folder_without_a_run_stays(directory, tmp_path):

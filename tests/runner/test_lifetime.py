@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -64,6 +65,19 @@ def test_an_orderly_end_of_the_leader_ends_its_session_too(leader):
     process.stdin.close()
     process.wait()
     assert wait_until(lambda: processes_of(marker) == [], 10.0)
+
+
+def test_the_guardian_survives_a_signal_to_its_leaders_group(leader):
+    process, marker = leader("guarded")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert wait_until(lambda: processes_of(marker) == [], 10.0)
+
+
+def test_only_the_leader_of_a_session_may_have_it_ended():
+    code = "from openevolve_unified.runner.lifetime import end_session_with_me as f; f()"
+    run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert "RuntimeError: only the leader of a session" in run.stderr
 
 
 def test_killing_a_session_reaches_every_group_in_it(leader):

@@ -208,6 +208,13 @@ def test_a_job_needs_its_core_and_its_gpu_on_one_node():
     assert resolve((0, 0), (1.5, 0), (1.5, 0)).num_workers == 2
 
 
+def test_memory_is_reckoned_on_the_fullest_gpu():
+    uneven = resolve((1, 1), (16, 1), gpus_per_job=0.25)
+    assert (uneven.num_workers, uneven.workers_per_device) == (5, 4)
+    assert resolve((16, 2), gpus_per_job=0.25).workers_per_device == 4
+    assert resolve((16, 2), gpus_per_job=0.25, num_workers=3).workers_per_device == 3
+
+
 def test_every_node_has_a_memory_and_workers_of_its_own():
     def memories(*nodes, **settings):
         found = resolve(*nodes, **settings).node_memories

@@ -177,9 +177,28 @@ def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
         assert choose_step("auto", step, tokens, 0, 200_000)[0] == expected
 
 
+def test_a_form_is_timed_for_a_few_seconds_or_steps(monkeypatch):
+    counts = []
+    monkeypatch.setattr(
+        fastest, "_run_and_rewind", lambda run, step, tokens, done, count: counts.append(count)
+    )
+    for step_s, max_steps, expected in (
+        (0.1, 20, 20),
+        (2.0, 20, 2),
+        (9.0, 20, None),
+        (0.1, 1, None),
+    ):
+        counts.clear()
+        ticks = iter([0.0, step_s, 10.0, 10.0 + 0.5 * step_s * (expected or 0)])
+        monkeypatch.setattr(fastest.time, "perf_counter", ticks.__next__)
+        found = fastest._time(None, None, None, 0, max_steps)
+        assert counts == [1, 1] + ([expected] if expected else [])
+        assert found == pytest.approx(0.5 * step_s if expected else step_s)
+
+
 def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
     step = make_step()
-    assert fastest._time(step, step, batches().at(3), 0) > 0
+    assert fastest._time(step, step, batches().at(3), 0, 20) > 0
     assert losses_of(step) == losses_of(make_step())
 
 

@@ -66,7 +66,8 @@ def require_sound_at_batch_size(
     other checks may still open a gate in the batches that it is trained and measured in.
 
     Args:
-        x: (batch size + 1, time, hidden_dim), different sequences.
+        x: (batch size + 1, time, hidden_dim), different sequences. A batch of one has no other
+            sequence to take content from, and nothing to mix: it is left to the other checks.
 
     Raises:
         CandidateError: stage ``causality`` or ``batch``.
@@ -75,7 +76,7 @@ def require_sound_at_batch_size(
     tolerance = SINGLE_ROUNDING_TOLERANCE if mixes_rounding else 0.0
     if len(x) > 2:
         require_causal(attention, x[:-1], (cut,), tolerance, where)
-    require_independent_sequences(attention, x, where, SINGLE_BATCH_TOLERANCE)
+        require_independent_sequences(attention, x, where, SINGLE_BATCH_TOLERANCE)
 
 
 class _Autocast(torch.nn.Module):

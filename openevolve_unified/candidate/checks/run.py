@@ -227,16 +227,20 @@ def _check_formats(bench: _Bench) -> list[str]:
 
 
 def _check_training_batch(bench: _Bench, batch_size: int) -> int:
-    """Causality and independence in a batch as large as those of training; returns its size."""
-    label = list(bench.parameters)[:2][-1]
-    x = bench.model_inputs(batch_size + 1, bench.traced.seq_len).float()
-    require_sound_at_batch_size(
-        bench.single(bench.parameters[label]),
-        x,
-        bench.traced.seq_len // 2,
-        bench.traced.mixes_rounding,
-        f"at {bench.name}, {label}",
-    )
+    """Causality at one cut and independence in a batch as large as those of training.
+
+    Returns:
+        The size of the batch.
+    """
+    T = bench.traced.seq_len
+    for label in list(bench.parameters)[:2]:
+        require_sound_at_batch_size(
+            bench.single(bench.parameters[label]),
+            bench.model_inputs(batch_size + 1, T).float(),
+            T // 2,
+            bench.traced.mixes_rounding,
+            f"at {bench.name}, {label}",
+        )
     return batch_size
 
 
