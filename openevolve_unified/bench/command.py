@@ -353,7 +353,7 @@ def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:
 def _worker_start(pipeline: Pipeline) -> float:
     """Seconds until a new worker of the runner has answered its first task."""
     services = pipeline.services
-    pool = WorkerPool(1, 1, pipeline.services.store.root / "start-up.log")
+    pool = WorkerPool(1, pipeline.services.store.root / "start-up.log")
     started_at = time.perf_counter()
     try:
         tasks = [Task(name="count_gpus", arguments={})]

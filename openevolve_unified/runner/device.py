@@ -41,7 +41,6 @@ class Resources:
     device: str
     precision: Literal["float32", "bfloat16"]
     num_workers: int
-    threads_per_worker: int
     num_gpus: int = 0
     """How many GPUs the workers are dealt to."""
     node_memories: tuple[SharedMemory, ...] = ()
@@ -80,12 +79,10 @@ def resolve_resources(execution: ExecutionConfig, num_gpus: int) -> Resources:
     num_workers = execution.num_workers
     if num_workers == 0:
         num_workers = WORKERS_PER_GPU * max(num_used, 1) if on_gpu else num_cores()
-    threads = 1 if num_workers > 1 or on_gpu else num_cores()
     return Resources(
         device=device,
         precision=_precision(execution, on_gpu),
         num_workers=num_workers,
-        threads_per_worker=threads,
         num_gpus=num_used,
     )
 
@@ -117,7 +114,6 @@ def resolve_cluster(execution: ExecutionConfig, nodes: Sequence[Node]) -> Resour
         device=device,
         precision=_precision(execution, device == "cuda"),
         num_workers=num_workers,
-        threads_per_worker=1,
         num_gpus=int(num_gpus) if device == "cuda" else 0,
         max_workers_per_gpu=max(
             math.ceil(count / max(node.num_gpus, 1))

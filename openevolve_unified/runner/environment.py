@@ -17,16 +17,16 @@ def secret_names(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def thread_variables(threads: int) -> dict[str, str]:
-    """What keeps a process to ``threads`` threads per product."""
-    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""What keeps a process to one thread: beside any other work, threads of one product wait for one
+another, many times as long as they work."""
 
 
-def worker_environment(threads: int) -> dict[str, str]:
-    """This process's environment without secrets, with the thread counts set."""
+def worker_environment() -> dict[str, str]:
+    """This process's environment without secrets, for one thread."""
     hidden = set(secret_names(os.environ))
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return kept | thread_variables(threads)
+    return kept | ONE_THREAD
 
 
 def gpu_variables(gpu: int) -> dict[str, str]:

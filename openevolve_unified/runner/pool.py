@@ -32,12 +32,9 @@ class WorkerPool:
         num_gpus: when there are several, each worker sees one of them, evenly dealt.
     """
 
-    def __init__(
-        self, num_workers: int, threads_per_worker: int, log_path: Path, num_gpus: int = 0
-    ):
+    def __init__(self, num_workers: int, log_path: Path, num_gpus: int = 0):
         self.num_workers = num_workers
         self._max_at_once = num_workers
-        self._threads_per_worker = threads_per_worker
         self._log_path = log_path
         self._num_gpus = num_gpus
         self._idle: list[_Worker] = []
@@ -145,7 +142,7 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        environment = worker_environment(self._threads_per_worker)
+        environment = worker_environment()
         gpu = self._least_used_gpu()
         if self._num_gpus > 1:
             environment |= gpu_variables(gpu)

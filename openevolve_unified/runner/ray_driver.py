@@ -31,7 +31,7 @@ from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notic
 from openevolve_unified.runner.bundles import Bundle, describe
 from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.claims import claim, keep, stored
-from openevolve_unified.runner.environment import thread_variables
+from openevolve_unified.runner.environment import ONE_THREAD
 from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.lifetime import end_session_with_me, end_with_parent
 from openevolve_unified.runner.memory import available_bytes
@@ -82,7 +82,7 @@ def main() -> None:
 def _connect(settings: dict[str, Any]) -> None:
     """Join the cluster at ``address``, or start a Ray of our own on this machine."""
     hidden = dict.fromkeys(settings["secret_names"], "")
-    environment = {**hidden, **thread_variables(1)}
+    environment = {**hidden, **ONE_THREAD}
     address = settings["address"]
     if address not in (None, "auto"):
         host, _, port = address.rpartition(":")

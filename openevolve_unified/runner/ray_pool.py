@@ -190,7 +190,7 @@ class RayPool:
 class _DriverProcess:
     def __init__(self, log_path: Path):
         ours, theirs = socket.socketpair()
-        environment = worker_environment(threads=1) | {"RAY_USAGE_STATS_ENABLED": "0"}
+        environment = worker_environment() | {"RAY_USAGE_STATS_ENABLED": "0"}
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with theirs, open(log_path, "ab") as log:
             self._process = subprocess.Popen(

@@ -109,7 +109,6 @@ class Services:
             resources = self.resources()
             self._pool = WorkerPool(
                 resources.num_workers,
-                resources.threads_per_worker,
                 self._log_path,
                 resources.num_gpus,
             )
@@ -149,7 +148,7 @@ class Services:
         return self._pool
 
     def _count_gpus(self) -> int:
-        probe = WorkerPool(1, 1, self._log_path)
+        probe = WorkerPool(1, self._log_path)
         try:
             task = Task(name="count_gpus", arguments={})
             ((_, outcome),) = probe.run([task], self.deadline(), self.listener)

@@ -99,7 +99,7 @@ def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so
         gain=Ratio(value=gain, low=gain, high=gain),
     )
     contestants = [SimpleNamespace(entry=OURS), SimpleNamespace(entry=EAGER_ENTRY)]
-    resources = Resources(device="cpu", precision="float32", num_workers=2, threads_per_worker=1)
+    resources = Resources(device="cpu", precision="float32", num_workers=2)
     (result,) = run._evaluations(
         contestants, [], SETTING, OWN + EAGER, [both], LIMITS, START_UP, resources
     )

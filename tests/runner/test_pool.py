@@ -18,7 +18,7 @@ COUNT = Task(name="count_gpus", arguments={})
 
 @pytest.fixture
 def pool(tmp_path):
-    pool = WorkerPool(2, 1, tmp_path / "workers.log")
+    pool = WorkerPool(2, tmp_path / "workers.log")
     yield pool
     pool.close()
 
@@ -89,7 +89,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from openevolve_unified.runner.pool import WorkerPool
-pool = WorkerPool(1, 1, Path(sys.argv[1]))
+pool = WorkerPool(1, Path(sys.argv[1]))
 pool.warm_up(1)
 print(pool._idle[0].process.pid, flush=True)
 time.sleep(60)
@@ -120,7 +120,7 @@ def test_workers_are_dealt_to_all_gpus(num_gpus, visible, wanted, tmp_path, monk
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    pool = WorkerPool(4, 1, tmp_path / "workers.log", num_gpus)
+    pool = WorkerPool(4, tmp_path / "workers.log", num_gpus)
     try:
         pool.warm_up(4)
         assert sorted(visible_gpus(pid) for pid in pids(pool)) == wanted

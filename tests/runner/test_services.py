@@ -8,7 +8,7 @@ from openevolve_unified.config.schema import ExecutionConfig, ScalingLawConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.isolation.report import ESSENTIAL_LAYERS, IsolationReport, unconfined
 from openevolve_unified.runner import services as services_module
-from openevolve_unified.runner.device import resolve_resources
+from openevolve_unified.runner.device import num_cores, resolve_resources
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
 
@@ -65,10 +65,10 @@ def test_full_isolation_is_enough(services, monkeypatch):
     assert isinstance(services(needs_full_isolation=True).tracer(), FakeTracer)
 
 
-def test_auto_resolves_to_single_threaded_workers_on_a_cpu_and_bfloat16_on_a_gpu():
+def test_auto_resolves_to_a_worker_per_core_on_a_cpu_and_bfloat16_on_a_gpu():
     on_cpu = resolve_resources(ExecutionConfig(), num_gpus=0)
     assert (on_cpu.device, on_cpu.precision) == ("cpu", "float32")
-    assert on_cpu.threads_per_worker == 1 or on_cpu.num_workers == 1
+    assert on_cpu.num_workers == num_cores()
     on_gpu = resolve_resources(ExecutionConfig(), num_gpus=2)
     assert (on_gpu.device_type, on_gpu.precision, on_gpu.num_workers) == ("cuda", "bfloat16", 4)
     assert resolve_resources(ExecutionConfig(num_workers=3), num_gpus=0).num_workers == 3
