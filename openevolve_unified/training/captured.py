@@ -39,7 +39,7 @@ class CapturedStep:
         try:
             self._graph, self._loss = _record(step, self._tokens)
         finally:
-            step.rewind(before, num_steps)
+            step.restore(before, num_steps)
 
     def __call__(self, tokens: torch.Tensor, step: int) -> torch.Tensor:
         """Do the step with index ``step`` and return its loss, which the next call overwrites."""

@@ -107,4 +107,4 @@ def _run_and_rewind(
             loss = run(tokens, num_done + index)
         loss.item()  # waits for the device
     finally:
-        step.rewind(before, num_done)
+        step.restore(before, num_done)

@@ -2,96 +2,111 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch.optim.adamw import adamw
 
 from openevolve_unified.config.schema import TrainingConfig
 from openevolve_unified.training.flat_parameters import FlatParameters
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+EPS = 1e-8
 
 
-def build_optimizer(flat: FlatParameters, training: TrainingConfig) -> torch.optim.AdamW:
-    """Fused AdamW with one group for the decayed slice and one for the rest (if not empty).
+@dataclass(frozen=True)
+class _Group:
+    """A slice of the buffer that shares one weight decay."""
 
-    On a GPU the step count and the rate are tensors there, so that a step can be recorded.
+    values: torch.Tensor
+    gradients: torch.Tensor
+    exp_avg: torch.Tensor
+    exp_avg_sq: torch.Tensor
+    num_steps: torch.Tensor
+    decay: float
+
+
+class FlatAdamW:
+    """The fused kernel of ``torch.optim.AdamW`` on one or two slices; its moments are flat too.
+
+    torch's class is left out: its first use imports the compiler, which takes longer than
+    importing torch, and its hooks cost as much as the kernel does on a small model. On a GPU the
+    step count and the rate are tensors there, so that a step can be recorded.
+
+    Attributes:
+        exp_avg, exp_avg_sq: (num_parameters,) float32, running means of the gradients and squares.
     """
-    on_gpu = flat.values.is_cuda
-    cut = flat.num_decayed
-    groups = []
-    for rows, decay in ((slice(0, cut), training.weight_decay), (slice(cut, None), 0.0)):
-        values = flat.values[rows]
-        if values.numel():
-            values.grad = flat.gradients[rows]
-            groups.append({"params": [values], "weight_decay": decay})
-    rate: float | torch.Tensor = training.learning_rate
-    if on_gpu:
-        rate = torch.tensor(rate, device=flat.values.device)
-    return torch.optim.AdamW(
-        groups,
-        lr=rate,
-        betas=(training.beta1, training.beta2),
-        fused=True,
-        capturable=on_gpu,
-    )
 
+    def __init__(self, flat: FlatParameters, training: TrainingConfig):
+        device = flat.values.device
+        self.exp_avg = torch.zeros_like(flat.values)
+        self.exp_avg_sq = torch.zeros_like(flat.values)
+        self._betas = training.beta1, training.beta2
+        self._on_gpu = flat.values.is_cuda
+        self._rate: float | torch.Tensor = training.learning_rate
+        if self._on_gpu:
+            self._rate = torch.tensor(training.learning_rate, device=device)
+        cut = flat.num_decayed if training.weight_decay else 0
+        self._groups = [
+            _Group(
+                values=flat.values[rows],
+                gradients=flat.gradients[rows],
+                exp_avg=self.exp_avg[rows],
+                exp_avg_sq=self.exp_avg_sq[rows],
+                num_steps=torch.zeros((), device=device),
+                decay=decay,
+            )
+            for rows, decay in ((slice(0, cut), training.weight_decay), (slice(cut, None), 0.0))
+            if flat.values[rows].numel()
+        ]
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use ``rate`` from the next step on."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
+    def set_rate(self, rate: float) -> None:
+        """Use ``rate`` from the next step on."""
+        if isinstance(self._rate, torch.Tensor):
+            self._rate.fill_(rate)
         else:
-            group["lr"] = rate
+            self._rate = rate
 
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the values with the gradients that are in the buffer."""
+        beta1, beta2 = self._betas
+        for group in self._groups:
+            adamw(
+                [group.values],
+                [group.gradients],
+                [group.exp_avg],
+                [group.exp_avg_sq],
+                [],
+                [group.num_steps],
+                fused=True,
+                capturable=self._on_gpu,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=self._rate,
+                weight_decay=group.decay,
+                eps=EPS,
+                maximize=False,
+            )
 
-def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Both moments of every group as named tensors; empty before the first step."""
-    state: dict[str, torch.Tensor] = {}
-    for index, values in enumerate(_group_values(optimizer)):
-        for name in MOMENTS:
-            if name in optimizer.state[values]:
-                state[f"{name}.{index}"] = optimizer.state[values][name]
-    return state
+    def moments(self) -> dict[str, torch.Tensor]:
+        """Both moments by name."""
+        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
 
+    def restore(self, tensors: dict[str, torch.Tensor], num_steps: int) -> None:
+        """Write back what ``moments`` returned after ``num_steps`` steps, all of it or nothing.
 
-def restore_moments(
-    optimizer: torch.optim.Optimizer, state: dict[str, torch.Tensor], num_steps: int
-) -> None:
-    """Put back what ``moments`` returned after ``num_steps`` steps, all of it or nothing.
+        It goes into the tensors that are there, which a recorded step goes on reading.
 
-    Raises:
-        KeyError: a tensor is missing.
-        ValueError: a tensor does not fit this optimizer.
-    """
-    restored = []
-    for index, values in enumerate(_group_values(optimizer)):
-        own = {"step": torch.tensor(float(num_steps), device=values.device)}
-        for name in MOMENTS:
-            tensor = state[f"{name}.{index}"]
-            if tensor.shape != values.shape or tensor.dtype != values.dtype:
-                raise ValueError(f"{name}.{index} is {tuple(tensor.shape)} {tensor.dtype}")
-            own[name] = tensor.to(values.device)
-        restored.append(own)
-    for values, own in zip(_group_values(optimizer), restored, strict=True):
-        optimizer.state[values] = own
-
-
-def rewind_moments(
-    optimizer: torch.optim.Optimizer, state: dict[str, torch.Tensor], num_steps: int
-) -> None:
-    """Write what ``moments`` returned after ``num_steps`` steps into the tensors that are there.
-
-    A recorded step goes on reading those tensors; moments missing from ``state`` become zero.
-    """
-    for index, values in enumerate(_group_values(optimizer)):
-        own = optimizer.state[values]
-        if not own:
-            continue  # it has not done a step since
-        own["step"].fill_(num_steps)
-        for name in MOMENTS:
-            saved = state.get(f"{name}.{index}")
-            own[name].zero_() if saved is None else own[name].copy_(saved)
-
-
-def _group_values(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [group["params"][0] for group in optimizer.param_groups]
+        Raises:
+            KeyError: a tensor is missing.
+            ValueError: a tensor does not fit this optimizer.
+        """
+        for name, own in self.moments().items():
+            tensor = tensors[name]
+            if tensor.shape != own.shape or tensor.dtype != own.dtype:
+                raise ValueError(f"{name} is {tuple(tensor.shape)} {tensor.dtype}")
+        for name, own in self.moments().items():
+            own.copy_(tensors[name])
+        for group in self._groups:
+            group.num_steps.fill_(num_steps)

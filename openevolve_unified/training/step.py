@@ -13,13 +13,7 @@ from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import TrainJob
 from openevolve_unified.training.flat_parameters import FlatParameters
-from openevolve_unified.training.optimizer import (
-    build_optimizer,
-    moments,
-    restore_moments,
-    rewind_moments,
-    set_learning_rate,
-)
+from openevolve_unified.training.optimizer import FlatAdamW
 from openevolve_unified.training.schedule import learning_rate
 
 
@@ -51,7 +45,7 @@ class TrainStep:
         self.precision = job.precision
         self._loss = model.loss
         self.flat = FlatParameters(model)
-        self.optimizer = build_optimizer(self.flat, training)
+        self.optimizer = FlatAdamW(self.flat, training)
         self._training = training
         self._seed = job.seed
         self._masks: torch.Tensor | None = None
@@ -81,7 +75,7 @@ class TrainStep:
         """Draw the masks and set the rate of the step with index ``step``."""
         if self._masks is not None:
             draw_masks(self._masks, self._training.dropout, self._seed, step)
-        set_learning_rate(self.optimizer, learning_rate(self._training, step))
+        self.optimizer.set_rate(learning_rate(self._training, step))
 
     def compute(self, tokens: torch.Tensor) -> torch.Tensor:
         """Loss, gradients, clip and update, with the masks and the rate that are set."""
@@ -100,10 +94,12 @@ class TrainStep:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Parameters and optimizer moments: what the steps to come depend on."""
-        return {"values": self.flat.values, **moments(self.optimizer)}
+        return {"values": self.flat.values, **self.optimizer.moments()}
 
     def restore(self, tensors: dict[str, torch.Tensor], num_steps: int) -> None:
-        """Put back what ``state`` returned after ``num_steps`` steps, all of it or nothing.
+        """Write back what ``state`` returned after ``num_steps`` steps, all of it or nothing.
+
+        It goes into the tensors that are there, so a recorded step goes on from it too.
 
         Raises:
             KeyError, ValueError: a tensor is missing or does not fit this model.
@@ -111,10 +107,5 @@ class TrainStep:
         values = tensors["values"]
         if values.shape != self.flat.values.shape or values.dtype != self.flat.values.dtype:
             raise ValueError(f"its parameters are {tuple(values.shape)} {values.dtype}")
-        restore_moments(self.optimizer, tensors, num_steps)
+        self.optimizer.restore(tensors, num_steps)
         self.flat.values.copy_(values)
-
-    def rewind(self, tensors: dict[str, torch.Tensor], num_steps: int) -> None:
-        """Undo steps in place: be again as when ``tensors`` were copied from ``state``."""
-        rewind_moments(self.optimizer, tensors, num_steps)
-        self.flat.values.copy_(tensors["values"])

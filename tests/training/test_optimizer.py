@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from training_jobs import CPU, make_job, repeating_tokens, softmax
 
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.flat_parameters import FlatParameters, is_decayed
-from openevolve_unified.training.optimizer import moments, restore_moments
 from openevolve_unified.training.step import TrainStep, build_model
 
 
@@ -76,23 +79,60 @@ def _advanced() -> TrainStep:
 
 def test_moments_come_back_as_they_were():
     one, two = _advanced(), _advanced()
-    saved = {name: tensor.clone() for name, tensor in moments(one.optimizer).items()}
-    assert sorted(saved) == ["exp_avg.0", "exp_avg.1", "exp_avg_sq.0", "exp_avg_sq.1"]
-    for tensor in moments(two.optimizer).values():
+    saved = {name: tensor.clone() for name, tensor in one.optimizer.moments().items()}
+    assert all(tensor.abs().sum() > 0 for tensor in saved.values())
+    for tensor in two.optimizer.moments().values():
         tensor.zero_()
-    restore_moments(two.optimizer, saved, 3)
-    for name, tensor in moments(two.optimizer).items():
+    two.optimizer.restore(saved, 3)
+    for name, tensor in two.optimizer.moments().items():
         assert torch.equal(tensor, saved[name])
 
 
 def test_moments_that_do_not_fit_are_refused_whole():
     train_step = _advanced()
-    saved = {name: tensor.clone() for name, tensor in moments(train_step.optimizer).items()}
+    optimizer = train_step.optimizer
+    saved = {name: tensor.clone() for name, tensor in optimizer.moments().items()}
     bad = {name: torch.zeros_like(tensor) for name, tensor in saved.items()}
-    bad["exp_avg_sq.1"] = bad["exp_avg_sq.1"][1:]
-    with pytest.raises(ValueError, match=r"exp_avg_sq\.1 is"):
-        restore_moments(train_step.optimizer, bad, 3)
-    for name, tensor in moments(train_step.optimizer).items():
+    bad["exp_avg_sq"] = bad["exp_avg_sq"][1:]
+    with pytest.raises(ValueError, match="exp_avg_sq is"):
+        optimizer.restore(bad, 3)
+    for name, tensor in optimizer.moments().items():
         assert torch.equal(tensor, saved[name])
-    with pytest.raises(KeyError, match=r"exp_avg\.0"):
-        restore_moments(train_step.optimizer, {}, 3)
+    with pytest.raises(KeyError, match="exp_avg"):
+        optimizer.restore({}, 3)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_updates_are_those_of_torchs_fused_adamw_bit_by_bit(weight_decay):
+    job = make_job(weight_decay=weight_decay)
+    step = TrainStep(job, build_model(job, softmax, CPU), CPU)
+    flat, cut = step.flat, step.flat.num_decayed
+    groups = []
+    for rows, decay in ((slice(0, cut), weight_decay), (slice(cut, None), 0.0)):
+        values = flat.values[rows].clone()
+        groups.append({"params": [values], "weight_decay": decay})
+    betas = (job.training.beta1, job.training.beta2)
+    expected = torch.optim.AdamW(groups, lr=1e-3, betas=betas, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    for index in range(4):
+        flat.gradients.normal_(generator=generator)
+        for group, rows in zip(
+            expected.param_groups, (slice(0, cut), slice(cut, None)), strict=True
+        ):
+            group["params"][0].grad = flat.gradients[rows].clone()
+            group["lr"] = 1e-3 * (index + 1)
+        expected.step()
+        step.optimizer.set_rate(1e-3 * (index + 1))
+        step.optimizer.step()
+        assert torch.equal(flat.values, torch.cat([g["params"][0] for g in groups]))
+
+
+def test_a_process_that_trains_never_imports_the_compiler():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from training_jobs import CPU, make_job, repeating_tokens, softmax\n"
+        "from openevolve_unified.training.loop import train\n"
+        "train(make_job(), softmax, repeating_tokens(), CPU, print, None, lambda model: 'f')\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], check=True)

@@ -67,8 +67,7 @@ def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> Train
     job = make_job(precision=precision)
     step = TrainStep(job, build_model(job, softmax, CPU), CPU)
     if rate_is_tensor:  # as on a GPU
-        for group in step.optimizer.param_groups:
-            group["lr"] = torch.tensor(group["lr"])
+        step.optimizer._rate = torch.tensor(step.optimizer._rate)
     return step
 
 
