@@ -16,9 +16,9 @@ StepKind = Literal["auto", "plain", "captured", "compiled"]
 RunStep = Callable[[torch.Tensor, int], torch.Tensor]
 COMPILE_S = 60.0
 """What building a step costs, about; its gain over all steps must be more."""
-_PAYS_FROM = {"cuda": 2.0, "cpu": 5.0}
+_PAYS_FROM = {"cuda": 2.0, "cpu": 20.0}
 """Times ``COMPILE_S`` of steps that must be left: a GPU may double its speed, and half the time is
-gained; a CPU gained a fifth to a third of it (bfloat16)."""
+gained; a CPU gained a twentieth (bfloat16, full sizes)."""
 TIMED_STEPS = 20
 TIMED_S = 5.0
 _log = logging.getLogger(__name__)
