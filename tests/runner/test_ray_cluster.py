@@ -6,10 +6,16 @@ import contextlib
 import importlib.util
 import os
 import signal
-from pathlib import Path
 
 import pytest
-from tiny_ladder import ladder_pipeline, results, train_side_by_side, trained_ladder, wait_until
+from tiny_ladder import (
+    ladder_pipeline,
+    ray_trainers,
+    results,
+    train_side_by_side,
+    trained_ladder,
+    wait_until,
+)
 
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.data import open_cached
@@ -23,6 +29,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray"),
 ]
 STEPS = 600
+MARKER = f"ray-cluster-{os.getpid()}"
+"""In the environment of this file's clusters: others run Ray at the same time."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +47,7 @@ def two_nodes(monkeypatch, node_dirs=(None, None)):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PATH_OF_THIS_TEST", MARKER)
     size = {"object_store_memory": 128 << 20}
     head = {"num_cpus": 0, "include_dashboard": False, **size}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -69,17 +78,6 @@ def two_nodes_at_work(monkeypatch, folder, store):
     """The cluster, its nodes, and one driver's services and events."""
     with two_nodes(monkeypatch) as (cluster, nodes), on_cluster(cluster, folder, store) as driver:
         yield cluster, nodes, *driver
-
-
-def trainers():
-    """Process ids of Ray's workers that train, by the title of their task."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            title = (entry / "cmdline").read_bytes().rstrip(b"\0").decode()
-            if title.startswith("ray::train"):
-                found[title.removeprefix("ray::")] = int(entry.name)
-    return found
 
 
 def reports(events):
@@ -118,12 +116,12 @@ def test_a_killed_worker_is_replaced(reference, monkeypatch):
         assert services.resources().num_workers == 2
 
         def kill_one():
-            os.kill(next(iter(trainers().values())), signal.SIGKILL)
+            os.kill(ray_trainers(MARKER)[0], signal.SIGKILL)
 
         train_and_break(services, checked, events, kill_one)
         assert any("is lost (" in notice for notice in notices(events))
         services.close()
-        assert wait_until(lambda: trainers() == {})
+        assert wait_until(lambda: ray_trainers(MARKER) == [])
     require_nothing_twice(events)
     assert results(folder, "killed") == results(folder, "local")
 

@@ -11,7 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_ladder import ladder_pipeline, processes_of, results, trained_ladder, wait_until
+from tiny_ladder import (
+    ladder_pipeline,
+    processes_of,
+    ray_trainers,
+    results,
+    trained_ladder,
+    wait_until,
+)
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.config.strict import from_mapping
@@ -37,19 +44,6 @@ def local_results(tmp_path_factory):
 
 def environments(pids):
     return b"".join(Path(f"/proc/{pid}/environ").read_bytes() for pid in pids)
-
-
-def trainers(marker):
-    """Ray's worker processes that run a training task."""
-    found = []
-    for pid in processes_of(marker):
-        try:
-            title = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::train"):
-            found.append(pid)
-    return found
 
 
 @needs_ray
@@ -98,7 +92,7 @@ def test_a_deadline_kills_what_ray_is_busy_with(local_results, monkeypatch):
             train_ladder(services, checked, deadline, events.append)
         assert time.monotonic() - deadline < 5
         assert any(event["kind"] == "training" for event in events), "it was busy"
-        assert wait_until(lambda: not trainers("ray-marker-deadline"))
+        assert wait_until(lambda: not ray_trainers("ray-marker-deadline"))
         pipeline, events = ladder_pipeline(folder, "calm", RAY)
         services.config = pipeline.config
         train_ladder(services, checked, services.deadline(), events.append)

@@ -127,6 +127,19 @@ def processes_of(marker: str) -> list[int]:
     return found
 
 
+def ray_trainers(marker):
+    """Ray's processes that train, started with ``marker`` in their environment."""
+    found = []
+    for pid in processes_of(marker):
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::train"):
+            found.append(pid)
+    return found
+
+
 def wait_until(condition, seconds: float = 30.0) -> bool:
     """Whether ``condition()`` became true in time."""
     limit = time.monotonic() + seconds
