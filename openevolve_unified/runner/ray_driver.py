@@ -57,7 +57,7 @@ class _Cancelled(Exception):
 
 def main() -> None:
     """Connect, then serve until the evaluator closes the channel or dies."""
-    end_session_with_me()  # a worker that Ray is just starting would outlive Ray by a minute
+    end_session_with_me()  # a worker that Ray is just starting outlives Ray, for over 30 s
     end_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     settings = channel.receive()
