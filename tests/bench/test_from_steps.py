@@ -84,10 +84,11 @@ def test_steps_beside_other_workers_take_longer():
 
 
 @pytest.mark.parametrize(("gain", "slowdown"), [(1.6, 1.25), (2.3, 1.0)])
+@pytest.mark.parametrize(("device", "num_cores", "num_gpus"), [("cpu", 2, 0), ("cuda", 7, 2)])
 def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so(
-    tmp_path, monkeypatch, gain, slowdown
+    tmp_path, monkeypatch, gain, slowdown, device, num_cores, num_gpus
 ):
-    monkeypatch.setattr(command, "num_cores", lambda: 2)
+    monkeypatch.setattr(command, "num_cores", lambda: num_cores)
     monkeypatch.setattr(command, "measure_evaluation", lambda *_: pytest.fail("it was run"))
     bench = SimpleNamespace(config=CONFIG, folder=tmp_path)
     effort = dataclasses.replace(QUICK, max_fixed_s=0.0)
@@ -99,7 +100,7 @@ def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so
         gain=Ratio(value=gain, low=gain, high=gain),
     )
     contestants = [SimpleNamespace(entry=OURS), SimpleNamespace(entry=EAGER_ENTRY)]
-    resources = Resources(device="cpu", precision="float32", num_workers=2)
+    resources = Resources(device=device, precision="float32", num_workers=2, num_gpus=num_gpus)
     (result,) = run._evaluations(
         contestants, [], SETTING, OWN + EAGER, [both], LIMITS, START_UP, resources
     )

@@ -76,6 +76,7 @@ def test_a_deadline_kills_what_is_busy(pool):
 
 def test_workers_do_not_see_secrets(pool, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     pool.warm_up(1)
     (pid,) = pids(pool)
     run(pool, [COUNT])
