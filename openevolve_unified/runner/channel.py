@@ -59,9 +59,13 @@ class Channel:
 
     def receive_waiting(self) -> tuple[list[dict[str, Any]], bool]:
         """Like ``receive_available``, but never waits for anything to arrive."""
-        if select.select([self], [], [], 0)[0]:
+        if self.has_arrived():
             return self.receive_available()
         return self._pop_all(), True
+
+    def has_arrived(self) -> bool:
+        """Whether there is something to read, if only the end."""
+        return bool(select.select([self], [], [], 0)[0])
 
     def close(self) -> None:
         self._connection.close()

@@ -1,12 +1,14 @@
 """A worker process: it imports torch once and runs trusted tasks, one at a time.
 
-``runner.pool`` starts it as ``python -m openevolve_unified.runner.worker FD``. It runs no code of a
-candidate, only validated operator programs. It ends when its parent is gone, whatever killed the
-parent, and when it has been idle for a while.
+``runner.pool`` starts it as ``python -m openevolve_unified.runner.worker FD``, often before there
+is work, so that it gets ready meanwhile. It runs no code of a candidate, only validated operator
+programs. It ends when its parent is gone, whatever killed the parent, and when it has been idle for
+a while.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from typing import Any
@@ -21,22 +23,23 @@ IDLE_LIMIT_S = 60.0
 def main() -> None:
     """Serve tasks until the parent closes the channel, dies, or sends nothing for a while."""
     end_with_parent()
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    # Here, not above: it imports torch, and by now this process ends with its parent.
+    from openevolve_unified.runner.tasks import prepare_to_check
 
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        channel = Channel(connection)
+        if not channel.has_arrived():
+            prepare_to_check()
+        with contextlib.suppress(OSError, TimeoutError):
+            _serve(channel)
+
+
+def _serve(channel: Channel) -> None:
     def emit(event: dict[str, Any]) -> None:
         channel.send({"event": event})
 
-    while True:
-        try:
-            message = channel.receive(IDLE_LIMIT_S)
-        except TimeoutError:
-            return
-        if message is None:
-            return
-        try:
-            channel.send(perform(message["task"], message["arguments"], emit))
-        except OSError:
-            return
+    while (message := channel.receive(IDLE_LIMIT_S)) is not None:
+        channel.send(perform(message["task"], message["arguments"], emit))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,21 @@ def test_a_bug_in_a_task_keeps_its_traceback(pool):
         run(pool, [Task(name="no such task", arguments={})])
 
 
+def test_a_worker_gets_ready_while_there_is_no_work_yet(pool):
+    """Its imports take seconds; they are to overlap with the trace."""
+    pool.warm_up(1)
+    (pid,) = pids(pool)
+    deadline = time.monotonic() + 60
+    while "/libtorch_cpu" not in mapped_files(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "/libtorch_cpu" in mapped_files(pid)
+
+
+def mapped_files(pid):
+    with open(f"/proc/{pid}/maps") as maps:
+        return maps.read()
+
+
 def test_a_worker_that_died_is_replaced(pool):
     pool.warm_up(1)
     (pid,) = pids(pool)

@@ -1,0 +1,54 @@
+"""A worker gets ready to check while nobody asks anything of it, and only then."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from openevolve_unified.runner import tasks, worker
+
+PREPARED = """
+import sys
+import torch
+from openevolve_unified.candidate.validate import validate_program
+from openevolve_unified.runner.tasks import prepare_to_check
+before = set(sys.modules)
+prepare_to_check()
+prepared = set(sys.modules)
+x = torch.empty(2, 3, device="meta")
+(torch.addmm(x.sum(0), x, x.mT @ x).softmax(-1).cumsum(-1) / 2).masked_fill(x > 0, 0.0).tril()
+print(len(prepared - before), *(set(sys.modules) - prepared))
+"""
+
+
+def test_operators_on_tensors_without_data_import_nothing_after_the_preparation():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREPARED], capture_output=True, text=True, check=True
+    )
+    num_imported, *later = done.stdout.split()
+    assert int(num_imported) > 0
+    assert later == []
+
+
+@pytest.mark.parametrize("has_work", [False, True], ids=["idle", "asked"])
+def test_a_worker_that_has_work_does_it_first(has_work, monkeypatch):
+    events = []
+    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
+    monkeypatch.setattr(tasks, "prepare_to_check", lambda: events.append("prepared"))
+    monkeypatch.setattr(
+        worker, "perform", lambda name, arguments, emit: events.append(name) or {"result": {}}
+    )
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
+    if has_work:
+        ours.sendall(json.dumps({"task": "train", "arguments": {}}).encode() + b"\n")
+        ours.shutdown(socket.SHUT_WR)
+    else:
+        monkeypatch.setattr(worker, "IDLE_LIMIT_S", 0.1)
+    with ours:
+        worker.main()
+    assert events == (["train"] if has_work else ["prepared"])
