@@ -22,7 +22,7 @@ from openevolve_unified.bench.evaluation import (
     measure_evaluation,
     time_warm_check,
 )
-from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, products_s
+from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, least_s
 from openevolve_unified.bench.ladder_steps import (
     EAGER,
     Setting,
@@ -51,6 +51,8 @@ from openevolve_unified.runner.pool import Task, WorkerPool
 
 PEERS = ("transformers", "x_transformers")
 _MAX_CANDIDATES = 4
+_PRODUCT_S = 0.1
+"""Seconds for each matrix product; much less, and two threads may still share a core."""
 
 
 def run_bench(
@@ -172,7 +174,7 @@ class _Run:
             precisions=sorted({"float32"} | {entry.precision for entry in entries}),
             thread_counts=[1] if resources.device_type == "cuda" else threads,
             device=resources.device,
-            budget_s=self._effort.limits_s,
+            budget_s=_PRODUCT_S,
         )
         self._torch_version = found["torch_version"]
         return Limits(
@@ -248,7 +250,7 @@ class _Run:
                 self._skipped.append(f"whole evaluation, {entry.precision}: --quick")
                 continue
             own = [step for step in steps if step.contestant == entry.label]
-            least_s = products_s(own, limits, cores, training_steps)
+            least = least_s(own, limits, cores, num_workers, training_steps)
             whole_s = sum(fixed_s(own, self._bench.config)) / num_workers
             if whole_s > self._effort.max_fixed_s:
                 self._skipped.append(
@@ -263,7 +265,7 @@ class _Run:
                         start_up,
                         num_workers,
                         slowdown,
-                        least_s,
+                        least,
                     )
                 )
                 continue
@@ -277,7 +279,7 @@ class _Run:
                     max(2, steps_in(self._effort.evaluation_s, step_s / num_workers)),
                     self._effort.num_evaluations,
                     lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
-                    least_s,
+                    least,
                 )
             )
         return results

@@ -10,8 +10,6 @@ class Effort:
     """How long each part may take, in seconds, and how often it is repeated."""
 
     num_rounds: int
-    limits_s: float
-    """One matrix product."""
     size_s: float
     workers_s: float
     evaluation_s: float
@@ -25,20 +23,18 @@ class Effort:
 
 FULL = Effort(
     num_rounds=7,
-    limits_s=0.1,
     size_s=6.0,
     workers_s=4.0,
-    evaluation_s=6.0,
+    evaluation_s=12.0,
     num_evaluations=3,
     growth_s=4.0,
     num_growth_rounds=3,
 )
 QUICK = Effort(
     num_rounds=3,
-    limits_s=0.02,
     size_s=0.8,
     workers_s=0.6,
-    evaluation_s=1.0,
+    evaluation_s=3.0,
     num_evaluations=1,
     growth_s=0.4,
     num_growth_rounds=2,

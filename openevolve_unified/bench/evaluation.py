@@ -17,7 +17,7 @@ from statistics import median
 
 from openevolve_unified.bench.contestant import Contestant
 from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
-from openevolve_unified.bench.results import EvaluationResult
+from openevolve_unified.bench.results import Bounds, EvaluationResult
 from openevolve_unified.bench.rounds import makespan, ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
 from openevolve_unified.config.strict import from_mapping
@@ -67,6 +67,18 @@ class TimedEvaluation:
         """The part of ``seconds`` in which the busiest worker was not doing training steps."""
         steps = [job.step_s * training_steps for job in self.jobs]
         return 1 - makespan(steps, self.num_workers) / self.seconds(training_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """Seconds that an evaluation of ours cannot fall below on this machine; see ``Bounds``."""
+
+    products_s: float
+    steps_s: float
+
+    def bounds(self, eager_s: float) -> Bounds:
+        """What they make of the eager loop's ``eager_s``."""
+        return Bounds(products=eager_s / self.products_s, steps=eager_s / self.steps_s)
 
 
 class Bench:
@@ -136,7 +148,7 @@ def measure_evaluation(
     num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
-    least_s: float,
+    least: Least,
 ) -> EvaluationResult:
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
@@ -144,7 +156,7 @@ def measure_evaluation(
         step_kind: the form of the step that ``auto`` takes at the configured number of steps.
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
-        least_s: seconds of the matrix products alone at that number of steps.
+        least: at that number of steps.
     """
     full = bench.config.training.training_steps
     config = with_execution(bench.config, precision=precision, step=step_kind)
@@ -166,7 +178,7 @@ def measure_evaluation(
         round_s=tuple(own_s),
         eager_round_s=tuple(eager_s),
         ratio=ratio(eager_s, own_s),
-        bound=median(eager_s) / least_s,
+        bounds=least.bounds(median(eager_s)),
         overhead_share=median(overhead),
     )
 

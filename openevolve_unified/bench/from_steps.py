@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openevolve_unified.bench.evaluation import TimedEvaluation, TimedJob
+from openevolve_unified.bench.evaluation import Least, TimedEvaluation, TimedJob
 from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, StepResult
 from openevolve_unified.bench.rounds import makespan, ratio
 from openevolve_unified.config.schema import CURVE_SEQUENCES, ScalingLawConfig
@@ -27,10 +27,14 @@ def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float
     return seconds
 
 
-def products_s(
-    steps: Sequence[StepResult], limits: Limits, num_cores: int, training_steps: int
-) -> float:
-    """Seconds of the matrix products of a whole evaluation at the machine's measured limit.
+def least_s(
+    steps: Sequence[StepResult],
+    limits: Limits,
+    num_cores: int,
+    num_workers: int,
+    training_steps: int,
+) -> Least:
+    """What a whole evaluation takes at least.
 
     Args:
         steps: of one contestant, every size once.
@@ -41,7 +45,10 @@ def products_s(
         for limit in limits.matrix
         if limit.precision == steps[0].precision
     )
-    return sum(step.product_flops for step in steps) * training_steps / (1e9 * gflops)
+    return Least(
+        products_s=sum(step.product_flops for step in steps) * training_steps / (1e9 * gflops),
+        steps_s=sum(step.step_s for step in steps) * training_steps / num_workers,
+    )
 
 
 def computed_evaluation(
@@ -51,14 +58,14 @@ def computed_evaluation(
     start_up: StartUp,
     num_workers: int,
     slowdown: float,
-    least_s: float,
+    least: Least,
 ) -> EvaluationResult:
     """An evaluation put together from its measured parts.
 
     Args:
         own, eager: the steps of both at every size, from small to large.
         slowdown: of a step when all workers do steps, at least 1.
-        least_s: ``products_s`` of ``own``.
+        least: of ``own``.
     """
     num_steps = config.training.training_steps
     jobs = [
@@ -84,6 +91,6 @@ def computed_evaluation(
         round_s=(own_s,),
         eager_round_s=(eager_s,),
         ratio=ratio([eager_s], [own_s]),
-        bound=eager_s / least_s,
+        bounds=least.bounds(eager_s),
         overhead_share=timed.overhead_share(num_steps),
     )

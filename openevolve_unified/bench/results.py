@@ -103,6 +103,18 @@ class WorkersResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Ratios that an evaluation cannot pass."""
+
+    products: float
+    """If only the matrix products took time, at the measured limit on all cores or GPUs: for any
+    loop that does the model's products one by one in this precision."""
+    steps: float
+    """If only our training steps took time, evenly shared by workers that do not disturb one
+    another: whatever becomes of start-up, checks, validation and certificates."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """A whole evaluation against the eager loop doing the sizes one after another."""
 
@@ -114,9 +126,7 @@ class EvaluationResult:
     round_s: tuple[float, ...]
     eager_round_s: tuple[float, ...]
     ratio: Ratio
-    bound: float
-    """The ratio if only the matrix products took time, at the measured limit on all cores or GPUs:
-    no loop that does the model's products one by one in this precision can pass it."""
+    bounds: Bounds
     overhead_share: float
     """Of our time, outside training steps on the busiest worker."""
 

@@ -55,6 +55,7 @@ def outcome(config):
         patch.setattr(command, "num_cores", lambda: 1)
         patch.setattr(command, "has_bfloat16", lambda: False)
         patch.setattr(command, "QUICK", TINY)
+        patch.setattr(command, "_PRODUCT_S", 0.001)
         lines: list[str] = []
         patch.setattr("builtins.print", lambda *values, **options: lines.append(str(values[0])))
         output = config.with_name("report.json")
@@ -65,7 +66,6 @@ def outcome(config):
 
 TINY = Effort(
     num_rounds=3,
-    limits_s=0.001,
     size_s=0.05,
     workers_s=0.05,
     evaluation_s=0.05,
@@ -126,7 +126,10 @@ def test_the_whole_evaluation_is_compared_round_by_round(outcome):
     assert 0 < evaluation["overhead_share"] < 1
     limits = {limit["num_threads"]: limit["gflops"] for limit in report["limits"]["matrix"]}
     flops = sum(r["product_flops"] for r in report["steps"] if r["contestant"] == "ours, float32")
-    assert evaluation["bound"] == pytest.approx(eager[0] / (flops * 40 / limits[1] / 1e9))
+    bounds = evaluation["bounds"]
+    assert bounds["products"] == pytest.approx(eager[0] / (flops * 40 / limits[1] / 1e9))
+    step_s = sum(r["step_s"] for r in report["steps"] if r["contestant"] == "ours, float32")
+    assert bounds["steps"] == pytest.approx(eager[0] / (step_s * 40 / 2))
 
 
 def test_workers_growth_and_start_up_are_there(outcome):
