@@ -270,13 +270,14 @@ class _Run:
                 )
                 continue
             self._say(f"whole evaluation, {entry.precision}, against the eager loop")
-            step_s = sum(step.step_s for step in own)
+            step_s = [step.step_s * slowdown for step in own]
             results.append(
                 measure_evaluation(
                     self._bench,
                     entry.precision,
                     own[-1].step_kind,
-                    max(2, steps_in(self._effort.evaluation_s, step_s / num_workers)),
+                    step_s,
+                    max(2, steps_in(self._effort.evaluation_s, sum(step_s) / num_workers)),
                     self._effort.num_evaluations,
                     lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
                     least,

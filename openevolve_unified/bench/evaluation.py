@@ -1,8 +1,8 @@
 """A whole evaluation by the runner, from cold processes, against the eager loop's sizes in turn.
 
 Both are run for a bounded number of steps and carried to the configured number: what does not
-depend on it (start-up, trace, check, validation, certificate) is measured once and kept, steps are
-multiplied. The eager loop is charged its start-up, its steps and one pass over the validation
+depend on it (start-up, trace, check, validation, certificate) is measured once and kept; the steps
+that are missing are added, each at the time of a warm step. The eager loop is charged its start-up, its steps and one pass over the validation
 split per size; it gets no curve evaluations, no checkpoints and no certificate, which ours has.
 """
 
@@ -36,7 +36,8 @@ class TimedJob:
     total_s: float
     """From building the model to its record, certificate included."""
     step_s: float
-    """Of one training step, other jobs running beside it."""
+    """Of one training step, other jobs running beside it. Not from this job: its first steps are
+    slow, and it may have done no others."""
     num_steps: int
 
     def seconds(self, num_steps: int) -> float:
@@ -123,8 +124,12 @@ def bounded_training(training: TrainingConfig, num_steps: int) -> TrainingConfig
     )
 
 
-def time_evaluation(pipeline: Pipeline) -> TimedEvaluation:
-    """Check and train the initial program, with new processes and an empty store."""
+def time_evaluation(pipeline: Pipeline, step_s: Sequence[float]) -> TimedEvaluation:
+    """Check and train the initial program, with new processes and an empty store.
+
+    Args:
+        step_s: ``TimedJob.step_s`` of each size, from small to large.
+    """
     services = pipeline.services
     services.data(), services.resources()  # prepared once per experiment, not per evaluation
     started = time.perf_counter()
@@ -132,7 +137,8 @@ def time_evaluation(pipeline: Pipeline) -> TimedEvaluation:
     check_s = time.perf_counter() - started
     train_ladder(services, checked, services.deadline(), services.listener)
     ladder_s = time.perf_counter() - started - check_s
-    jobs = [_timed(services, job) for job in reversed(train_jobs(services, checked))]
+    pairs = zip(train_jobs(services, checked), step_s, strict=True)
+    jobs = [_timed(services, job, seconds) for job, seconds in pairs][::-1]
     return TimedEvaluation(
         check_s=check_s,
         ladder_s=ladder_s,
@@ -145,6 +151,7 @@ def measure_evaluation(
     bench: Bench,
     precision: str,
     step_kind: str,
+    step_s: Sequence[float],
     num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
@@ -154,6 +161,7 @@ def measure_evaluation(
 
     Args:
         step_kind: the form of the step that ``auto`` takes at the configured number of steps.
+        step_s: see ``time_evaluation``.
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
         least: at that number of steps.
@@ -165,7 +173,7 @@ def measure_evaluation(
     for _ in range(num_rounds):
         pipeline = bench.pipeline(config)
         try:
-            timed = time_evaluation(pipeline)
+            timed = time_evaluation(pipeline, step_s)
         finally:
             pipeline.services.close()
         own_s.append(timed.seconds(full))
@@ -224,10 +232,6 @@ def checked_jobs(pipeline: Pipeline) -> tuple[CheckedProgram, list[TrainJob]]:
     return checked, [job for job in jobs if job.seed == jobs[0].seed]
 
 
-def _timed(services: Services, job: TrainJob) -> TimedJob:
+def _timed(services: Services, job: TrainJob, step_s: float) -> TimedJob:
     run = from_mapping(TrainRun, services.store.get("runs", job.key), "run")
-    return TimedJob(
-        total_s=run.train_time_s,
-        step_s=job.training.batch_size * job.seq_len / run.tokens_per_s,
-        num_steps=run.step,
-    )
+    return TimedJob(total_s=run.train_time_s, step_s=step_s, num_steps=run.step)

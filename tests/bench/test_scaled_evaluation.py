@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import pytest
 
+from openevolve_unified.bench import evaluation
 from openevolve_unified.bench.evaluation import TimedEvaluation, TimedJob, bounded_training
 from openevolve_unified.config.schema import TrainingConfig
 
@@ -31,6 +35,22 @@ def test_only_steps_are_multiplied():
 def test_overhead_is_what_the_busiest_worker_does_besides_steps():
     assert BOUNDED.overhead_share(100) == pytest.approx(6.0 / 46.0)
     assert BOUNDED.overhead_share(100_000) < 0.001
+
+
+def test_steps_are_not_timed_by_the_first_few_of_a_bounded_evaluation(monkeypatch):
+    """Two slow first steps, carried on to a hundred thousand, would be all that counts."""
+    run = SimpleNamespace(train_time_s=20.0, step=2, tokens_per_s=0.1)
+    monkeypatch.setattr(evaluation, "from_mapping", lambda *arguments: run)
+    monkeypatch.setattr(evaluation, "train_ladder", lambda *arguments: ())
+    monkeypatch.setattr(evaluation, "train_jobs", lambda *arguments: [SimpleNamespace(key="j")] * 2)
+    services = MagicMock()
+    services.resources.return_value.num_workers = 1
+    pipeline = SimpleNamespace(
+        services=services, check=lambda source: None, initial=SimpleNamespace(source="")
+    )
+    timed = evaluation.time_evaluation(pipeline, [1.0, 3.0])
+    # Largest first, the two steps that were run at what they took.
+    assert [job.seconds(102) for job in timed.jobs] == [20.0 + 300.0, 20.0 + 100.0]
 
 
 def test_a_bounded_training_keeps_its_evaluations_and_stays_valid():
