@@ -2,8 +2,9 @@
 
 Both are run for a bounded number of steps and carried to the configured number: what does not
 depend on it (start-up, trace, check, validation, certificate) is measured once and kept; the steps
-that are missing are added, each at the time of a warm step. The eager loop is charged its start-up, its steps and one pass over the validation
-split per size; it gets no curve evaluations, no checkpoints and no certificate, which ours has.
+that are missing are added, each at the time of a warm step. The eager loop is charged its start-up,
+its steps and one pass over the validation split per size; it gets no curve evaluations, no
+checkpoints and no certificate, which ours has.
 """
 
 from __future__ import annotations
