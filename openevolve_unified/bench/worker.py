@@ -87,6 +87,7 @@ class _Contestant:
         self._name = name
         self._step: Callable[[torch.Tensor, int], object] | None = None
         self._plain_step: Callable[[torch.Tensor, int], object] | None = None
+        self._batches: TrainBatches | None = None
         self._settings = contextlib.ExitStack()
 
     def prepare(
@@ -103,7 +104,7 @@ class _Contestant:
         Returns:
             Its parameters, seconds per step, the form of the step and what building it took.
         """
-        self._step = self._plain_step = None
+        self._step = self._plain_step = self._batches = None
         _return_freed_memory()
         self._job = from_mapping(TrainJob, job, "job")
         self._device = torch.device(device)
@@ -111,14 +112,14 @@ class _Contestant:
         candidate = load_traced(Path(trace_path), from_mapping(GatesConfig, gates, "gates"))
         traced = candidate.sizes[self._job.size.name]
         if self._device.type == "cuda":
+            torch.cuda.init()  # a device with a number has no counters before
             torch.cuda.reset_peak_memory_stats(self._device)
         reset_peak()
         training = self._job.training
-        self._batches = TrainBatches(
-            self._data.train, training.batch_size, self._job.seed, self._device
-        )
+        batches = TrainBatches(self._data.train, training.batch_size, self._job.seed, self._device)
+        self._batches = batches
         started = time.perf_counter()
-        self._step = self._build(traced)
+        self._step = self._build(traced, batches.at(0))
         synchronise(self._device)
         build_s = time.perf_counter() - started
         self._num_done = 0
@@ -142,18 +143,20 @@ class _Contestant:
         """
         assert self._step is not None
         assert self._plain_step is not None
+        assert self._batches is not None
         counter = TrafficCounter()
         # What a recorded or compiled step does passes no operator on to be counted.
         run = self._plain_step if counts_traffic else self._step
         first = self._num_done
         synchronise(self._device)
         started = time.perf_counter()
-        with counter if counts_traffic else contextlib.nullcontext():
-            while self._num_done < first + count:
-                run(self._batches.at(self._num_done), self._num_done)
-                self._num_done += 1
-                if time.perf_counter() - started > max_s:
-                    break
+        while self._num_done < first + count:
+            tokens = self._batches.at(self._num_done)
+            with counter if counts_traffic else contextlib.nullcontext():
+                run(tokens, self._num_done)
+            self._num_done += 1
+            if time.perf_counter() - started > max_s:
+                break
         synchronise(self._device)
         return {
             "seconds": time.perf_counter() - started,
@@ -212,7 +215,9 @@ class _Contestant:
         tokens = np.random.default_rng(0).integers(0, self._job.vocab_size, shape)
         return _RandomTokens(tokens.astype(np.uint16), tokens.astype(np.uint16))
 
-    def _build(self, traced: TracedSize) -> Callable[[torch.Tensor, int], object]:
+    def _build(
+        self, traced: TracedSize, tokens: torch.Tensor
+    ) -> Callable[[torch.Tensor, int], object]:
         job, device = self._job, self._device
         if self._name == "ours":
             self._settings.close()
@@ -220,7 +225,7 @@ class _Contestant:
             model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
             step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
-            self._step_kind, run = choose_step("auto", step, self._batches.at(0), 0, num_steps)
+            self._step_kind, run = choose_step("auto", step, tokens, 0, num_steps)
             return run
         self._step_kind = "plain"
         plain = eager_model(job) if self._name == "eager" else PEERS[self._name](job)

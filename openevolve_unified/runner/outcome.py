@@ -17,8 +17,14 @@ from openevolve_unified.errors import CandidateError, ConfigError
 OUT_OF_MEMORY = "out_of_memory"
 LOST = "lost"
 """The process that performed the task is of no more use; another one may succeed."""
-_CPU_ALLOCATOR = "can't allocate memory"
-"""What torch's CPU allocator says, in a plain RuntimeError."""
+RETIRES = "retires"
+"""True where the process has done its task and should do no other."""
+_LACKS_OF_MEMORY = (
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
+"""What the CPU's allocator, cuBLAS and the driver say, in errors of no type of their own."""
 
 
 def perform(
@@ -75,7 +81,9 @@ def _one_line(error: Exception) -> str:
 def _is_lack_of_memory(error: Exception) -> bool:
     import torch
 
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _CPU_ALLOCATOR in str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return any(words in str(error) for words in _LACKS_OF_MEMORY)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from openevolve_unified.runner.backlog import Backlog, loss_notice, memory_notic
 from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.environment import gpu_variables, worker_environment
 from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedError
-from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, result_of
+from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, RETIRES, result_of
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
@@ -77,7 +77,10 @@ class WorkerPool:
                     del busy[ready.fd]
                     if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
                         backlog.finish(index)
-                        self._idle.append(worker)
+                        if results[0].get(RETIRES):
+                            worker.kill()
+                        else:
+                            self._idle.append(worker)
                         yield index, result_of(results[0])
                     else:
                         self._try_again(backlog, tasks[index], index, worker, results, on_event)

@@ -136,7 +136,10 @@ class _Driver:
     def __init__(self, channel: Channel, gpus_per_job: float):
         self._channel = channel
         self._gpus_per_job = gpus_per_job
-        self._function = ray.remote(ray_node.serve)
+        self._on_cpu = ray.remote(ray_node.serve)
+        # Ray names a process's GPU task by task, CUDA heeds only the first; and what a process
+        # holds of a GPU it holds while it waits for its next task.
+        self._on_gpu = ray.remote(max_calls=1)(ray_node.serve)
         self._parts: dict[str, dict[str, list[Any]]] = {}
 
     def run(self, tasks: list[Task], max_at_once: int) -> None:
@@ -256,7 +259,7 @@ class _Driver:
             if bundle.key in missing or bundle.key in self._parts
         }
         on_gpu = str(task.arguments.get("device", "cpu")).startswith("cuda")
-        function = self._function.options(
+        function = (self._on_gpu if on_gpu else self._on_cpu).options(
             num_cpus=1,
             num_gpus=self._gpus_per_job if on_gpu else 0,
             max_retries=0,

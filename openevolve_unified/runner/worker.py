@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from openevolve_unified.runner.channel import Channel
 from openevolve_unified.runner.lifetime import end_with_parent
-from openevolve_unified.runner.outcome import perform
+from openevolve_unified.runner.outcome import RETIRES, perform
 
 IDLE_LIMIT_S = 60.0
 
@@ -25,21 +26,23 @@ def main() -> None:
     end_with_parent()
     # Here, not above: it imports torch, and by now this process ends with its parent.
     from openevolve_unified.runner.tasks import prepare_to_check
+    from openevolve_unified.training.captured import is_process_spoilt
 
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         channel = Channel(connection)
         if not channel.has_arrived():
             prepare_to_check()
         with contextlib.suppress(OSError, TimeoutError):
-            _serve(channel)
+            _serve(channel, is_process_spoilt)
 
 
-def _serve(channel: Channel) -> None:
+def _serve(channel: Channel, retires: Callable[[], bool]) -> None:
     def emit(event: dict[str, Any]) -> None:
         channel.send({"event": event})
 
     while (message := channel.receive(IDLE_LIMIT_S)) is not None:
-        channel.send(perform(message["task"], message["arguments"], emit))
+        answer = perform(message["task"], message["arguments"], emit)
+        channel.send({**answer, RETIRES: retires()})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -35,7 +36,9 @@ class TrainBatches:
         self._resident: torch.Tensor | None = None
         if device.type != "cpu":
             # Few operators take uint16: the same bits travel as int16.
-            signed = torch.from_numpy(np.ascontiguousarray(sequences).view(np.int16))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the memory map is read-only; it is only read
+                signed = torch.from_numpy(np.ascontiguousarray(sequences).view(np.int16))
             self._resident = signed.to(device)
 
     def at(self, step: int) -> torch.Tensor:

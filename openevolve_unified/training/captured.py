@@ -6,12 +6,19 @@ Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import threading
+import warnings
+from collections.abc import Iterator
+
 import torch
 
 from openevolve_unified.training.step import TrainStep
 
 WARM_UP_STEPS = 3
 """Run before recording, as libraries allocate and choose kernels in their first calls."""
+_is_spoilt = threading.Event()
 
 
 class CapturedStep:
@@ -49,15 +56,47 @@ class CapturedStep:
         return self._loss
 
 
+def is_process_spoilt() -> bool:
+    """True once a recording has failed in this process: torch 2.11 then keeps its memory for good,
+    and no longer returns unused memory when there is too little (pytorch #158152)."""
+    return _is_spoilt.is_set()
+
+
 def _record(step: TrainStep, tokens: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-    side = torch.cuda.Stream()
+    side = _side_stream(tokens.device)
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(WARM_UP_STEPS):
+        for _ in range(WARM_UP_STEPS - 1):
+            step.compute(tokens)
+        # What cannot be recorded is best found out before a recording has begun.
+        with _waiting_is_an_error():
             step.compute(tokens)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # A recording that fails leaves its own stream current: the outer context puts ours back.
-    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
-        loss = step.compute(tokens)
+    try:
+        # A recording that fails leaves its own stream current: the outer context puts ours back.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=side):
+            loss = step.compute(tokens)
+    except BaseException:
+        _is_spoilt.set()
+        raise
     return graph, loss
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all recordings of this process: cuBLAS keeps a workspace for each stream it saw."""
+    return torch.cuda.Stream(device)
+
+
+@contextlib.contextmanager
+def _waiting_is_an_error() -> Iterator[None]:
+    """Operators that wait for the device raise, as they do in a recording."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "a prototype feature"
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)

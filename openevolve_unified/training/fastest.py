@@ -19,8 +19,10 @@ COMPILE_S = 60.0
 _PAYS_FROM = {"cuda": 2.0, "cpu": 20.0}
 """Times ``COMPILE_S`` of steps that must be left: a GPU may double its speed, and half the time is
 gained; a CPU gained a twentieth (bfloat16, full sizes)."""
-TIMED_STEPS = 20
+TIMED_STEPS = 200
 TIMED_S = 5.0
+NUM_ROUNDS = 3
+"""In which the forms take turns, as another worker may be in the way for a while."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,9 +62,11 @@ def _choose_by_time(
     compiled = _build("compiled", step, tokens, num_done)
     if compiled is None:
         return simple_kind, simple
-    simple_s, compiled_s = (
-        _time(run, step, tokens, num_done, TIMED_STEPS) for run in (simple, compiled)
-    )
+    rounds = [
+        [_time(run, step, tokens, num_done, TIMED_STEPS) for run in (simple, compiled)]
+        for _ in range(NUM_ROUNDS)
+    ]
+    simple_s, compiled_s = map(min, zip(*rounds, strict=True))
     return ("compiled", compiled) if compiled_s < simple_s else (simple_kind, simple)
 
 
@@ -71,13 +75,22 @@ def _build(kind: str, step: TrainStep, tokens: torch.Tensor, num_done: int) -> R
         return step
     try:
         run = step if kind == "captured" else step.with_compiled_loss()
-        if kind == "captured" or tokens.is_cuda:
+        if kind == "captured" and not tokens.is_cuda:
+            raise RuntimeError("a recording needs a GPU, and would be empty")
+        if tokens.is_cuda:
             return CapturedStep(run, tokens, num_done)
         _run_and_rewind(run, step, tokens, num_done, 1)
     except Exception as error:  # compilers and drivers raise anything; the plain step always works
-        _log.warning("no %s training step here: %s", kind, str(error).strip().split("\n")[0])
+        _log.warning("no %s training step here: %s", kind, _first_cause(error))
         return None
     return run
+
+
+def _first_cause(error: BaseException) -> str:
+    """One line on what went wrong first; a recording only says that it was invalidated."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().split("\n")[0]
 
 
 def _time(

@@ -28,7 +28,7 @@ def training_settings(device: torch.device) -> Iterator[None]:
     thread count fixed the same job gives the same bits whatever else the process does.
     """
     if device.type != "cpu":
-        with torch.cuda.device(device):
+        with torch.cuda.device(device), _exact_convolutions():
             yield
         return
     num_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
@@ -40,6 +40,17 @@ def training_settings(device: torch.device) -> Iterator[None]:
     finally:
         torch.set_num_threads(num_threads)
         torch.set_float32_matmul_precision(precision)
+
+
+@contextlib.contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """True float32 on a GPU too, where only the products are that by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @functools.cache

@@ -89,6 +89,8 @@ class TrainStep:
     def with_compiled_loss(self) -> TrainStep:
         """The same step over the same parameters, with loss and gradient built by Inductor."""
         twin = copy.copy(self)
+        # Every job is a new entry of one cache, and past its limit nothing is compiled any more.
+        torch.compiler.reset()
         twin._loss = torch.compile(self.model.loss, dynamic=False)
         return twin
 

@@ -16,6 +16,9 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+WITHOUT_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
+
+
 def one_line(errors):
     lines = [line for line in errors.strip().splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, errors
@@ -39,7 +42,7 @@ def one_line(errors):
 )
 def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
     (tmp_path / "empty.txt").write_text("")
-    status, output, errors = run("openevolve", tiny(), "--set", override)
+    status, output, errors = run("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
     assert status == 2, output
     assert wanted in one_line(errors)
 
@@ -61,7 +64,7 @@ def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tin
     history = tmp_path / "run" / "fitness_history.json"
     history.parent.mkdir()
     history.write_text('{"programs": []}')
-    status, output, errors = run("openevolve", tiny(), "--set", override)
+    status, output, errors = run("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
     assert status == 2, output
     assert wanted in one_line(errors)
     assert history.exists()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from openevolve_unified.runner import pool as pool_module
 from openevolve_unified.runner.executor import DeadlineError, Task
 from openevolve_unified.runner.pool import WorkerPool
 
@@ -55,6 +56,20 @@ def test_tasks_run_over_workers_that_stay_warm(pool):
 def test_a_bug_in_a_task_keeps_its_traceback(pool):
     with pytest.raises(RuntimeError, match="KeyError: 'no such task'"):
         run(pool, [Task(name="no such task", arguments={})])
+
+
+def test_a_worker_that_retires_is_replaced(pool, monkeypatch):
+    assert "num_gpus" in run(pool, [COUNT])[0][1]
+    (pid,) = pids(pool)
+    deliver = pool_module._deliver
+    monkeypatch.setattr(
+        pool_module,
+        "_deliver",
+        lambda *arguments: [message | {"retires": True} for message in deliver(*arguments)],
+    )
+    assert "num_gpus" in run(pool, [COUNT])[0][1]
+    assert pids(pool) == []
+    assert is_gone(pid)
 
 
 def test_a_worker_gets_ready_while_there_is_no_work_yet(pool):

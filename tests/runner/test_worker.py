@@ -52,3 +52,13 @@ def test_a_worker_that_has_work_does_it_first(has_work, monkeypatch):
     with ours:
         worker.main()
     assert events == (["train"] if has_work else ["prepared"])
+
+
+@pytest.mark.parametrize("is_spoilt", [False, True])
+def test_a_process_whose_recording_failed_says_that_it_retires(is_spoilt):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(json.dumps({"task": "unknown", "arguments": {}}).encode() + b"\n")
+        ours.shutdown(socket.SHUT_WR)
+        worker._serve(worker.Channel(theirs), lambda: is_spoilt)
+        assert json.loads(ours.recv(1 << 16))["retires"] is is_spoilt

@@ -7,6 +7,7 @@ tensors, as a CUDA graph does, and replays the calls with no Python of ours in b
 from __future__ import annotations
 
 import contextlib
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from training_jobs import CPU, make_job, repeating_tokens, softmax
 
-from openevolve_unified.training import fastest
+from openevolve_unified.training import captured, fastest
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.captured import CapturedStep
 from openevolve_unified.training.fastest import choose_step
@@ -49,18 +50,43 @@ class RecordedCalls(TorchDispatchMode):
 
 
 class FakeStream:
+    def __init__(self, device=None):
+        pass
+
     def wait_stream(self, other):
         pass
+
+
+class WatchesForWaiting(TorchDispatchMode):
+    """A stand-in for torch's sync debug mode."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture
 def played_graphs(monkeypatch):
     """Recording works on the CPU."""
+    watching = contextlib.ExitStack()
+
+    def set_mode(mode):
+        watching.close()
+        if mode == "error":
+            watching.enter_context(WatchesForWaiting())
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    monkeypatch.setattr(captured, "_is_spoilt", threading.Event())
+    captured._side_stream.cache_clear()
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", RecordedCalls)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: graph)
+    yield
+    captured._side_stream.cache_clear()
 
 
 def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> TrainStep:
@@ -104,7 +130,7 @@ def test_a_step_that_cannot_be_recorded_is_left_as_it_was_and_run_plainly(caplog
     step = make_step()
     kind, run = choose_step("captured", step, batches().at(0), 0, NUM_STEPS)
     assert kind == "plain"
-    assert "no captured training step here" in caplog.text
+    assert "no captured training step here: a recording needs a GPU" in caplog.text
     assert losses_of(run) == losses_of(make_step())
 
 
@@ -129,17 +155,52 @@ def test_a_recording_that_fails_at_its_end_gives_the_stream_back(played_graphs, 
 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[0])
     monkeypatch.setattr(torch.cuda, "stream", stream)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: FailsAtItsEnd())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: FailsAtItsEnd())
     with pytest.raises(RuntimeError, match="invalidated"):
         CapturedStep(make_step(rate_is_tensor=True), batches().at(0), 0)
     assert current == [ours]
+    assert captured.is_process_spoilt()
 
 
-def test_waiting_for_the_device_cannot_be_recorded(played_graphs):
+def test_a_step_that_waits_for_the_device_is_found_out_before_a_recording_begins(
+    played_graphs, monkeypatch
+):
+    """A recording that fails would leave its memory and torch's allocator in a bad state."""
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: pytest.fail("it was recorded"))
     step = make_step(rate_is_tensor=True)
     step.flat.clip_gradients = lambda max_norm: step.flat.gradients.norm().item()
-    with pytest.raises(RuntimeError, match="waits for the device"):
+    with pytest.raises(RuntimeError, match="synchronizing"):
         CapturedStep(step, batches().at(0), 0)
+    assert not captured.is_process_spoilt()
+    step.flat.gradients.norm().item()  # outside, waiting is allowed again
+
+
+def test_all_recordings_use_one_stream(played_graphs, monkeypatch):
+    """For each stream that it saw cuBLAS keeps a workspace."""
+    streams = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: streams.append(device) or FakeStream())
+    used = []
+    monkeypatch.setattr(
+        torch.cuda, "graph", lambda graph, stream: used.append(stream) or contextlib.nullcontext()
+    )
+    for _ in range(2):
+        CapturedStep(make_step(rate_is_tensor=True), batches().at(0), 0)
+    assert streams == [CPU]
+    assert used[0] is used[1]
+
+
+def test_a_failure_is_told_by_what_went_wrong_first(monkeypatch, caplog):
+    def fail(*arguments):
+        try:
+            raise ValueError("an operator waits\nmore")
+        finally:
+            raise RuntimeError("the recording was invalidated")
+
+    monkeypatch.setattr(fastest, "CapturedStep", fail)
+    step = make_step()
+    assert fastest._build("captured", step, SimpleNamespace(is_cuda=True), 0) is None
+    assert "no captured training step here: an operator waits" in caplog.text
+    assert "more" not in caplog.text
 
 
 def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
