@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,9 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         run = _train_fresh(job, arguments, checkpoint_path, emit)
         store.put("runs", job.key, run)
         remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
+    if job.device_type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # other processes share the GPU while this one waits
     return to_plain(run)
 
 

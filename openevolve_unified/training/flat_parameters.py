@@ -11,15 +11,19 @@ import torch.nn as nn
 
 from openevolve_unified.model.transformer import is_mechanism_parameter
 
+ALIGNMENT = 4
+"""Elements, 16 bytes: kernels on a GPU read in such pieces, or one by one."""
+
 
 class FlatParameters:
     """Moves the parameters of ``model`` into ``values``; they become views of it.
 
-    Decayed parameters come first, so that each decay group is one slice.
+    Decayed parameters come first, so that each decay group is one slice. Each parameter starts at a
+    multiple of ``ALIGNMENT``, whatever size the one before has; the zeros between stay zero.
 
     Attributes:
-        values: (num_parameters,) float32, the parameters themselves.
-        gradients: (num_parameters,) float32, written by ``set_gradients``.
+        values: (length,) float32, the parameters themselves.
+        gradients: (length,) float32, written by ``set_gradients``.
         num_decayed: how many leading elements take weight decay.
     """
 
@@ -28,16 +32,16 @@ class FlatParameters:
         decayed = [p for name, p in named if is_decayed(name, p)]
         others = [p for name, p in named if not is_decayed(name, p)]
         self.parameters = decayed + others
-        self.num_decayed = sum(parameter.numel() for parameter in decayed)
-        self.values = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+        self.num_decayed = sum(map(_length, decayed))
+        self.values = self.parameters[0].new_zeros(sum(map(_length, self.parameters)))
         self.gradients = torch.zeros_like(self.values)
         self._gradient_views: list[torch.Tensor] = []
         start = 0
         for parameter in self.parameters:
-            end = start + parameter.numel()
-            parameter.data = self.values[start:end].view(parameter.shape)
-            self._gradient_views.append(self.gradients[start:end].view(parameter.shape))
-            start = end
+            place = slice(start, start + parameter.numel())
+            start += _length(parameter)
+            parameter.data = self.values[place].view(parameter.shape).copy_(parameter.detach())
+            self._gradient_views.append(self.gradients[place].view(parameter.shape))
 
     def set_gradients(self, loss: torch.Tensor) -> None:
         """Differentiate ``loss``; a parameter that it does not depend on gets zeros."""
@@ -50,6 +54,11 @@ class FlatParameters:
         """Scale the gradients in place so that their global L2 norm is at most ``max_norm``."""
         norm = torch.linalg.vector_norm(self.gradients)
         self.gradients.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+
+
+def _length(parameter: torch.Tensor) -> int:
+    """Of its place in the buffer."""
+    return -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
 
 
 def is_decayed(name: str, parameter: torch.Tensor) -> bool:

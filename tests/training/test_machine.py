@@ -27,6 +27,14 @@ def test_bfloat16_products_would_be_noticed():
     assert (left.bfloat16() @ left.t().bfloat16()).float().sub(left @ left.t()).abs().max() > 1e-3
 
 
+def test_convolutions_on_a_gpu_are_float32_as_everything_else_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    before = torch.backends.cudnn.allow_tf32
+    with training_settings(torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_training_uses_one_thread_and_puts_the_settings_back():
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
 

@@ -7,14 +7,17 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from training_jobs import CPU, make_job, repeating_tokens, softmax
+from training_jobs import CPU, Softmax, make_job, repeating_tokens, softmax
 
 from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES, vocabulary_loss
 from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.captured import is_process_spoilt
 from openevolve_unified.training.evaluation import mean_loss_nats
+from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train
-from openevolve_unified.training.step import build_model
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.step import TrainStep, build_model
 
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
@@ -70,6 +73,32 @@ def test_a_job_ends_at_the_loss_of_the_cpu(step_kind):
     expected, run = trained(CPU), trained(GPU, step_kind=step_kind)
     assert run.final_loss_nats == pytest.approx(expected.final_loss_nats, rel=1e-3)
     assert run.step_kind == ("captured" if step_kind == "auto" else step_kind)
+
+
+class Waits(Softmax):
+    """Asks for a value, for which Python waits; no recording can."""
+
+    def forward(self, q, k, v, x, mask):
+        return super().forward(q, k, v, x, mask) * (1 if v.sum().item() < 1e9 else 0)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_step_that_waits_runs_plainly_and_spoils_nothing_for_the_next():
+    kinds = []
+    for mechanism in (lambda layer: Waits(), softmax):
+        step = TrainStep(JOB, build_model(JOB, mechanism, GPU), GPU)
+        tokens = TrainBatches(DATA.train, 8, 3, GPU).at(0)
+        kinds.append(choose_step("captured", step, tokens, 0, 10)[0])
+    assert kinds == ["plain", "captured"]
+    assert not is_process_spoilt()
+
+
+def test_convolutions_are_true_float32():
+    x, weight = torch.randn(8, 64, 128, device=GPU), torch.randn(64, 64, 4, device=GPU)
+    exact = F.conv1d(x.double(), weight.double())
+    with training_settings(GPU):
+        error = (F.conv1d(x, weight).double() - exact).abs().max() / exact.abs().max()
+    assert error.item() < 1e-5
 
 
 def test_bfloat16_ends_near_float32():
