@@ -246,16 +246,17 @@ class _Run:
         for entry in (contestant.entry for contestant in contestants):
             if entry.kind != "ours":
                 continue
-            if results and self._is_quick:
-                self._skipped.append(f"whole evaluation, {entry.precision}: --quick")
-                continue
             own = [step for step in steps if step.contestant == entry.label]
             least = least_s(own, limits, cores, num_workers, training_steps)
             whole_s = sum(fixed_s(own, self._bench.config)) / num_workers
+            reason = None
             if whole_s > self._effort.max_fixed_s:
+                reason = f"validating and certifying its models alone takes {whole_s:.0f} s here"
+            elif results and self._is_quick:
+                reason = "--quick"
+            if reason is not None:
                 self._skipped.append(
-                    f"whole evaluation, {entry.precision}, by running one: validating and "
-                    f"certifying its models alone takes {whole_s:.0f} s here"
+                    f"whole evaluation, {entry.precision}, by running one: {reason}"
                 )
                 results.append(
                     computed_evaluation(

@@ -115,3 +115,20 @@ def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so
     least = least_s(OWN, LIMITS, 2, 2, 100)
     assert result == computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, slowdown, least)
     assert "whole evaluation, float32, by running one: " in run._skipped[0]
+
+
+def test_a_quick_benchmark_runs_one_evaluation_and_computes_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "num_cores", lambda: 2)
+    monkeypatch.setattr(command, "measure_evaluation", lambda *_: "it was run")
+    bench = SimpleNamespace(config=CONFIG, folder=tmp_path)
+    run = command._Run(bench, QUICK, True, lambda line: None)
+    gain = Ratio(value=2.0, low=2.0, high=2.0)
+    both = WorkersResult(size="32x2", num_workers=2, round_steps_per_s=(1.0,), gain=gain)
+    other = dataclasses.replace(OURS, label="ours again")
+    contestants = [SimpleNamespace(entry=entry) for entry in (OURS, other, EAGER_ENTRY)]
+    steps = OWN + [dataclasses.replace(step, contestant="ours again") for step in OWN] + EAGER
+    resources = Resources(device="cpu", precision="float32", num_workers=2, num_gpus=0)
+    found = run._evaluations(contestants, [], SETTING, steps, [both], LIMITS, START_UP, resources)
+    assert found[0] == "it was run"
+    assert found[1].steps_run == 0
+    assert run._skipped == ["whole evaluation, float32, by running one: --quick"]
