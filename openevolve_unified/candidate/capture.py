@@ -57,18 +57,17 @@ class CaptureRequest:
     gates: GatesConfig
 
 
-def capture(request: CaptureRequest) -> tuple[bytes, bool]:
-    """Trace the program; a safetensors file in memory, and whether it had to be exported.
+def capture(request: CaptureRequest) -> bytes:
+    """Trace the program and return a safetensors file in memory.
 
     Raises:
-        CandidateError: the program cannot be traced, by an export either; the reason is for its
-            author.
+        CandidateError: the program cannot be traced; the reason is for its author.
     """
     try:
         try:
-            return capture_by(request, record), False
+            return capture_by(request, record)
         except (NotRecorded, CandidateError):
-            return capture_by(request, export), True
+            return capture_by(request, export)
     except CandidateError:
         raise
     # The one place where foreign code meets ours: anything it raises, SystemExit included, is

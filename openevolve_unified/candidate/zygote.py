@@ -33,8 +33,6 @@ _ENDING_POLL_S = 0.002
 _SPARE_S = 5.0
 """The child's own deadline comes this much after the one that the zygote keeps."""
 _MAX_REPORT_BYTES = 16_384
-_EXPORTED = 10
-"""Exit status of a child that answered, and could not trace by recording alone."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,12 @@ class _Outcome:
     """``answered``, ``deadline``, ``overflow``, ``signal`` or ``exit``."""
     code: int
     answer: bytes
-    has_exported: bool = False
 
 
 def main(arguments: list[str]) -> int:
     """Serve requests on the inherited socket until the parent is gone."""
     descriptor, parent, scratch = int(arguments[0]), int(arguments[1]), Path(arguments[2])
     isolation = confine_zygote(scratch)
-    is_warm_for_exports = False
     with socket.socket(fileno=descriptor) as connection:
         os.set_inheritable(descriptor, False)
         try:
@@ -64,23 +60,22 @@ def main(arguments: list[str]) -> int:
         while _wait_for_request(connection, parent):
             try:
                 request, _ = wire.receive(connection, 0, time.monotonic() + 60)
-                has_exported = _serve(connection, parent, request)
+                _serve(connection, parent, request)
             except wire.WireError:
                 return 0
-            if has_exported and not is_warm_for_exports:
-                with contextlib.suppress(CandidateError):
-                    _capture_once(_IN_PLACE)
-                is_warm_for_exports = True
     return 0
 
 
 def _warm_up() -> None:
-    """Import everything a trace needs and do one, so that later ones find it loaded.
+    """Import everything that a trace by recording and one by an export need.
 
-    Only what records: exports are rarer, and take longer to get ready than torch to be imported.
+    A child in a jail without Landlock can import nothing more, and its deadline and its memory are
+    for what it traces.
     """
     import torch
     import tqdm
+
+    from openevolve_unified.candidate import capture
 
     # Its monitor would be a second thread.
     tqdm.tqdm.monitor_interval = 0
@@ -88,25 +83,38 @@ def _warm_up() -> None:
     torch.fx.config.do_not_emit_stack_traces = True
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    _capture_once(_FUNCTIONAL)
-
-
-def _capture_once(body: str) -> None:
-    """Trace a program of our own here, so that the children to come find its imports done."""
-    from openevolve_unified.candidate import capture
-
-    capture.capture(
-        capture.CaptureRequest(
-            source=_WARM_UP_SOURCE + body,
-            framework="matrix_mixer",
-            sizes=(SizeConfig(hidden_dim=4, num_layers=1, num_heads=2),),
-            seq_len=8,
-            seeds=(0,),
-            gates=GatesConfig(),
-        )
+    request = capture.CaptureRequest(
+        source=_WARM_UP_SOURCE,
+        framework="matrix_mixer",
+        sizes=(SizeConfig(hidden_dim=4, num_layers=1, num_heads=2),),
+        seq_len=8,
+        seeds=(0,),
+        gates=GatesConfig(),
     )
+    capture.capture(request)
+    _export_once()
     gc.collect()
     gc.freeze()
+
+
+def _export_once() -> None:
+    """The least that takes every path of an export: to export a whole mechanism takes a second."""
+    import torch
+
+    from openevolve_unified.candidate import capture
+
+    class InPlace(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = torch.nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores = self.gate(x).clone()
+            scores[..., 0] += 1.0
+            return scores.masked_fill_(x > 0, -torch.inf).softmax(-1)
+
+    x = torch.empty(2, 3, device="meta")
+    capture.export(InPlace(), {"x": x}, "", ["gate.weight", "gate.bias"], [])
 
 
 _WARM_UP_SOURCE = """
@@ -119,27 +127,12 @@ class EvolvableAttention(MatrixMixer):
         super().__init__(hidden_dim, num_heads, dropout)
         self.gate = nn.Linear(hidden_dim, num_heads)
     def mixing_matrix(self, q, k, x, mask):
-"""
-_WARM_UP_BODY = """
         decay = F.logsigmoid(self.gate(x)).transpose(1, 2).cumsum(-1)
         scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
         position = torch.arange(q.shape[2], device=q.device).float()
         scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
-"""
-_FUNCTIONAL = (
-    _WARM_UP_BODY
-    + """
         return scores.masked_fill(~mask, float("-inf")).softmax(-1)
 """
-)
-_IN_PLACE = (
-    _WARM_UP_BODY
-    + """
-        scores[..., 0] += 1.0
-        return scores.masked_fill_(~mask, -torch.inf).softmax(-1)
-"""
-)
-"""Writes in place, so it is exported."""
 
 
 def _wait_for_request(connection: socket.socket, parent: int) -> bool:
@@ -151,8 +144,7 @@ def _wait_for_request(connection: socket.socket, parent: int) -> bool:
     return False
 
 
-def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> bool:
-    """Answer one request from a forked child; whether it needed an export."""
+def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> None:
     deadline = time.monotonic() + float(request["deadline_s"])
     max_bytes = int(request["max_bytes"]) + _MAX_REPORT_BYTES
     reader, writer = os.pipe()
@@ -172,7 +164,6 @@ def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> b
     isolation, answer = _split_report(outcome.answer)
     header = {"outcome": outcome.kind, "code": outcome.code, "isolation": isolation}
     wire.send(connection, header, answer)
-    return outcome.has_exported
 
 
 def _supervise(
@@ -207,9 +198,7 @@ def _supervise(
             if os.WIFSIGNALED(status):
                 return _Outcome("signal", os.WTERMSIG(status), b"")
             code = os.waitstatus_to_exitcode(status)
-            if code in (0, _EXPORTED):
-                return _Outcome("answered", 0, bytes(answer), code == _EXPORTED)
-            return _Outcome("exit", code, bytes(answer))
+            return _Outcome("answered" if code == 0 else "exit", code, bytes(answer))
 
 
 def _drain(reader: int, answer: bytearray, max_bytes: int) -> bool:
@@ -274,9 +263,8 @@ def _run_child(zygote: int, writer: int, request: dict[str, Any]) -> None:
         report = confine_child(zygote, writer, gates.trace_memory_mb, deadline_s)
         # In the pipe before candidate code runs, so that it cannot be forged.
         _write(writer, wire.pack(report.to_plain()))
-        answer, has_exported = _trace(request, gates)
-        _write(writer, answer)
-        code = _EXPORTED if has_exported else 0
+        _write(writer, _trace(request, gates))
+        code = 0
     except BaseException:
         code = 3
     finally:
@@ -290,12 +278,11 @@ def _write(writer: int, frame: bytes) -> None:
         view = view[os.write(writer, view) :]
 
 
-def _trace(request: dict[str, Any], gates: GatesConfig) -> tuple[bytes, bool]:
-    """The frame to send, and whether an export was tried; every refusal is an export's."""
+def _trace(request: dict[str, Any], gates: GatesConfig) -> bytes:
     from openevolve_unified.candidate.capture import CaptureRequest, capture
 
     try:
-        payload, has_exported = capture(
+        payload = capture(
             CaptureRequest(
                 source=request["source"],
                 framework=request["framework"],
@@ -306,9 +293,8 @@ def _trace(request: dict[str, Any], gates: GatesConfig) -> tuple[bytes, bool]:
             )
         )
     except CandidateError as error:
-        refusal = {"status": "rejected", "stage": error.stage, "reason": error.reason}
-        return wire.pack(refusal), True
-    return wire.pack({"status": "traced"}, payload), has_exported
+        return wire.pack({"status": "rejected", "stage": error.stage, "reason": error.reason})
+    return wire.pack({"status": "traced"}, payload)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_what_cannot_be_recorded_is_exported(body):
     request = request_for(build_program(body, CD, "self.hidden_table = torch.ones(2, 1, 1)"))
     with pytest.raises(NotRecorded):
         capture_by(request, record)
-    assert capture(request) == (capture_by(request, export), True)
+    assert capture(request) == capture_by(request, export)
 
 
 REFUSED = {
@@ -107,7 +107,7 @@ def test_a_recording_leaves_nothing_behind_for_the_export():
     block = build_program(body, CD, "").replace(
         "class Evolv", "class Store:\n    seen = []\n\n\nclass Evolv"
     )
-    metadata, _ = capture(request_for(block))
+    metadata = capture(request_for(block))
     assert load(metadata) == {}
     header = json.loads(metadata[8 : 8 + int.from_bytes(metadata[:8], "little")])
     sizes = json.loads(header["__metadata__"][METADATA_KEY])["sizes"]
