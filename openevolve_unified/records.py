@@ -48,6 +48,11 @@ class Program:
         return hashlib.sha256(self.source.encode()).hexdigest()
 
 
+TRAINING_VERSION = 2
+"""Of how jobs are trained here; raised when equal jobs give other numbers, if only in the last
+digit, so that results of before and after never stand side by side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """One model to train; its ``key`` addresses the result, so equal jobs are trained once."""
@@ -67,7 +72,7 @@ class TrainJob:
 
     @property
     def key(self) -> str:
-        return content_hash(self)
+        return content_hash({"version": TRAINING_VERSION, "job": self})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ class TimedEvaluation:
     def overhead_share(self, training_steps: int) -> float:
         """The part of ``seconds`` in which the busiest worker was not doing training steps."""
         steps = [job.step_s * training_steps for job in self.jobs]
-        return 1 - makespan(steps, self.num_workers) / self.seconds(training_steps)
+        return max(0.0, 1 - makespan(steps, self.num_workers) / self.seconds(training_steps))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.fitness import too_good_to_be_true
 from openevolve_unified.records import (
+    TRAINING_VERSION,
     Evaluation,
     Failure,
     Program,
@@ -189,6 +190,7 @@ class Pipeline:
         return content_hash(
             {
                 "version": EVALUATION_VERSION,
+                "training_version": TRAINING_VERSION,
                 "program": program,
                 "initial": self.initial.source_hash,
                 "sizes": config.sizes,

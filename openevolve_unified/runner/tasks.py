@@ -92,12 +92,14 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         if stored is not None:
             return stored
         checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
-        run = _train_fresh(job, arguments, checkpoint_path, emit)
+        try:
+            run = _train_fresh(job, arguments, checkpoint_path, emit)
+        finally:
+            if job.device_type == "cuda":
+                gc.collect()
+                torch.cuda.empty_cache()  # the next job may be another process's
         store.put("runs", job.key, run)
         remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
-    if job.device_type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()  # other processes share the GPU while this one waits
     return to_plain(run)
 
 

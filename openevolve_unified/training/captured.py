@@ -73,13 +73,19 @@ def _record(step: TrainStep, tokens: torch.Tensor) -> tuple[torch.cuda.CUDAGraph
             step.compute(tokens)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
+    causes: list[Exception] = []
     try:
         # A recording that fails leaves its own stream current: the outer context puts ours back.
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=side):
-            loss = step.compute(tokens)
-    except BaseException:
+            try:
+                loss = step.compute(tokens)
+            except Exception as error:
+                causes.append(error)
+                raise
+    except Exception as error:
         _is_spoilt.set()
-        raise
+        # Ending a recording that failed raises too, and says only that it was invalidated.
+        raise (*causes, error)[0] from None
     return graph, loss
 
 

@@ -81,16 +81,9 @@ def _build(kind: str, step: TrainStep, tokens: torch.Tensor, num_done: int) -> R
             return CapturedStep(run, tokens, num_done)
         _run_and_rewind(run, step, tokens, num_done, 1)
     except Exception as error:  # compilers and drivers raise anything; the plain step always works
-        _log.warning("no %s training step here: %s", kind, _first_cause(error))
+        _log.warning("no %s training step here: %s", kind, str(error).strip().split("\n")[0])
         return None
     return run
-
-
-def _first_cause(error: BaseException) -> str:
-    """One line on what went wrong first; a recording only says that it was invalidated."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error).strip().split("\n")[0]
 
 
 def _time(

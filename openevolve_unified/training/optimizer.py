@@ -33,7 +33,7 @@ class FlatAdamW:
     step count and the rate are tensors there, so that a step can be recorded.
 
     Attributes:
-        exp_avg, exp_avg_sq: (num_parameters,) float32, running means of the gradients and squares.
+        exp_avg, exp_avg_sq: float32 like ``flat.values``, running means of gradients and squares.
     """
 
     def __init__(self, flat: FlatParameters, training: TrainingConfig):

@@ -108,6 +108,9 @@ class TrainStep:
         """
         values = tensors["values"]
         if values.shape != self.flat.values.shape or values.dtype != self.flat.values.dtype:
-            raise ValueError(f"its parameters are {tuple(values.shape)} {values.dtype}")
+            raise ValueError(
+                f"its parameters are {tuple(values.shape)} {values.dtype}, wanted "
+                f"{tuple(self.flat.values.shape)} {self.flat.values.dtype}"
+            )
         self.optimizer.restore(tensors, num_steps)
         self.flat.values.copy_(values)

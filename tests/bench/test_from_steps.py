@@ -119,10 +119,13 @@ def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so
 
 def test_a_quick_benchmark_runs_one_evaluation_and_computes_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "num_cores", lambda: 2)
-    monkeypatch.setattr(command, "measure_evaluation", lambda *_: "it was run")
+    step_s = []
+    monkeypatch.setattr(
+        command, "measure_evaluation", lambda *given: step_s.extend(given[3]) or "it was run"
+    )
     bench = SimpleNamespace(config=CONFIG, folder=tmp_path)
     run = command._Run(bench, QUICK, True, lambda line: None)
-    gain = Ratio(value=2.0, low=2.0, high=2.0)
+    gain = Ratio(value=1.6, low=1.6, high=1.6)
     both = WorkersResult(size="32x2", num_workers=2, round_steps_per_s=(1.0,), gain=gain)
     other = dataclasses.replace(OURS, label="ours again")
     contestants = [SimpleNamespace(entry=entry) for entry in (OURS, other, EAGER_ENTRY)]
@@ -130,5 +133,6 @@ def test_a_quick_benchmark_runs_one_evaluation_and_computes_the_other(tmp_path, 
     resources = Resources(device="cpu", precision="float32", num_workers=2, num_gpus=0)
     found = run._evaluations(contestants, [], SETTING, steps, [both], LIMITS, START_UP, resources)
     assert found[0] == "it was run"
+    assert step_s == [1.25 * 0.1, 1.25 * 0.4], "steps beside other workers' steps"
     assert found[1].steps_run == 0
     assert run._skipped == ["whole evaluation, float32, by running one: --quick"]

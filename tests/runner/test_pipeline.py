@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
+from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.runner import pipeline as pipeline_module
+from openevolve_unified.runner.ladder import train_jobs
 from openevolve_unified.store import Store
 
 READOUT = "    def readout(self, z):"
@@ -161,3 +164,17 @@ def test_events_tell_stage_size_step_and_loss(baseline_and_events):
     last = [report for report in reports if report["size"] == "16x1"][-1]
     assert last["step"] == last["total_steps"] == 20
     assert last["train_loss_nats"] > 0
+
+
+@pytest.mark.parametrize("name", ["EVALUATION_VERSION", "TRAINING_VERSION"])
+def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, monkeypatch):
+    before = pipeline._evaluation_key(pipeline.initial)
+    monkeypatch.setattr(pipeline_module, name, 99)
+    assert pipeline._evaluation_key(pipeline.initial) != before
+
+
+def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, monkeypatch):
+    job, *_ = train_jobs(pipeline.services, pipeline.check(INITIAL))
+    assert pipeline.services.store.get("runs", job.key) is not None
+    monkeypatch.setattr(records, "TRAINING_VERSION", 99)
+    assert pipeline.services.store.get("runs", job.key) is None

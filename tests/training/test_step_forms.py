@@ -186,21 +186,47 @@ def test_all_recordings_use_one_stream(played_graphs, monkeypatch):
     for _ in range(2):
         CapturedStep(make_step(rate_is_tensor=True), batches().at(0), 0)
     assert streams == [CPU]
+    assert isinstance(used[0], FakeStream)
     assert used[0] is used[1]
 
 
-def test_a_failure_is_told_by_what_went_wrong_first(monkeypatch, caplog):
-    def fail(*arguments):
-        try:
-            raise ValueError("an operator waits\nmore")
-        finally:
+def test_a_failed_recording_is_told_by_what_failed_in_it(played_graphs, monkeypatch, caplog):
+    class Invalidated(contextlib.AbstractContextManager):
+        def __exit__(self, *exception):
             raise RuntimeError("the recording was invalidated")
 
-    monkeypatch.setattr(fastest, "CapturedStep", fail)
-    step = make_step()
-    assert fastest._build("captured", step, SimpleNamespace(is_cuda=True), 0) is None
+    step = make_step(rate_is_tensor=True)
+    compute, calls = step.compute, []
+
+    def fail_when_recorded(tokens):
+        calls.append(tokens)
+        if len(calls) > captured.WARM_UP_STEPS:
+            raise RuntimeError("an operator waits\nmore")
+        return compute(tokens)
+
+    step.compute = fail_when_recorded
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: Invalidated())
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    assert fastest._build("captured", step, batches().at(0), 0) is None
     assert "no captured training step here: an operator waits" in caplog.text
     assert "more" not in caplog.text
+
+
+def test_a_compiled_step_is_recorded_too_on_a_gpu(played_graphs, monkeypatch):
+    step = make_step(rate_is_tensor=True)
+    monkeypatch.setattr(step, "with_compiled_loss", lambda: step)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    for kind in ("captured", "compiled"):
+        assert isinstance(fastest._build(kind, step, batches().at(0), 0), CapturedStep)
+
+
+def test_every_job_compiles_into_an_empty_cache(monkeypatch):
+    """Past the limit of its cache the compiler would run everything as it is, without a word."""
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    resets = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(True))
+    make_step().with_compiled_loss()
+    assert resets
 
 
 def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
@@ -226,6 +252,19 @@ def test_auto_takes_the_faster_form_where_compiling_pays(
     expected = "compiled" if is_compiled else simple
     step = make_step(precision="bfloat16")
     assert choose_step("auto", step, tokens, 0, num_left) == (expected, expected)
+
+
+def test_forms_take_turns_and_the_best_time_of_each_counts(monkeypatch):
+    times = iter([1e-3, *(2e-3, 9e-3), *(7e-3, 1e-3), *(2e-3, 9e-3)])  # one round disturbs nobody
+    asked = []
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(
+        fastest, "_time", lambda kind, *others: asked.append((kind, others[-1])) or next(times)
+    )
+    tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
+    step = make_step(precision="bfloat16")
+    assert choose_step("auto", step, tokens, 0, 10**6)[0] == "compiled"
+    assert asked[1:] == [("captured", 200), ("compiled", 200)] * 3
 
 
 def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
