@@ -23,10 +23,12 @@ pytestmark = [
 def ray():
     import ray
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, object_store_memory=128 << 20)
-    yield ray
-    ray.shutdown()
+    size = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": 128 << 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(address="local", include_dashboard=False, **size)  # other files run Ray too
+        yield ray
+        ray.shutdown()
 
 
 @pytest.fixture
