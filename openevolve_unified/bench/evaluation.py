@@ -19,13 +19,14 @@ from statistics import median
 from openevolve_unified.bench.contestant import Contestant
 from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
 from openevolve_unified.bench.results import Bounds, EvaluationResult
-from openevolve_unified.bench.rounds import makespan, ratio, steps_in
+from openevolve_unified.bench.rounds import ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
 from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runner.events import Listener
 from openevolve_unified.runner.ladder import CheckedProgram, train_jobs, train_ladder
 from openevolve_unified.runner.pipeline import Pipeline
+from openevolve_unified.runner.plan import makespan
 from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
 

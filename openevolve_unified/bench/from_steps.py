@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from openevolve_unified.bench.evaluation import Least, TimedEvaluation, TimedJob
 from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, StepResult
-from openevolve_unified.bench.rounds import makespan, ratio
-from openevolve_unified.config.schema import CURVE_SEQUENCES, ScalingLawConfig
-
-_CERTIFICATE_PASSES = 3
-"""Over the validation split, to the hidden states: as it is, and twice with tokens replaced."""
+from openevolve_unified.bench.rounds import ratio
+from openevolve_unified.config.schema import CERTIFICATE_PASSES, CURVE_SEQUENCES, ScalingLawConfig
+from openevolve_unified.runner.plan import makespan
 
 
 def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float]:
@@ -23,7 +21,7 @@ def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float
         assert step.validation_s is not None
         assert step.hidden_s is not None
         losses_s = step.validation_s * (1 + num_points * share)
-        seconds.append(step.build_s + losses_s + step.hidden_s * _CERTIFICATE_PASSES)
+        seconds.append(step.build_s + losses_s + step.hidden_s * CERTIFICATE_PASSES)
     return seconds
 
 

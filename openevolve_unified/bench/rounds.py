@@ -62,12 +62,3 @@ def fit_power_law(points: Sequence[tuple[float, float]]) -> PowerLaw:
         spread = (x - x.mean()) @ (x - x.mean())
         stderr = math.sqrt(float(residual @ residual) / (len(points) - 2) / float(spread))
     return PowerLaw(exponent=slope, stderr=stderr, num_points=len(points))
-
-
-def makespan(durations: Sequence[float], num_workers: int) -> float:
-    """When the last job ends, if each worker takes the next job in order as it becomes free."""
-    free_at = [0.0] * num_workers
-    for duration in durations:
-        first = free_at.index(min(free_at))
-        free_at[first] += duration
-    return max(free_at)

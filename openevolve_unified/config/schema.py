@@ -70,6 +70,8 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
 
 CURVE_SEQUENCES = 512
 """The learning curve is measured on this many sequences, the first of the validation split."""
+CERTIFICATE_PASSES = 3
+"""Over the validation split after training: as it is, and twice with tokens replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,18 @@ instead of being tried.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openevolve_unified.config.schema import ScalingLawConfig, SizeConfig
+from openevolve_unified.config.schema import (
+    CERTIFICATE_PASSES,
+    CURVE_SEQUENCES,
+    ScalingLawConfig,
+    SizeConfig,
+    TrainingConfig,
+)
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
 from openevolve_unified.runner.device import SharedMemory
@@ -33,11 +40,13 @@ class PlannedSize:
     step_s: float
     """Median seconds per training step, with the other sizes training beside it."""
     num_steps: int
+    evaluation_s: float
+    """Seconds for the learning curve, the final loss and the certificate of one seed."""
 
     @property
     def job_s(self) -> float:
         """Seconds for one seed."""
-        return self.step_s * self.num_steps
+        return self.step_s * self.num_steps + self.evaluation_s
 
     @property
     def flops(self) -> float:
@@ -57,7 +66,7 @@ class Plan:
     num_workers: int
     workers_per_device: int
     candidate_s: float
-    """Training one candidate at every size and seed."""
+    """Training one candidate at every size and seed, until the last worker is done."""
     memory_bytes: int
     """At most, with the largest sizes side by side on one GPU or machine: the fullest."""
     available_bytes: int | None
@@ -96,11 +105,18 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
     measured = _run_for_each_size("measure", services, checked)
     steps = config.training.training_steps
+    num_batches = evaluated_batches(config.training, len(services.data().validation))
     sizes = tuple(
-        PlannedSize(size=size, num_steps=steps, memory_bytes=own["memory_bytes"], **outcome)
+        PlannedSize(
+            size=size,
+            num_steps=steps,
+            memory_bytes=own["memory_bytes"],
+            evaluation_s=outcome.pop("evaluated_batch_s") * num_batches,
+            **outcome,
+        )
         for size, own, outcome in zip(config.sizes, memory, measured, strict=True)
     )
-    work_s = sum(size.job_s for size in sizes) * num_seeds
+    largest_first = sorted((size.job_s for size in sizes for _ in range(num_seeds)), reverse=True)
     plan = Plan(
         sizes=sizes,
         tokens_per_model=steps * config.training.batch_size * config.data.seq_len,
@@ -109,13 +125,34 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         precision=resources.precision,
         num_workers=resources.num_workers,
         workers_per_device=fullest.num_workers,
-        candidate_s=max(work_s / resources.num_workers, max(size.job_s for size in sizes)),
+        candidate_s=makespan(largest_first, resources.num_workers),
         memory_bytes=needed,
         available_bytes=fullest.available_bytes,
         price_per_hour=config.execution.price_per_hour,
     )
     _require_time(plan, config)
     return plan
+
+
+def makespan(durations: Sequence[float], num_workers: int) -> float:
+    """When the last job ends, if each worker takes the next job in order as it becomes free."""
+    free_at = [0.0] * num_workers
+    for duration in durations:
+        first = free_at.index(min(free_at))
+        free_at[first] += duration
+    return max(free_at)
+
+
+def evaluated_batches(training: TrainingConfig, num_validation: int) -> int:
+    """Batches without gradients that one model sees: curve, final loss and certificate.
+
+    Args:
+        num_validation: sequences of the validation split.
+    """
+    whole = math.ceil(num_validation / training.batch_size)
+    on_the_way = math.ceil(min(CURVE_SEQUENCES, num_validation) / training.batch_size)
+    num_points = (training.training_steps - 1) // training.eval_frequency
+    return num_points * on_the_way + (1 + CERTIFICATE_PASSES) * whole
 
 
 def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:

@@ -33,6 +33,7 @@ from openevolve_unified.runner.slots import work_slot
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.checkpoint import remove_checkpoint
+from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
@@ -128,7 +129,10 @@ def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
 
 def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Parameters, operations and seconds per step of a job; its few steps are thrown away."""
+    """Parameters, operations, seconds per step and per batch without gradients of a job.
+
+    Its few steps are thrown away.
+    """
     job = from_mapping(TrainJob, arguments["job"], "job")
     device = torch.device(arguments["device"])
     data = _open_data(arguments["data_folder"])
@@ -146,9 +150,14 @@ def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             started = time.perf_counter()
             run_step(batches.at(0), len(durations) + 1).item()
             durations.append(time.perf_counter() - started)
+        for _ in range(2):  # the second one counts
+            started = time.perf_counter()
+            mean_loss_nats(model, data.validation[:batch_size], batch_size, device)
+            evaluated_batch_s = time.perf_counter() - started
     count = model.parameter_count
     return {
         "step_s": sorted(durations)[len(durations) // 2],
+        "evaluated_batch_s": evaluated_batch_s,
         "flops_per_step": training_flops_per_step(
             candidate.sizes[job.size.name], job.vocab_size, job.training.batch_size
         ),

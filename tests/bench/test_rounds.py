@@ -8,7 +8,6 @@ from openevolve_unified.bench.rounds import (
     affordable_rounds,
     fit_power_law,
     interleave,
-    makespan,
     ratio,
     steps_in,
 )
@@ -71,12 +70,6 @@ def test_two_points_claim_no_error():
 def test_points_without_a_power_law_are_refused(points):
     with pytest.raises(ValueError, match="two distinct positive points"):
         fit_power_law(points)
-
-
-def test_jobs_go_to_the_first_free_worker():
-    assert makespan([5.0, 3.0, 2.0, 2.0], num_workers=1) == 12.0
-    assert makespan([5.0, 3.0, 2.0, 2.0], num_workers=2) == 7.0
-    assert makespan([5.0, 3.0], num_workers=4) == 5.0
 
 
 def test_a_budget_holds_at_least_one_step():

@@ -7,13 +7,15 @@ import dataclasses
 import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.config.schema import ExecutionConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner import memory as memory_module
 from openevolve_unified.runner.device import SharedMemory
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.plan import (
+    evaluated_batches,
     fullest_memory,
+    makespan,
     measure_plan,
     memory_at_once,
     require_memory,
@@ -40,11 +42,27 @@ def test_the_plan_counts_operations_memory_time_and_cost(pipeline, checked):
         # 6 operations per parameter and token for the products, more for the rest.
         weights = size.num_params_total * 6 * plan.tokens_per_model
         assert weights < size.flops < 3 * weights
-        assert size.job_s == size.step_s * 20
+        assert size.evaluation_s > 0
+        assert size.job_s == size.step_s * 20 + size.evaluation_s
         assert size.memory_bytes > 50e6  # torch alone is more
+    assert plan.candidate_s == makespan(sorted((s.job_s for s in plan.sizes), reverse=True), 2)
     assert plan.memory_bytes == memory_at_once([s.memory_bytes for s in plan.sizes], 1, 2)
     assert plan.cost(1800.0) == 2.0
     assert dataclasses.replace(plan, price_per_hour=None).cost(1800.0) is None
+
+
+def test_jobs_go_to_the_first_free_worker():
+    assert makespan([5.0, 3.0, 2.0, 2.0], num_workers=1) == 12.0
+    assert makespan([5.0, 3.0, 2.0, 2.0], num_workers=2) == 7.0
+    assert makespan([5.0, 3.0], num_workers=4) == 5.0
+
+
+def test_every_batch_that_a_model_sees_without_gradients_is_counted():
+    training = TrainingConfig(training_steps=750, eval_frequency=250, batch_size=16)
+    # Two points of the curve on the way, the final loss, three passes of the certificate.
+    assert evaluated_batches(training, 512) == 2 * 32 + 32 + 3 * 32
+    assert evaluated_batches(training, 4096) == 2 * 32 + 4 * 256
+    assert evaluated_batches(training, 17) == 2 * 2 + 4 * 2
 
 
 def test_a_plan_that_outlasts_its_deadline_is_refused(pipeline, checked, monkeypatch):
