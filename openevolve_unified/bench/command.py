@@ -22,7 +22,7 @@ from openevolve_unified.bench.evaluation import (
     measure_evaluation,
     time_warm_check,
 )
-from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, least_s
+from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, lower_bounds
 from openevolve_unified.bench.ladder_steps import (
     EAGER,
     Setting,
@@ -247,7 +247,7 @@ class _Run:
             if entry.kind != "ours":
                 continue
             own = [step for step in steps if step.contestant == entry.label]
-            least = least_s(own, limits, cores, num_workers, training_steps)
+            bounds = lower_bounds(own, limits, cores, num_workers, training_steps)
             whole_s = sum(fixed_s(own, self._bench.config)) / num_workers
             reason = None
             if whole_s > self._effort.max_fixed_s:
@@ -266,7 +266,7 @@ class _Run:
                         start_up,
                         num_workers,
                         slowdown,
-                        least,
+                        bounds,
                     )
                 )
                 continue
@@ -281,7 +281,7 @@ class _Run:
                     max(2, steps_in(self._effort.evaluation_s, sum(step_s) / num_workers)),
                     self._effort.num_evaluations,
                     lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
-                    least,
+                    bounds,
                 )
             )
         return results

@@ -73,13 +73,14 @@ class TimedEvaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Least:
-    """Seconds that an evaluation of ours cannot fall below on this machine; see ``Bounds``."""
+class LowerBounds:
+    """Seconds that an evaluation of ours cannot fall below on this machine; see ``Bounds``, which
+    is what they allow as ratios."""
 
     products_s: float
     steps_s: float
 
-    def bounds(self, eager_s: float) -> Bounds:
+    def ratios(self, eager_s: float) -> Bounds:
         """What they make of the eager loop's ``eager_s``."""
         return Bounds(products=eager_s / self.products_s, steps=eager_s / self.steps_s)
 
@@ -157,7 +158,7 @@ def measure_evaluation(
     num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
-    least: Least,
+    bounds: LowerBounds,
 ) -> EvaluationResult:
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
@@ -166,7 +167,7 @@ def measure_evaluation(
         step_s: see ``time_evaluation``.
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
-        least: at that number of steps.
+        bounds: at that number of steps.
     """
     full = bench.config.training.training_steps
     config = with_execution(bench.config, precision=precision, step=step_kind)
@@ -188,7 +189,7 @@ def measure_evaluation(
         round_s=tuple(own_s),
         eager_round_s=tuple(eager_s),
         ratio=ratio(eager_s, own_s),
-        bounds=least.bounds(median(eager_s)),
+        bounds=bounds.ratios(median(eager_s)),
         overhead_share=median(overhead),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openevolve_unified.bench.evaluation import Least, TimedEvaluation, TimedJob
+from openevolve_unified.bench.evaluation import LowerBounds, TimedEvaluation, TimedJob
 from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, StepResult
 from openevolve_unified.bench.rounds import ratio
 from openevolve_unified.config.schema import CERTIFICATE_PASSES, CURVE_SEQUENCES, ScalingLawConfig
@@ -13,25 +13,23 @@ from openevolve_unified.runner.plan import makespan
 
 def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float]:
     """Seconds of each of our models besides its steps: building, curve, final loss, certificate."""
-    training = config.training
     share = min(1.0, CURVE_SEQUENCES / config.data.validation_sequences)
-    num_points = (training.training_steps - 1) // training.eval_frequency
     seconds = []
     for step in steps:
         assert step.validation_s is not None
         assert step.hidden_s is not None
-        losses_s = step.validation_s * (1 + num_points * share)
+        losses_s = step.validation_s * (1 + config.training.num_points_on_the_way * share)
         seconds.append(step.build_s + losses_s + step.hidden_s * CERTIFICATE_PASSES)
     return seconds
 
 
-def least_s(
+def lower_bounds(
     steps: Sequence[StepResult],
     limits: Limits,
     num_cores: int,
     num_workers: int,
     training_steps: int,
-) -> Least:
+) -> LowerBounds:
     """What a whole evaluation takes at least.
 
     Args:
@@ -43,7 +41,7 @@ def least_s(
         for limit in limits.matrix
         if limit.precision == steps[0].precision
     )
-    return Least(
+    return LowerBounds(
         products_s=sum(step.product_flops for step in steps) * training_steps / (1e9 * gflops),
         steps_s=sum(step.step_s for step in steps) * training_steps / num_workers,
     )
@@ -56,14 +54,14 @@ def computed_evaluation(
     start_up: StartUp,
     num_workers: int,
     slowdown: float,
-    least: Least,
+    bounds: LowerBounds,
 ) -> EvaluationResult:
     """An evaluation put together from its measured parts.
 
     Args:
         own, eager: the steps of both at every size, from small to large.
         slowdown: of a step when all workers do steps, at least 1.
-        least: of ``own``.
+        bounds: of ``own``.
     """
     num_steps = config.training.training_steps
     jobs = [
@@ -89,6 +87,6 @@ def computed_evaluation(
         round_s=(own_s,),
         eager_round_s=(eager_s,),
         ratio=ratio([eager_s], [own_s]),
-        bounds=least.bounds(eager_s),
+        bounds=bounds.ratios(eager_s),
         overhead_share=timed.overhead_share(num_steps),
     )

@@ -172,6 +172,11 @@ class TrainingConfig:
         return self.training_steps < FULL_TRAINING_STEPS
 
     @property
+    def num_points_on_the_way(self) -> int:
+        """Points of the learning curve before its last one, which is the final loss."""
+        return (self.training_steps - 1) // self.eval_frequency
+
+    @property
     def horizon(self) -> str:
         """The label that travels with every number of this run."""
         if self.is_pilot:

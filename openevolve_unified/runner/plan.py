@@ -151,8 +151,7 @@ def evaluated_batches(training: TrainingConfig, num_validation: int) -> int:
     """
     whole = math.ceil(num_validation / training.batch_size)
     on_the_way = math.ceil(min(CURVE_SEQUENCES, num_validation) / training.batch_size)
-    num_points = (training.training_steps - 1) // training.eval_frequency
-    return num_points * on_the_way + (1 + CERTIFICATE_PASSES) * whole
+    return training.num_points_on_the_way * on_the_way + (1 + CERTIFICATE_PASSES) * whole
 
 
 def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:

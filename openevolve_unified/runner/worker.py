@@ -32,7 +32,7 @@ def main() -> None:
         channel = Channel(connection)
         if not channel.has_arrived():
             prepare_to_check()
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError):
             _serve(channel, is_process_spoilt)
 
 

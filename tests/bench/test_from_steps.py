@@ -11,8 +11,8 @@ from test_ladder_steps import LIMITS, OURS, SETTING
 
 from openevolve_unified.bench import command
 from openevolve_unified.bench.effort import QUICK
-from openevolve_unified.bench.evaluation import Least
-from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, least_s
+from openevolve_unified.bench.evaluation import LowerBounds
+from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, lower_bounds
 from openevolve_unified.bench.results import Ratio, StartUp, StepResult, WorkersResult
 from openevolve_unified.config.schema import DataConfig, ScalingLawConfig, TrainingConfig
 from openevolve_unified.runner.device import Resources
@@ -49,7 +49,7 @@ def step(step_s, validation_s, hidden_s=None, contestant="ours, float32", thread
     )
 
 
-LEAST = Least(products_s=10.0, steps_s=25.0)
+LOWER_BOUNDS = LowerBounds(products_s=10.0, steps_s=25.0)
 OWN = [step(0.1, 1.0, 0.5), step(0.4, 2.0, 1.0)]
 EAGER = [step(s, v, None, "eager", 2) for s, v in ((0.3, 3.0), (0.7, 4.0))]
 
@@ -64,17 +64,17 @@ def test_a_model_is_charged_its_certificate_its_loss_and_its_curve():
 
 def test_products_run_at_the_best_rate_that_the_cores_reach_together():
     # One thread at 10 GFLOP/s on each of two cores is more than two threads together at 16.
-    assert least_s(OWN, LIMITS, 2, 2, 100).products_s == pytest.approx(2e9 * 100 / 20e9)
-    assert least_s(OWN, LIMITS, 1, 2, 100).products_s == pytest.approx(2e9 * 100 / 10e9)
+    assert lower_bounds(OWN, LIMITS, 2, 2, 100).products_s == pytest.approx(2e9 * 100 / 20e9)
+    assert lower_bounds(OWN, LIMITS, 1, 2, 100).products_s == pytest.approx(2e9 * 100 / 10e9)
 
 
 def test_steps_alone_are_evenly_shared_by_the_workers():
-    assert least_s(OWN, LIMITS, 2, 1, 100).steps_s == pytest.approx(100 * (0.1 + 0.4))
-    assert least_s(OWN, LIMITS, 2, 2, 100).steps_s == pytest.approx(100 * (0.1 + 0.4) / 2)
+    assert lower_bounds(OWN, LIMITS, 2, 1, 100).steps_s == pytest.approx(100 * (0.1 + 0.4))
+    assert lower_bounds(OWN, LIMITS, 2, 2, 100).steps_s == pytest.approx(100 * (0.1 + 0.4) / 2)
 
 
 def test_a_computed_evaluation_adds_its_measured_parts():
-    result = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.0, LEAST)
+    result = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.0, LOWER_BOUNDS)
     own_s = 5.0 + 2.0 + max(4.5 + 100 * 0.1, 8.5 + 100 * 0.4)
     eager_s = 4.0 + 100 * (0.3 + 0.7) + 3.0 + 4.0
     assert result.round_s == (pytest.approx(own_s),)
@@ -87,7 +87,7 @@ def test_a_computed_evaluation_adds_its_measured_parts():
 
 
 def test_steps_beside_other_workers_take_longer():
-    slow = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.5, LEAST)
+    slow = computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, 1.5, LOWER_BOUNDS)
     assert slow.round_s == (pytest.approx(5.0 + 2.0 + 1.5 * (8.5 + 40.0)),)
 
 
@@ -112,8 +112,8 @@ def test_an_evaluation_that_takes_too_long_is_computed_and_the_benchmark_says_so
     (result,) = run._evaluations(
         contestants, [], SETTING, OWN + EAGER, [both], LIMITS, START_UP, resources
     )
-    least = least_s(OWN, LIMITS, 2, 2, 100)
-    assert result == computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, slowdown, least)
+    bounds = lower_bounds(OWN, LIMITS, 2, 2, 100)
+    assert result == computed_evaluation(OWN, EAGER, CONFIG, START_UP, 2, slowdown, bounds)
     assert "whole evaluation, float32, by running one: " in run._skipped[0]
 
 
