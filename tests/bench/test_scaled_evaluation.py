@@ -37,6 +37,12 @@ def test_overhead_is_what_the_busiest_worker_does_besides_steps():
     assert BOUNDED.overhead_share(100_000) < 0.001
 
 
+def test_steps_that_were_timed_as_slower_than_they_ran_leave_no_negative_overhead():
+    job = TimedJob(total_s=1.0, step_s=0.2, num_steps=10)
+    timed = TimedEvaluation(check_s=0.5, ladder_s=1.0, jobs=(job,), num_workers=1)
+    assert timed.overhead_share(10) == 0.0
+
+
 def test_steps_are_not_timed_by_the_first_few_of_a_bounded_evaluation(monkeypatch):
     """Two slow first steps, carried on to a hundred thousand, would be all that counts."""
     run = SimpleNamespace(train_time_s=20.0, step=2, tokens_per_s=0.1)

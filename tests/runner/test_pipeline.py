@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified import records
@@ -12,7 +14,8 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
 from openevolve_unified.runner import pipeline as pipeline_module
-from openevolve_unified.runner.ladder import train_jobs
+from openevolve_unified.runner import tasks
+from openevolve_unified.runner.ladder import train_jobs, train_task
 from openevolve_unified.store import Store
 
 READOUT = "    def readout(self, z):"
@@ -178,3 +181,17 @@ def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, mo
     assert pipeline.services.store.get("runs", job.key) is not None
     monkeypatch.setattr(records, "TRAINING_VERSION", 99)
     assert pipeline.services.store.get("runs", job.key) is None
+
+
+@pytest.mark.parametrize("device_type", ["cuda", "cpu"])
+def test_a_job_on_a_gpu_gives_its_memory_back_also_when_it_fails(
+    device_type, pipeline, baseline, monkeypatch
+):
+    services, checked = pipeline.services, pipeline.check(INITIAL)
+    job = dataclasses.replace(train_jobs(services, checked)[0], device_type=device_type, seed=99)
+    given_back = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
+    monkeypatch.setattr(tasks, "_train_fresh", lambda *_: (_ for _ in ()).throw(ValueError("it")))
+    with pytest.raises(ValueError, match="it"):
+        tasks.train(train_task(services, checked, job).arguments, print)
+    assert given_back == [True] * (device_type == "cuda")

@@ -154,3 +154,14 @@ def test_a_process_that_trains_never_imports_the_compiler():
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], check=True)
+
+
+def test_parameters_of_another_length_are_refused_with_both_lengths():
+    step = TrainStep(make_job(), build_model(make_job(), softmax, CPU), CPU)
+    state = {name: tensor.clone() for name, tensor in step.state().items()}
+    step.restore(state, 0)
+    length = len(state["values"])
+    state["values"] = state["values"][:-4]
+    reason = rf"its parameters are \({length - 4},\) .*, wanted \({length},\)"
+    with pytest.raises(ValueError, match=reason):
+        step.restore(state, 0)
