@@ -309,7 +309,7 @@ def test_a_parameter_hidden_in_a_list_does_not_train_unnoticed(desk):
 def test_initial_values_that_do_not_follow_the_seed_are_refused(desk):
     members = """
 import time
-self.scale = nn.Parameter(torch.full((num_heads, 1, 1), time.perf_counter()))
+self.scale = nn.Parameter(torch.full((num_heads, 1, 1), time.perf_counter_ns() % 1e7 * 1e-7))
 """
     refusal = desk.refusal(
         desk.program(MASKED + "return (s * self.scale).softmax(-1)", members=members)
