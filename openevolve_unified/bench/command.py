@@ -119,6 +119,7 @@ class _Run:
                 gates=to_plain(config.gates),
                 data_folder=data.folder,
                 device=resources.device,
+                step_kind=config.execution.step,
             )
             warm_check_s = time_warm_check(pipeline)
             worker_s = _worker_start(pipeline)

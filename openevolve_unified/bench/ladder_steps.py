@@ -17,6 +17,7 @@ from openevolve_unified.bench.contestant import (
 )
 from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
+from openevolve_unified.config.schema import StepKind
 from openevolve_unified.records import TrainJob, to_plain
 
 EAGER = "eager"
@@ -38,6 +39,8 @@ class Setting:
     data_folder: Path | None
     """None: random tokens, which take any length."""
     device: str
+    step_kind: StepKind
+    """The form of our step, as configured."""
 
     def prepare(self, contestant: Contestant, job: TrainJob, num_warm_up: int) -> dict[str, Any]:
         """Build ``job`` in the contestant's precision."""
@@ -49,6 +52,7 @@ class Setting:
             gates=self.gates,
             data_folder=None if self.data_folder is None else str(self.data_folder),
             device=self.device,
+            step_kind=self.step_kind,
             num_warm_up=num_warm_up,
         )
 

@@ -30,7 +30,7 @@ from openevolve_unified.bench.peers import PEERS
 from openevolve_unified.bench.traffic import TrafficCounter
 from openevolve_unified.candidate.budget import num_parameters
 from openevolve_unified.candidate.traced import TracedSize, load_traced
-from openevolve_unified.config.schema import GatesConfig
+from openevolve_unified.config.schema import GatesConfig, StepKind
 from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.data import open_cached
 from openevolve_unified.records import TrainJob
@@ -97,9 +97,13 @@ class _Contestant:
         gates: dict[str, Any],
         data_folder: str | None,
         device: str,
+        step_kind: StepKind,
         num_warm_up: int,
     ) -> dict[str, Any]:
         """Build the model of ``job``, drop the one before, and do the first steps.
+
+        Args:
+            step_kind: of our step, see ``choose_step``; the other loops have one form.
 
         Returns:
             Its parameters, seconds per step, the form of the step and what building it took.
@@ -119,7 +123,7 @@ class _Contestant:
         batches = TrainBatches(self._data.train, training.batch_size, self._job.seed, self._device)
         self._batches = batches
         started = time.perf_counter()
-        self._step = self._build(traced, batches.at(0))
+        self._step = self._build(traced, batches.at(0), step_kind)
         synchronise(self._device)
         build_s = time.perf_counter() - started
         self._num_done = 0
@@ -216,7 +220,7 @@ class _Contestant:
         return _RandomTokens(tokens.astype(np.uint16), tokens.astype(np.uint16))
 
     def _build(
-        self, traced: TracedSize, tokens: torch.Tensor
+        self, traced: TracedSize, tokens: torch.Tensor, step_kind: StepKind
     ) -> Callable[[torch.Tensor, int], object]:
         job, device = self._job, self._device
         if self._name == "ours":
@@ -225,7 +229,7 @@ class _Contestant:
             model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
             step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
-            self._step_kind, run = choose_step("auto", step, tokens, 0, num_steps)
+            self._step_kind, run = choose_step(step_kind, step, tokens, 0, num_steps)
             return run
         self._step_kind = "plain"
         plain = eager_model(job) if self._name == "eager" else PEERS[self._name](job)

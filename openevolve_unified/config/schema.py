@@ -17,6 +17,7 @@ FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
 _HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
+StepKind = Literal["auto", "plain", "captured", "compiled"]
 
 
 def _require(condition: bool, name: str, got: object, wanted: str) -> None:
@@ -265,7 +266,7 @@ class ExecutionConfig:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: float32 on a CPU, bfloat16 with float32 master weights on a GPU."""
-    step: Literal["auto", "plain", "captured", "compiled"] = "auto"
+    step: StepKind = "auto"
     """Form of the training step: operator by operator, recorded as one CUDA graph, or compiled by
     Inductor (and recorded on a GPU). ``auto``: plain in float32 on a CPU, so that the same job
     gives the same bits; else what a short measurement finds fastest for the steps that are left.

@@ -113,7 +113,7 @@ def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     device = torch.device(arguments["device"])
     candidate = _load_candidate(arguments)
     process = resident_bytes()
-    needed = training_bytes(job, _mechanism(job, candidate), device)
+    needed = training_bytes(job, _mechanism(job, candidate), device, arguments["step_kind"])
     if device.type == "cuda":
         available: int | None = torch.cuda.mem_get_info(device)[0]
         return {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
-from openevolve_unified.training.captured import CapturedStep
+from openevolve_unified.config.schema import StepKind
+from openevolve_unified.training.captured import CapturedStep, is_process_spoilt
 from openevolve_unified.training.step import TrainStep
 
-StepKind = Literal["auto", "plain", "captured", "compiled"]
 RunStep = Callable[[torch.Tensor, int], torch.Tensor]
 COMPILE_S = 60.0
 """What building a step costs, about; its gain over all steps must be more."""
@@ -43,7 +42,10 @@ def choose_step(
     if kind == "auto":
         if not tokens.is_cuda and step.precision == "float32":
             return "plain", step
-        return _choose_by_time(step, tokens, num_done, num_left)
+        chosen = _choose_by_time(step, tokens, num_done, num_left)
+        if tokens.is_cuda:
+            torch.cuda.empty_cache()  # the other form's memory; other workers use this GPU too
+        return chosen
     built = _build(kind, step, tokens, num_done)
     return (kind, built) if built is not None else ("plain", step)
 
@@ -52,10 +54,15 @@ def _choose_by_time(
     step: TrainStep, tokens: torch.Tensor, num_done: int, num_left: int
 ) -> tuple[str, RunStep]:
     device = tokens.device.type
-    simple_kind = "captured" if device == "cuda" else "plain"
-    simple = _build(simple_kind, step, tokens, num_done)
-    if simple is None:
-        return "plain", step
+    simple_kind = "plain"
+    simple: RunStep = step
+    if device == "cuda":
+        recorded = _build("captured", step, tokens, num_done)
+        if is_process_spoilt():
+            return "plain", step
+        # An operator that waits for the device in its gradient may not do so once compiled.
+        if recorded is not None:
+            simple_kind, simple = "captured", recorded
     least_s = _PAYS_FROM[device] * COMPILE_S
     if num_left == 0 or _time(simple, step, tokens, num_done, 1) * num_left < least_s:
         return simple_kind, simple

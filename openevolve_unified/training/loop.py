@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from openevolve_unified.config.schema import CURVE_SEQUENCES
+from openevolve_unified.config.schema import CURVE_SEQUENCES, StepKind
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import CurvePoint, TrainJob, TrainRun
 from openevolve_unified.training.batches import TokenSource, TrainBatches
@@ -24,7 +24,7 @@ from openevolve_unified.training.checkpoint import (
     save_checkpoint,
 )
 from openevolve_unified.training.evaluation import mean_loss_nats
-from openevolve_unified.training.fastest import StepKind, choose_step
+from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import DivergedError, LossMonitor
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.progress import Progress, Reporter, Stopwatch

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 import torch.nn as nn
 
+from openevolve_unified.config.schema import StepKind
 from openevolve_unified.model.dropout import new_masks
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES
@@ -21,18 +22,24 @@ from openevolve_unified.training.step import build_model
 
 _COPIES_PER_PARAMETER = 5
 """Values, gradients, two moments, and the gradients as autograd returns them; float32 each."""
-_COPIES_PER_CHUNK = 3
-"""Logits, softmax and its gradient while the vocabulary loss works on a chunk."""
+_COPIES_PER_CHUNK = 4
+"""Logits, as multiplied and in float32, softmax and its gradient, while the vocabulary loss works
+on a chunk."""
 _SLACK = 1.4
 """Resident over counted bytes: 1.35 to 1.45 measured with glibc, which keeps freed blocks."""
+_CUDA_CONTEXT_BYTES = 600 << 20
+"""What a process takes on a GPU for CUDA and its kernels; a few hundred megabytes are usual."""
 
 
 def training_bytes(
-    job: TrainJob, mechanism: Callable[[int], nn.Module], device: torch.device
+    job: TrainJob, mechanism: Callable[[int], nn.Module], device: torch.device, step_kind: StepKind
 ) -> int:
     """Bytes of parameters, optimizer state, activations and temporaries of ``job`` on ``device``.
 
-    Not counted: the process itself (its libraries) and the tokens.
+    Not counted: the process itself (its libraries) on a CPU, and the tokens.
+
+    Args:
+        step_kind: under ``auto`` two recordings are on a GPU at once while they are compared.
     """
     model = build_model(job, mechanism, torch.device("cpu"))
     job_batch = job.training.batch_size
@@ -43,8 +50,10 @@ def training_bytes(
     logits = 4 * job_batch * job.seq_len * job.vocab_size
     chunk = _COPIES_PER_CHUNK * min(CHUNK_BYTES[device.type], logits)
     parameters = 4 * _COPIES_PER_PARAMETER * model.parameter_count.total
-    counted = parameters + kept + max(temporaries, chunk) + _mask_bytes(job)
-    return round(_SLACK * counted)
+    on_gpu = device.type == "cuda"
+    num_forms = 2 if on_gpu and step_kind == "auto" else 1
+    counted = parameters + num_forms * (kept + max(temporaries, chunk)) + _mask_bytes(job)
+    return round(_SLACK * counted) + on_gpu * _CUDA_CONTEXT_BYTES
 
 
 def _kept_bytes(job: TrainJob, model: Transformer, batch_size: int) -> tuple[int, int]:

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_eager_twin import JOB
 
-from openevolve_unified.bench.worker import _Contestant
+from openevolve_unified.bench import worker
 
 
 @pytest.mark.parametrize(("where", "num_bytes"), [("batch", 0), ("step", 2 * 3 * 4000)])
@@ -19,7 +20,7 @@ def test_traffic_is_counted_of_the_step_and_not_of_drawing_its_batch(where, num_
     def work(here):
         return (values + values if here == where else values).numel()
 
-    contestant = _Contestant("ours")
+    contestant = worker._Contestant("ours")
     contestant._device = torch.device("cpu")
     contestant._num_done = 0
     contestant._batches = SimpleNamespace(at=lambda number: work("batch"))
@@ -28,3 +29,20 @@ def test_traffic_is_counted_of_the_step_and_not_of_drawing_its_batch(where, num_
         found = contestant.steps(2, counts_traffic=True)
     assert found["num_done"] == 2
     assert found["num_bytes"] == num_bytes
+
+
+def test_our_step_is_built_in_the_configured_form(monkeypatch):
+    asked = []
+
+    def choose(kind, step, tokens, num_done, num_left):
+        asked.append(kind)
+        return kind, step
+
+    for name in ("build_model", "TrainStep"):
+        monkeypatch.setattr(worker, name, lambda *arguments: None)
+    monkeypatch.setattr(worker, "choose_step", choose)
+    contestant = worker._Contestant("ours")
+    contestant._job, contestant._device = JOB, torch.device("cpu")
+    with contextlib.closing(contestant._settings):
+        contestant._build(None, None, "compiled")
+    assert asked == [contestant._step_kind] == ["compiled"]

@@ -22,7 +22,9 @@ LIMITS = Limits(
         CopyLimit(num_threads=2, gbytes_per_s=8.0),
     ),
 )
-SETTING = Setting(trace_path=Path("t"), gates={}, data_folder=None, device="cpu")
+SETTING = Setting(
+    trace_path=Path("t"), gates={}, data_folder=None, device="cpu", step_kind="captured"
+)
 OURS = Entry(label="ours, float32", kind="ours", precision="float32", num_threads=1)
 EAGER = Entry(label="eager", kind="eager", precision="float32", num_threads=2)
 PEER = Entry(label="transformers", kind="transformers", precision="float32", num_threads=2)
@@ -40,9 +42,11 @@ class Fake:
         self.product_flops = 4e9 if entry is OURS else 1e9
         self._step_s = iter(step_s)
         self._failure = failure
+        self.asked = {}
         self._fails_at = fails_at
 
     def ask(self, operation, **arguments):
+        self.asked[operation] = arguments
         if self._failure and operation == self._fails_at:
             raise ContestantError(self._failure)
         answers = {
@@ -61,6 +65,12 @@ def measure(*fakes):
     skipped = []
     found = measure_size(list(fakes), JOB, SETTING, LIMITS, 3, 30.0, skipped)
     return {result.contestant: result for result in found}, skipped
+
+
+def test_a_contestant_is_told_the_configured_form_of_a_step():
+    fake = Fake(OURS, 1.0, 1.0, 1.0)
+    measure(fake, Fake(EAGER, 1.0, 1.0, 1.0))
+    assert fake.asked["prepare"]["step_kind"] == SETTING.step_kind
 
 
 def test_medians_shares_and_ratios_follow_from_the_times():

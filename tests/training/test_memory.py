@@ -44,11 +44,11 @@ def test_the_estimate_is_near_the_memory_of_a_real_step(request):
     script = MEASURE.format(tests=str(request.path.parent))
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     measured = int(output.stdout)
-    assert 0.7 < training_bytes(large_job(), softmax, CPU) / measured < 1.5, output.stderr
+    assert 0.7 < training_bytes(large_job(), softmax, CPU, "plain") / measured < 1.5, output.stderr
 
 
 def test_activations_grow_with_the_batch_and_the_rest_does_not():
-    at = {size: training_bytes(large_job(size), softmax, CPU) for size in (64, 128, 192)}
+    at = {size: training_bytes(large_job(size), softmax, CPU, "plain") for size in (64, 128, 192)}
     assert at[192] - at[128] == pytest.approx(at[128] - at[64], rel=0.02)
     assert at[64] < at[128] < 2 * at[64]
 
@@ -56,5 +56,19 @@ def test_activations_grow_with_the_batch_and_the_rest_does_not():
 def test_bfloat16_keeps_less():
     exact = large_job()
     assert training_bytes(
-        dataclasses.replace(exact, precision="bfloat16"), softmax, torch.device("cpu")
-    ) < training_bytes(exact, softmax, CPU)
+        dataclasses.replace(exact, precision="bfloat16"), softmax, CPU, "plain"
+    ) < training_bytes(exact, softmax, CPU, "plain")
+
+
+def test_on_a_gpu_two_recordings_are_held_while_they_are_compared():
+    def on_gpu(step_kind, batch_size):
+        device = torch.device("cuda")  # only its type is read
+        return training_bytes(large_job(batch_size), softmax, device, step_kind)
+
+    for one_form in ("captured", "compiled", "plain"):
+        one, two = (
+            on_gpu(step_kind, 128) - on_gpu(step_kind, 64) for step_kind in (one_form, "auto")
+        )
+        assert 1.7 < two / one < 2  # dropout masks are there once
+    both_here = (training_bytes(large_job(), softmax, CPU, kind) for kind in ("auto", "plain"))
+    assert len(set(both_here)) == 1

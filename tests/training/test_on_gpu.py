@@ -9,14 +9,17 @@ import torch
 import torch.nn.functional as F
 from training_jobs import CPU, Softmax, make_job, repeating_tokens, softmax
 
+from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES, vocabulary_loss
+from openevolve_unified.training import fastest
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.captured import is_process_spoilt
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train
 from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.memory import training_bytes
 from openevolve_unified.training.step import TrainStep, build_model
 
 pytestmark = pytest.mark.gpu
@@ -130,3 +133,46 @@ def test_a_validation_loss_is_that_of_the_cpu():
     on_cpu, on_gpu = (build_model(JOB, softmax, device) for device in (CPU, GPU))
     expected = mean_loss_nats(on_cpu, DATA.validation, 8, CPU)
     assert mean_loss_nats(on_gpu, DATA.validation, 8, GPU) == pytest.approx(expected, rel=1e-5)
+
+
+class Cumulative(Softmax):
+    """The gradient of a cumulative product asks the device whether a factor is zero."""
+
+    def forward(self, q, k, v, x, mask):
+        kept = k.sigmoid().mean(-1).cumprod(-1)
+        return super().forward(q, k, v, x, mask) * kept.unsqueeze(-2)
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_cannot_be_recorded_may_be_once_it_is_compiled(monkeypatch):
+    monkeypatch.setattr(fastest, "COMPILE_S", 0.0)
+    step = TrainStep(JOB, build_model(JOB, lambda layer: Cumulative(), GPU), GPU)
+    tokens = TrainBatches(DATA.train, 8, 3, GPU).at(0)
+    assert choose_step("captured", step, tokens, 0, 10)[0] == "plain"
+    monkeypatch.setattr(fastest, "_time", lambda run, *_: 1.0 if run is step else 0.5)
+    assert choose_step("auto", step, tokens, 0, 10)[0] == "compiled"
+
+
+@pytest.mark.filterwarnings("default")
+def test_memory_stays_below_its_estimate_while_forms_are_compared(monkeypatch):
+    monkeypatch.setattr(fastest, "COMPILE_S", 0.0)
+    monkeypatch.setattr(fastest, "TIMED_STEPS", 3)
+    base = make_job(dropout=0.1, precision="bfloat16")
+    training = dataclasses.replace(base.training, batch_size=64)
+    size = SizeConfig(hidden_dim=96, num_layers=4, num_heads=6)
+    job = dataclasses.replace(
+        base, size=size, seq_len=128, vocab_size=16_384, device_type="cuda", training=training
+    )
+
+    def mechanism(layer):
+        return Softmax(num_heads=6)
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_reserved()
+    step = TrainStep(job, build_model(job, mechanism, GPU), GPU)
+    choose_step("auto", step, torch.zeros(64, 129, dtype=torch.int64, device=GPU), 0, 10)
+    taken = torch.cuda.max_memory_reserved() - before
+    estimate = training_bytes(job, mechanism, GPU, "auto")
+    assert 0.3 * estimate < taken < estimate
+    assert torch.cuda.memory_reserved() - before < 0.7 * taken, "the other form's went back"

@@ -6,24 +6,34 @@ tensors, as a CUDA graph does, and replays the calls with no Python of ours in b
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import threading
-from types import SimpleNamespace
+import warnings
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from training_jobs import CPU, make_job, repeating_tokens, softmax
+from training_jobs import (
+    CPU,
+    NUM_STEPS,
+    batches,
+    losses_of,
+    make_job,
+    make_step,
+    repeating_tokens,
+    softmax,
+)
 
 from openevolve_unified.training import captured, fastest
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.captured import CapturedStep
 from openevolve_unified.training.fastest import choose_step
-from openevolve_unified.training.loop import train
 from openevolve_unified.training.step import TrainStep, build_model
-
-NUM_STEPS = 12
 
 
 class RecordedCalls(TorchDispatchMode):
@@ -87,22 +97,6 @@ def played_graphs(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: graph)
     yield
     captured._side_stream.cache_clear()
-
-
-def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> TrainStep:
-    job = make_job(precision=precision)
-    step = TrainStep(job, build_model(job, softmax, CPU), CPU)
-    if rate_is_tensor:  # as on a GPU
-        step.optimizer._rate = torch.tensor(step.optimizer._rate)
-    return step
-
-
-def batches() -> TrainBatches:
-    return TrainBatches(repeating_tokens().train, 8, 3, CPU)
-
-
-def losses_of(run, first: int = 0, last: int = NUM_STEPS) -> list[float]:
-    return [run(batches().at(index), index).item() for index in range(first, last)]
 
 
 def test_a_recorded_step_trains_like_the_plain_one(played_graphs):
@@ -229,81 +223,14 @@ def test_every_job_compiles_into_an_empty_cache(monkeypatch):
     assert resets
 
 
-def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
-    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: pytest.fail("it was timed"))
-    step = make_step()
-    assert choose_step("auto", step, batches().at(0), 0, 10**6) == ("plain", step)
+def test_the_compiler_does_not_ask_for_rounded_products(monkeypatch):
+    def advises(*inputs):
+        warnings.warn("TensorFloat32 tensor cores for float32 ... not enabled", stacklevel=1)
+        return inputs[0].float().mean()
 
-
-@pytest.mark.parametrize("device", ["cuda", "cpu"])
-@pytest.mark.parametrize(
-    ("num_left", "compiled_s", "is_compiled"),
-    [(100, 1e-3, False), (10**6, 1e-3, True), (10**6, 3e-3, False), (0, 1e-3, False)],
-    ids=["too few steps to compile", "compiled is faster", "compiled is slower", "none left"],
-)
-def test_auto_takes_the_faster_form_where_compiling_pays(
-    monkeypatch, device, num_left, compiled_s, is_compiled
-):
-    simple = {"cuda": "captured", "cpu": "plain"}[device]
-    seconds = {simple: 2e-3, "compiled": compiled_s}
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
-    monkeypatch.setattr(fastest, "_time", lambda kind, *others: seconds[kind])
-    tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
-    expected = "compiled" if is_compiled else simple
-    step = make_step(precision="bfloat16")
-    assert choose_step("auto", step, tokens, 0, num_left) == (expected, expected)
-
-
-def test_forms_take_turns_and_the_best_time_of_each_counts(monkeypatch):
-    times = iter([1e-3, *(2e-3, 9e-3), *(7e-3, 1e-3), *(2e-3, 9e-3)])  # one round disturbs nobody
-    asked = []
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
-    monkeypatch.setattr(
-        fastest, "_time", lambda kind, *others: asked.append((kind, others[-1])) or next(times)
-    )
-    tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
-    step = make_step(precision="bfloat16")
-    assert choose_step("auto", step, tokens, 0, 10**6)[0] == "compiled"
-    assert asked[1:] == [("captured", 200), ("compiled", 200)] * 3
-
-
-def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
-    monkeypatch.setattr(fastest, "_time", lambda kind, *others: 1e-3 if kind != "compiled" else 0.0)
-    step = make_step(precision="bfloat16")
-    for device, expected in (("cuda", "compiled"), ("cpu", "plain")):
-        tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
-        assert choose_step("auto", step, tokens, 0, 200_000)[0] == expected
-
-
-def test_a_form_is_timed_for_a_few_seconds_or_steps(monkeypatch):
-    counts = []
-    monkeypatch.setattr(
-        fastest, "_run_and_rewind", lambda run, step, tokens, done, count: counts.append(count)
-    )
-    for step_s, max_steps, expected in (
-        (0.1, 20, 20),
-        (2.0, 20, 2),
-        (9.0, 20, None),
-        (0.1, 1, None),
-    ):
-        counts.clear()
-        ticks = iter([0.0, step_s, 10.0, 10.0 + 0.5 * step_s * (expected or 0)])
-        monkeypatch.setattr(fastest.time, "perf_counter", ticks.__next__)
-        found = fastest._time(None, None, None, 0, max_steps)
-        assert counts == [1, 1] + ([expected] if expected else [])
-        assert found == pytest.approx(0.5 * step_s if expected else step_s)
-
-
-def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
-    step = make_step()
-    assert fastest._time(step, step, batches().at(3), 0, 20) > 0
-    assert losses_of(step) == losses_of(make_step())
-
-
-def test_the_record_names_the_form_that_ran():
-    record = train(make_job(), softmax, repeating_tokens(), CPU, print, None, lambda model: "f")
-    assert record.step_kind == "plain"
+    monkeypatch.setattr(torch, "compile", lambda function, **options: advises)
+    twin = make_step().with_compiled_loss()
+    assert twin._loss(torch.ones(3)) == 1  # a warning would be an error here
 
 
 @pytest.mark.slow
@@ -315,6 +242,26 @@ def test_a_compiled_step_trains_like_the_plain_one(precision, tolerance):
     assert kind == "compiled"
     expected = losses_of(make_step(precision=precision))
     assert losses_of(run) == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.filterwarnings("default")
+def test_compiling_leaves_the_gradients_of_a_mechanism_in_float32(monkeypatch):
+    """The compiler would put the whole backward pass under the autocast of the forward one."""
+    forward, backward = [], []
+
+    def keep_in(graphs):
+        return lambda graph, inputs: graphs.append(graph) or make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=keep_in(forward), bw_compiler=keep_in(backward))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    make_step(precision="bfloat16").with_compiled_loss().compute(batches().at(0))
+    for (graph,) in (forward, backward):
+        types = collections.defaultdict(set)
+        for node in graph.graph.nodes:
+            for value in tree_leaves(node.meta.get("val")):
+                types[node.target].add(getattr(value, "dtype", None))
+        assert types[torch.ops.aten.bmm.default] == {torch.float32}  # the mechanism's products
+        assert torch.bfloat16 in types[torch.ops.aten.mm.default]  # the projections'
 
 
 @pytest.mark.gpu

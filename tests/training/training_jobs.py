@@ -11,8 +11,11 @@ import torch.nn as nn
 
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
 from openevolve_unified.records import TrainJob
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.step import TrainStep, build_model
 
 CPU = torch.device("cpu")
+NUM_STEPS = 12
 
 
 class Softmax(nn.Module):
@@ -100,3 +103,19 @@ def make_job(
         precision=precision,
         device_type="cpu",
     )
+
+
+def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> TrainStep:
+    job = make_job(precision=precision)
+    step = TrainStep(job, build_model(job, softmax, CPU), CPU)
+    if rate_is_tensor:  # as on a GPU
+        step.optimizer._rate = torch.tensor(step.optimizer._rate)
+    return step
+
+
+def batches() -> TrainBatches:
+    return TrainBatches(repeating_tokens().train, 8, 3, CPU)
+
+
+def losses_of(run, first: int = 0, last: int = NUM_STEPS) -> list[float]:
+    return [run(batches().at(index), index).item() for index in range(first, last)]

@@ -1,0 +1,119 @@
+"""Which form of the training step ``auto`` takes, and how the forms are timed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from training_jobs import CPU, batches, losses_of, make_job, make_step, repeating_tokens, softmax
+
+from openevolve_unified.training import fastest
+from openevolve_unified.training.fastest import choose_step
+from openevolve_unified.training.loop import train
+
+
+def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
+    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: pytest.fail("it was timed"))
+    step = make_step()
+    assert choose_step("auto", step, batches().at(0), 0, 10**6) == ("plain", step)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize(
+    ("num_left", "compiled_s", "is_compiled"),
+    [(100, 1e-3, False), (10**6, 1e-3, True), (10**6, 3e-3, False), (0, 1e-3, False)],
+    ids=["too few steps to compile", "compiled is faster", "compiled is slower", "none left"],
+)
+def test_auto_takes_the_faster_form_where_compiling_pays(
+    monkeypatch, device, num_left, compiled_s, is_compiled
+):
+    step = make_step(precision="bfloat16")
+    simple, run = {"cuda": ("captured", "captured"), "cpu": ("plain", step)}[device]
+    seconds = {run: 2e-3, "compiled": compiled_s}
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(fastest, "_time", lambda kind, *others: seconds[kind])
+    tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
+    expected = ("compiled", "compiled") if is_compiled else (simple, run)
+    assert choose_step("auto", step, tokens, 0, num_left) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_left", "is_spoilt", "expected"),
+    [(10**6, False, "compiled"), (100, False, "plain"), (10**6, True, "plain")],
+)
+def test_a_step_that_cannot_be_recorded_is_compiled_where_that_pays(
+    monkeypatch, num_left, is_spoilt, expected
+):
+    """The gradient of a cumulative product waits for the device, the compiled one does not."""
+    step = make_step(precision="bfloat16")
+    forms = {"captured": None, "compiled": "built"}
+    seconds = {step: 2e-3, "built": 1e-3}
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: forms[kind])
+    monkeypatch.setattr(fastest, "_time", lambda run, *others: seconds[run])
+    monkeypatch.setattr(fastest, "is_process_spoilt", lambda: is_spoilt)
+    tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
+    kind, run = choose_step("auto", step, tokens, 0, num_left)
+    assert (kind, run) == (expected, "built" if expected == "compiled" else step)
+
+
+@pytest.mark.parametrize(("device", "num_times"), [("cuda", 1), ("cpu", 0)])
+def test_memory_of_the_form_that_lost_goes_back_to_the_gpu(monkeypatch, device, num_times):
+    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: ("captured", None))
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
+    tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
+    choose_step("auto", make_step(precision="bfloat16"), tokens, 0, 10)
+    assert len(calls) == num_times
+
+
+def test_forms_take_turns_and_the_best_time_of_each_counts(monkeypatch):
+    times = iter([1e-3, *(2e-3, 9e-3), *(7e-3, 1e-3), *(2e-3, 9e-3)])  # one round disturbs nobody
+    asked = []
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(
+        fastest, "_time", lambda kind, *others: asked.append((kind, others[-1])) or next(times)
+    )
+    tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
+    step = make_step(precision="bfloat16")
+    assert choose_step("auto", step, tokens, 0, 10**6)[0] == "compiled"
+    assert asked[1:] == [("captured", 200), ("compiled", 200)] * 3
+
+
+def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
+    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(fastest, "_time", lambda kind, *others: 1e-3 if kind != "compiled" else 0.0)
+    step = make_step(precision="bfloat16")
+    for device, expected in (("cuda", "compiled"), ("cpu", "plain")):
+        tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
+        assert choose_step("auto", step, tokens, 0, 200_000)[0] == expected
+
+
+def test_a_form_is_timed_for_a_few_seconds_or_steps(monkeypatch):
+    counts = []
+    monkeypatch.setattr(
+        fastest, "_run_and_rewind", lambda run, step, tokens, done, count: counts.append(count)
+    )
+    for step_s, max_steps, expected in (
+        (0.1, 20, 20),
+        (2.0, 20, 2),
+        (9.0, 20, None),
+        (0.1, 1, None),
+    ):
+        counts.clear()
+        ticks = iter([0.0, step_s, 10.0, 10.0 + 0.5 * step_s * (expected or 0)])
+        monkeypatch.setattr(fastest.time, "perf_counter", ticks.__next__)
+        found = fastest._time(None, None, None, 0, max_steps)
+        assert counts == [1, 1] + ([expected] if expected else [])
+        assert found == pytest.approx(0.5 * step_s if expected else step_s)
+
+
+def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
+    step = make_step()
+    assert fastest._time(step, step, batches().at(3), 0, 20) > 0
+    assert losses_of(step) == losses_of(make_step())
+
+
+def test_the_record_names_the_form_that_ran():
+    record = train(make_job(), softmax, repeating_tokens(), CPU, print, None, lambda model: "f")
+    assert record.step_kind == "plain"
