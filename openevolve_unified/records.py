@@ -48,7 +48,7 @@ class Program:
         return hashlib.sha256(self.source.encode()).hexdigest()
 
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Of how jobs are trained here; raised when equal jobs give other numbers, if only in the last
 digit, so that results of before and after never stand side by side."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -43,7 +45,7 @@ class TrainStep:
         training = job.training
         self.model = model
         self.precision = job.precision
-        self._loss = model.loss
+        self._loss: Callable[..., torch.Tensor] = model.loss
         self.flat = FlatParameters(model)
         self.optimizer = FlatAdamW(self.flat, training)
         self._training = training
@@ -91,7 +93,14 @@ class TrainStep:
         twin = copy.copy(self)
         # Every job is a new entry of one cache, and past its limit nothing is compiled any more.
         torch.compiler.reset()
-        twin._loss = torch.compile(self.model.loss, dynamic=False)
+        compiled = torch.compile(self.model.loss, dynamic=False)
+
+        def loss(*inputs: Any) -> torch.Tensor:
+            with _compiled_as_it_is():
+                value: torch.Tensor = compiled(*inputs)
+            return value
+
+        twin._loss = loss
         return twin
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -114,3 +123,17 @@ class TrainStep:
             )
         self.optimizer.restore(tensors, num_steps)
         self.flat.values.copy_(values)
+
+
+@contextlib.contextmanager
+def _compiled_as_it_is() -> Iterator[None]:
+    """Compile the backward pass in the types of the forward one, as without a compiler.
+
+    By default it is traced under the autocast of the whole loss, so the gradients of a mechanism,
+    where autocast is off, would be bfloat16 products.
+    """
+    from torch._functorch import config  # with the compiler, which takes long to import
+
+    with config.patch(backward_pass_autocast="off"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # left off: exact
+        yield
