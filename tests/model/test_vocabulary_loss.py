@@ -8,6 +8,12 @@ from openevolve_unified.model import vocabulary_loss as module
 from openevolve_unified.model.vocabulary_loss import position_losses, vocabulary_loss
 
 
+@pytest.fixture(autouse=True, params=["by operators", "by one kernel"])
+def _form(request, monkeypatch):
+    is_fused = request.param == "by one kernel"
+    monkeypatch.setattr(module, "_has_kernels_fused", lambda logits: is_fused)
+
+
 def _problem(scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(50, 24, generator=generator) * scale
