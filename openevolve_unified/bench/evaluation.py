@@ -163,7 +163,7 @@ def measure_evaluation(
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
     Args:
-        step_kind: the form of the step that ``auto`` takes at the configured number of steps.
+        step_kind: the form of the step that the configured kind ends in over the configured steps.
         step_s: see ``time_evaluation``.
         num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.

@@ -37,7 +37,7 @@ from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
-from openevolve_unified.training.memory import training_bytes
+from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES, training_bytes
 from openevolve_unified.training.progress import Progress
 from openevolve_unified.training.step import TrainStep, build_model
 
@@ -107,7 +107,8 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Bytes that a worker needs for a job, and that the device has left, before anything is run.
 
-    On a CPU the worker's own libraries count, on a GPU the resident tokens.
+    On a CPU the worker's own libraries count, on a GPU CUDA's share and the resident tokens. What
+    this worker holds already is neither needed again nor missing.
     """
     job = from_mapping(TrainJob, arguments["job"], "job")
     device = torch.device(arguments["device"])
@@ -115,13 +116,11 @@ def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     process = resident_bytes()
     needed = training_bytes(job, _mechanism(job, candidate), device, arguments["step_kind"])
     if device.type == "cuda":
-        available: int | None = torch.cuda.mem_get_info(device)[0]
         return {
             "memory_bytes": needed + _open_data(arguments["data_folder"]).train.nbytes,
-            "available_bytes": available,
+            "available_bytes": torch.cuda.mem_get_info(device)[0] + CUDA_CONTEXT_BYTES,
         }
     available = available_bytes()
-    # This worker is there already, so what it holds is neither needed again nor missing.
     return {
         "memory_bytes": needed + process,
         "available_bytes": None if available is None else available + process,

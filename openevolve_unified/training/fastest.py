@@ -31,9 +31,9 @@ def choose_step(
     """The name of the chosen form and the form itself; ``step`` is left as it was.
 
     ``auto`` is ``plain`` in float32 on a CPU, where the same job must give the same bits and the
-    products are most of a step. Otherwise it is ``captured`` on a GPU and ``plain`` on a CPU, or
-    ``compiled`` when so many steps are left that building it pays and a short measurement finds it
-    faster. A form that fails to build is replaced by the next simpler one, with a warning.
+    products are most of a step. Otherwise it is ``captured`` on a GPU, where the step can be
+    recorded, else ``plain``; or ``compiled`` when so many steps are left that building it pays and
+    a short measurement finds it faster. A form that fails to build is left out, with a warning.
 
     Args:
         tokens: a batch, (batch, time + 1) int64.
@@ -43,11 +43,12 @@ def choose_step(
         if not tokens.is_cuda and step.precision == "float32":
             return "plain", step
         chosen = _choose_by_time(step, tokens, num_done, num_left)
-        if tokens.is_cuda:
-            torch.cuda.empty_cache()  # the other form's memory; other workers use this GPU too
-        return chosen
-    built = _build(kind, step, tokens, num_done)
-    return (kind, built) if built is not None else ("plain", step)
+    else:
+        built = _build(kind, step, tokens, num_done)
+        chosen = (kind, built) if built is not None else ("plain", step)
+    if tokens.is_cuda:
+        torch.cuda.empty_cache()  # what building took and what lost; others use this GPU too
+    return chosen
 
 
 def _choose_by_time(
@@ -58,11 +59,11 @@ def _choose_by_time(
     simple: RunStep = step
     if device == "cuda":
         recorded = _build("captured", step, tokens, num_done)
-        if is_process_spoilt():
-            return "plain", step
-        # An operator that waits for the device in its gradient may not do so once compiled.
         if recorded is not None:
             simple_kind, simple = "captured", recorded
+        elif is_process_spoilt():
+            return "plain", step
+        # Else compile: a gradient that waits for the device may not do so once compiled.
     least_s = _PAYS_FROM[device] * COMPILE_S
     if num_left == 0 or _time(simple, step, tokens, num_done, 1) * num_left < least_s:
         return simple_kind, simple

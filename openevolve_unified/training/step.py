@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from torch._functorch import config as functorch_config
 
 from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.transformer import Transformer
@@ -96,7 +97,7 @@ class TrainStep:
         compiled = torch.compile(self.model.loss, dynamic=False)
 
         def loss(*inputs: Any) -> torch.Tensor:
-            with _compiled_as_it_is():
+            with _backward_without_autocast():
                 value: torch.Tensor = compiled(*inputs)
             return value
 
@@ -126,14 +127,13 @@ class TrainStep:
 
 
 @contextlib.contextmanager
-def _compiled_as_it_is() -> Iterator[None]:
-    """Compile the backward pass in the types of the forward one, as without a compiler.
+def _backward_without_autocast() -> Iterator[None]:
+    """Compile the backward pass with autocast off, as it is when autograd runs it.
 
     By default it is traced under the autocast of the whole loss, so the gradients of a mechanism,
-    where autocast is off, would be bfloat16 products.
+    where autocast is off, would be bfloat16 products. The compiler's advice to round float32
+    products to TensorFloat32 is not shown: a mechanism trains in the float32 it was checked in.
     """
-    from torch._functorch import config  # with the compiler, which takes long to import
-
-    with config.patch(backward_pass_autocast="off"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # left off: exact
+    with functorch_config.patch(backward_pass_autocast="off"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
         yield

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,11 +9,13 @@ import torch.nn.functional as F
 from openevolve_unified.model import vocabulary_loss as module
 from openevolve_unified.model.vocabulary_loss import position_losses, vocabulary_loss
 
+_really_is_compiled_for_gpu = module._is_compiled_for_gpu
+
 
 @pytest.fixture(autouse=True, params=["by operators", "by one kernel"])
 def _form(request, monkeypatch):
     is_fused = request.param == "by one kernel"
-    monkeypatch.setattr(module, "_has_kernels_fused", lambda logits: is_fused)
+    monkeypatch.setattr(module, "_is_compiled_for_gpu", lambda logits: is_fused)
 
 
 def _problem(scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -73,3 +77,11 @@ def test_logits_that_are_not_finite_give_a_loss_that_is_not_finite():
     broken[3] = float("inf")
     assert not torch.isfinite(vocabulary_loss(broken, weight, targets))
     assert torch.isfinite(vocabulary_loss(hidden, weight, targets))
+
+
+@pytest.mark.parametrize("is_cuda", [True, False])
+@pytest.mark.parametrize("is_compiling", [True, False])
+def test_one_kernel_is_for_a_compiler_on_a_gpu(monkeypatch, is_cuda, is_compiling):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: is_compiling)
+    logits = SimpleNamespace(is_cuda=is_cuda)
+    assert _really_is_compiled_for_gpu(logits) == (is_cuda and is_compiling)
