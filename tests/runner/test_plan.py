@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.config.schema import ExecutionConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.records import to_plain
 from openevolve_unified.runner import memory as memory_module
+from openevolve_unified.runner import tasks
 from openevolve_unified.runner.device import SharedMemory
+from openevolve_unified.runner.ladder import train_jobs
 from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.plan import (
     evaluated_batches,
@@ -20,6 +24,7 @@ from openevolve_unified.runner.plan import (
     memory_at_once,
     require_memory,
 )
+from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,26 @@ def test_a_batch_that_does_not_fit_is_refused_before_a_step_is_run(pipeline, che
     with pytest.raises(ConfigError, match=r"memory: the 2 largest models .* need about") as error:
         measure_plan(services, checked)
     assert "scaling_law.training.batch_size" in str(error.value)
+
+
+def test_on_a_gpu_what_the_estimating_worker_holds_is_neither_needed_twice_nor_missing(
+    pipeline, checked, monkeypatch
+):
+    services = pipeline.services
+    arguments = {
+        "job": to_plain(train_jobs(services, checked)[0]),
+        "trace_path": str(checked.trace_path),
+        "gates": to_plain(services.config.gates),
+        "data_folder": str(services.data().folder),
+        "device": "cuda",
+    }
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
+    compared, plain = (
+        tasks.estimate_memory({**arguments, "step_kind": kind}, print) for kind in ("auto", "plain")
+    )
+    assert compared["available_bytes"] == 10**9 + CUDA_CONTEXT_BYTES
+    assert compared["memory_bytes"] > plain["memory_bytes"]
+    assert plain["memory_bytes"] > CUDA_CONTEXT_BYTES + services.data().train.nbytes
 
 
 def test_memory_is_refused_only_above_what_is_there():
