@@ -25,9 +25,9 @@ _COPIES_PER_PARAMETER = 5
 _COPIES_PER_CHUNK = 4
 """Logits, as multiplied and in float32, softmax and its gradient, while the vocabulary loss works
 on a chunk."""
-_SLACK = {"cpu": 1.4, "cuda": 1.2}
-"""Resident over counted bytes: 1.35 to 1.45 measured with glibc, which keeps freed blocks; 0.9 to
-1.25 with torch's own allocator for GPUs, over the shipped mechanisms."""
+_SLACK = 1.45
+"""Held over counted bytes: 1.35 to 1.45 measured with glibc, which keeps freed blocks, and 1.05 to
+1.45 with torch's allocator for GPUs, recording the shipped mechanisms at 96x4."""
 CUDA_CONTEXT_BYTES = 600 << 20
 """What a process takes on a GPU for CUDA and its kernels; a few hundred megabytes are usual."""
 
@@ -54,7 +54,7 @@ def training_bytes(
     on_gpu = device.type == "cuda"
     num_forms = 2 if on_gpu and step_kind == "auto" else 1
     counted = parameters + num_forms * (kept + max(temporaries, chunk)) + _mask_bytes(job)
-    return round(_SLACK[device.type] * counted) + on_gpu * CUDA_CONTEXT_BYTES
+    return round(_SLACK * counted) + on_gpu * CUDA_CONTEXT_BYTES
 
 
 def _kept_bytes(job: TrainJob, model: Transformer, batch_size: int) -> tuple[int, int]:

@@ -154,7 +154,8 @@ def test_what_cannot_be_recorded_may_be_once_it_is_compiled(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")
-def test_memory_stays_below_its_estimate_while_forms_are_compared(monkeypatch):
+@pytest.mark.parametrize("step_kind", ["auto", "captured", "compiled"])
+def test_memory_stays_below_its_estimate_and_what_building_took_goes_back(monkeypatch, step_kind):
     monkeypatch.setattr(fastest, "COMPILE_S", 0.0)
     monkeypatch.setattr(fastest, "TIMED_STEPS", 3)
     base = make_job(dropout=0.1, precision="bfloat16")
@@ -171,8 +172,9 @@ def test_memory_stays_below_its_estimate_while_forms_are_compared(monkeypatch):
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_reserved()
     step = TrainStep(job, build_model(job, mechanism, GPU), GPU)
-    choose_step("auto", step, torch.zeros(64, 129, dtype=torch.int64, device=GPU), 0, 10)
+    choose_step(step_kind, step, torch.zeros(64, 129, dtype=torch.int64, device=GPU), 0, 10)
     taken = torch.cuda.max_memory_reserved() - before
-    estimate = training_bytes(job, mechanism, GPU, "auto")
+    estimate = training_bytes(job, mechanism, GPU, step_kind)
     assert 0.3 * estimate < taken < estimate
-    assert torch.cuda.memory_reserved() - before < 0.7 * taken, "the other form's went back"
+    if step_kind == "auto":
+        assert torch.cuda.memory_reserved() - before < 0.7 * taken, "of the form that lost"
