@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.mechanisms.catalog import load_source, mechanisms
 
 SOFTMAX = """
 s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
@@ -120,3 +120,16 @@ def test_the_same_gate_over_an_honest_branch_is_accepted(desk, gate):
 def test_a_published_mechanism_is_accepted(desk, mechanism):
     evidence = desk.check(mechanism.source, mechanism.framework).evidence
     assert all("float32" in size["formats"] for size in evidence["causality"]["sizes"].values())
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "formats"),
+    [("delta_net", ["float32", "float64"]), ("rope", ["bfloat16", "float32", "float64"])],
+)
+def test_a_triangular_solve_has_no_bfloat16_and_the_evidence_leaves_that_out(
+    desk, mechanism, formats
+):
+    source = load_source(mechanism, "matrix_mixer")
+    evidence = desk.check(source, "matrix_mixer").evidence
+    for size in evidence["causality"]["sizes"].values():
+        assert size["formats"] == formats

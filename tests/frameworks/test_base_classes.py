@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from exported_methods import exported_method
 
 from openevolve_unified.frameworks import CoefficientDynamics, MatrixMixer, TestTimeRegression
+from openevolve_unified.frameworks.attention import CausalAttention
 
 FRAMEWORKS = {
     "coefficient_dynamics": CoefficientDynamics,
@@ -179,6 +180,13 @@ def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="got 24, wanted a multiple of 5"):
         CoefficientDynamics(24, 5)
     assert CoefficientDynamics(24, 4).head_dim == 6
+
+
+def test_the_base_of_the_frameworks_mixes_nothing_by_itself():
+    x = torch.randn(1, 4, 6)
+    with pytest.raises(NotImplementedError, match="subclass one of the frameworks"):
+        CausalAttention(6, 2)(x)
+    assert MatrixMixer(6, 2)(x).shape == x.shape
 
 
 def test_dropout_acts_on_the_result_alone():
