@@ -54,17 +54,16 @@ def choose_step(
 def _choose_by_time(
     step: TrainStep, tokens: torch.Tensor, num_done: int, num_left: int
 ) -> tuple[str, RunStep]:
-    device = tokens.device.type
     simple_kind = "plain"
     simple: RunStep = step
-    if device == "cuda":
+    if tokens.is_cuda:
         recorded = _build("captured", step, tokens, num_done)
         if recorded is not None:
             simple_kind, simple = "captured", recorded
         elif is_process_spoilt():
             return "plain", step
         # Else compile: a gradient that waits for the device may not do so once compiled.
-    least_s = _PAYS_FROM[device] * COMPILE_S
+    least_s = _PAYS_FROM[tokens.device.type] * COMPILE_S
     if num_left == 0 or _time(simple, step, tokens, num_done, 1) * num_left < least_s:
         return simple_kind, simple
     compiled = _build("compiled", step, tokens, num_done)

@@ -101,6 +101,6 @@ def _runs(attention: ReferenceAttention, x: torch.Tensor) -> bool:
     try:
         with torch.no_grad():
             attention(x)
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:  # a missing kernel is one too
         return False
     return True
