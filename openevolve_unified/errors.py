@@ -1,4 +1,4 @@
-"""The two errors that people see: the experiment is wrong, or the candidate is wrong.
+"""The errors that people see: the experiment, the candidate, or the machine is at fault.
 
 Anything else that is raised is a bug of this package and keeps its traceback.
 """
@@ -11,6 +11,14 @@ from collections.abc import Iterable
 
 class ConfigError(Exception):
     """The experiment cannot be run as written; one line says what, got, wanted, how to fix it."""
+
+
+class MachineError(Exception):
+    """The machine could not finish what was asked: a lost process, no time, no resources left.
+
+    It says nothing about the program or the experiment, so it is never remembered as a verdict; the
+    same command tries again.
+    """
 
 
 class CandidateError(Exception):

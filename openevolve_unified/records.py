@@ -182,6 +182,10 @@ class Evaluation:
     cached: bool = False
 
 
+MACHINE_STAGES = ("deadline", "worker", "machine")
+"""Stages whose failures say something about the machine only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A candidate that has no fitness, and why."""
@@ -193,3 +197,8 @@ class Failure:
     is_pilot: bool = True
     details: dict[str, Any] = field(default_factory=dict)
     duration_s: float = 0.0
+
+    @property
+    def is_machine_trouble(self) -> bool:
+        """True when this is no verdict on the program, so it must not be remembered as one."""
+        return self.stage in MACHINE_STAGES

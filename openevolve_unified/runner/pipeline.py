@@ -17,7 +17,7 @@ from typing import Any
 from openevolve_unified.candidate.block import require_same_outside
 from openevolve_unified.candidate.policy import check_source
 from openevolve_unified.config.strict import from_mapping
-from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError
 from openevolve_unified.fitness import too_good_to_be_true
 from openevolve_unified.records import (
     TRAINING_VERSION,
@@ -35,8 +35,6 @@ from openevolve_unified.scaling import fit_scaling_law
 
 EVALUATION_VERSION = 3
 """Raised whenever the meaning of a stored trace or evaluation changes."""
-PASSING_TROUBLE = ("deadline", "worker")
-"""Stages whose failures say something about the machine, so they are not remembered."""
 
 
 class Pipeline:
@@ -61,7 +59,7 @@ class Pipeline:
             return stored
         result = self._evaluate_fresh(program)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
-        if not isinstance(result, Failure) or result.stage not in PASSING_TROUBLE:
+        if not isinstance(result, Failure) or not result.is_machine_trouble:
             record = {type(result).__name__: to_plain(result)}
             self.services.store.put("evaluations", key, record)
         return result
@@ -80,6 +78,8 @@ class Pipeline:
             raise CandidateError("deadline", self._deadline_reason()) from None
         except WorkerDiedError as error:
             raise CandidateError("worker", str(error)) from None
+        except MachineError as error:
+            raise CandidateError("machine", str(error)) from None
 
     def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
         is_initial = program.source_hash == self.initial.source_hash
@@ -104,6 +104,8 @@ class Pipeline:
             return self._failure(program, "deadline", self._deadline_reason())
         except WorkerDiedError as error:
             return self._failure(program, "worker", str(error))
+        except MachineError as error:
+            return self._failure(program, "machine", str(error))
         fit = fit_scaling_law(
             [size.num_params_non_embedding for size in sizes],
             [size.losses_nats for size in sizes],
