@@ -79,7 +79,7 @@ def _diagonal_semiseparable(
     writer = columns.flatten(2, 3).unsqueeze(2) * _decay_until_chunks(steps).exp()
     across = (reader @ writer.transpose(-2, -1)).flatten(2, 3)
     is_later = torch.ones(chunk, chunk, device=c.device, dtype=c.dtype).tril(-1).unsqueeze(-1)
-    # Segment sums again: a product and a sum over rows of whole channels cost half of `segment_sum`.
+    # Segment sums again: with the channels last, a product and a sum cost half of `segment_sum`.
     pairs = (steps.unsqueeze(-2) * is_later).cumsum(dim=-3).exp()
     within = (rows.unsqueeze(-2) * pairs * columns.unsqueeze(-3)).sum(dim=-1)
     is_same_chunk = same_block(T, chunk, c.device)

@@ -11,9 +11,9 @@ from openevolve_unified.frameworks import CoefficientDynamics
 class EvolvableAttention(CoefficientDynamics):
     """Linear biases (ALiBi): a penalty per token of distance, with a geometric slope per head.
 
-    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / c) for h <= c, the largest power of two
-    among the head counts, then every second slope of 2 c heads. In this notation a constant shear
-    of the response.
+    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / c) for h <= c, the largest power of two up
+    to H; the other heads have every second slope of 2 c heads. In this notation a constant shear of
+    the response.
     Source: arXiv 2108.12409.
     """
 
