@@ -11,7 +11,7 @@ import torch
 
 from openevolve_unified.frameworks.chunks import chunk_length, in_chunks
 from openevolve_unified.frameworks.normalisers import masked_softmax, row_normalise
-from openevolve_unified.frameworks.structured import low_rank, solve_unit_lower
+from openevolve_unified.frameworks.structured import low_rank, segment_sum, solve_unit_lower
 
 
 def local_constant(v: torch.Tensor, log_weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -98,12 +98,13 @@ def online_gradient(
     scores, overlaps, entering, leaving = low_rank(q, k), low_rank(rate * k, k), k, k
     kept = torch.eye(k.shape[-1], device=k.device, dtype=k.dtype)
     if log_decay is not None:
-        total = in_chunks(log_decay.clamp(max=0.0).unsqueeze(-1), chunk).cumsum(dim=-2)
-        last = total[..., -1:, :]
-        decay = (total - total.transpose(-2, -1)).clamp(max=0.0).exp()
+        steps = in_chunks(log_decay.clamp(max=0.0).unsqueeze(-1), chunk)
+        decay = segment_sum(steps.squeeze(-1)).exp()
+        since_start = steps.cumsum(dim=-2).exp()
         scores, overlaps = scores * decay, overlaps * decay
-        q, entering, leaving = q * total.exp(), k * total.exp(), k * (last - total).exp()
-        kept = kept * last.exp()
+        q, entering = q * since_start, k * since_start
+        leaving = k * decay[..., -1:, :].transpose(-2, -1)
+        kept = kept * since_start[..., -1:, :]
     # Every correction is written - reads @ (state at the chunk's start).
     solved = solve_unit_lower(overlaps, rate * torch.cat((v, entering), dim=-1))
     moved = leaving.transpose(-2, -1) @ solved

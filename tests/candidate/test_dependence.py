@@ -15,6 +15,9 @@ from openevolve_unified.candidate.checks.dependence.prove import Analysis
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.layout import initial_seed
 from openevolve_unified.frameworks import CoefficientDynamics
+from openevolve_unified.frameworks.solvers import online_gradient
+from openevolve_unified.frameworks.structured import decay_matrix, semiseparable
+from openevolve_unified.mechanisms.catalog import mechanisms
 
 T, D = 6, 4
 MASK = torch.ones(T, T, dtype=torch.bool).tril()
@@ -33,6 +36,13 @@ EXACT = {
     "running maximum": lambda x: x.cummax(0).values,
     "running log-sum": lambda x: torch.logcumsumexp(x, 0),
     "decay by differences": lambda x: _decay(x) @ x,
+    "decay by segments": lambda x: decay_matrix(F.logsigmoid(x[:, 0]), MASK) @ x,
+    "decay by channel": lambda x: _one_head(
+        lambda x: semiseparable(x, x, F.logsigmoid(x), MASK) @ x, x
+    ),
+    "gated delta rule": lambda x: _one_head(
+        lambda x: online_gradient(x, x, x, x[..., 0], F.logsigmoid(x[..., 1])), x
+    ),
     "shift to the right": lambda x: F.pad(x, (0, 0, 1, 0))[:-1],
     "shift by cat": lambda x: torch.cat([torch.zeros(2, D), x[:-2]]),
     "taps": lambda x: F.pad(x, (0, 0, 2, 0)).unfold(0, 3, 1).sum(-1),
@@ -122,6 +132,10 @@ def _softmax_by_hand(scores: torch.Tensor) -> torch.Tensor:
     return weights / weights.sum(-1, keepdim=True)
 
 
+def _one_head(function, x: torch.Tensor) -> torch.Tensor:
+    return function(x[None, None])[0, 0]
+
+
 def _decay(x: torch.Tensor) -> torch.Tensor:
     total = F.logsigmoid(x[:, 0]).cumsum(0)
     return (total[:, None] - total[None, :]).masked_fill(~MASK, -math.inf).exp()
@@ -209,6 +223,18 @@ def test_a_parameter_is_not_taken_for_the_number_that_it_starts_with():
 def test_an_accepted_program_says_that_it_is_proved(desk, framework):
     report = desk.check(desk.initial_source(framework), framework)
     assert report.evidence["causality"]["method"] == "proved"
+
+
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        pytest.param(m, id=f"{m.framework}-{m.name}", marks=() if i % 13 == 0 else pytest.mark.slow)
+        for i, m in enumerate(mechanisms())
+    ],
+)
+def test_every_published_mechanism_but_local_linear_attention_is_proved(desk, mechanism):
+    traced = desk.trace(mechanism.source, mechanism.framework).sizes["16x2"]
+    assert proves_causality(traced) == (mechanism.name != "local_linear")
 
 
 def test_a_causal_program_that_cannot_be_followed_is_accepted_as_tested(desk):

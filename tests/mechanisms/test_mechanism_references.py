@@ -15,13 +15,14 @@ HIDDEN_DIM, NUM_HEADS, D, T = 24, 3, 8, 37
 EVERY = [pytest.param(m, id=f"{m.framework}-{m.name}") for m in catalog.mechanisms()]
 
 
-def build(mechanism):
+def build(mechanism, noise):
+    """The program's attention, its initial values changed by normal numbers of size ``noise``."""
     scope = {"__name__": mechanism.name}
     exec(compile(mechanism.source, str(mechanism.path), "exec"), scope)
     torch.manual_seed(0)
     attention = scope["EvolvableAttention"](HIDDEN_DIM, NUM_HEADS, 0.0).double()
     for parameter in attention.parameters():
-        parameter.data += 0.3 * torch.randn_like(parameter)
+        parameter.data += noise * torch.randn_like(parameter)
     return attention
 
 
@@ -55,12 +56,21 @@ def weighted_rows(weights):
 # One function per mechanism: (attention, h, q, k, v, x) of one head to y, (time, head_dim).
 
 
+def published_slopes(num_heads):
+    """The recursion of the publication's code."""
+    power = 2 ** math.floor(math.log2(num_heads))
+    if power == num_heads:
+        start = 2 ** (-(2 ** -(math.log2(num_heads) - 3)))
+        return [start * start**i for i in range(num_heads)]
+    return published_slopes(power) + published_slopes(2 * power)[0::2][: num_heads - power]
+
+
 def alibi(a, h, q, k, v, x):
-    return softmax(scaled(q, k) - 2.0 ** (-8 * (h + 1) / NUM_HEADS) * lags(), v)
+    return softmax(scaled(q, k) - published_slopes(NUM_HEADS)[h] * lags(), v)
 
 
 def qk_norm(a, h, q, k, v, x):
-    return softmax(a.log_gain[h].exp() * unit(q) @ unit(k).T, v)
+    return softmax(a.gain * unit(q) @ unit(k).T, v)
 
 
 def learned_temperature(a, h, q, k, v, x):
@@ -106,12 +116,12 @@ def sigmoid(a, h, q, k, v, x):
 
 
 def differential(a, h, q, k, v, x):
-    half = D // 2
+    half, initial = D // 2, 0.8 - 0.6 * math.exp(-0.3 * 0)
     first = q[:, :half] @ k[:, :half].T / math.sqrt(half)
     second = q[:, half:] @ k[:, half:].T / math.sqrt(half)
-    a1, b1, a2, b2 = a.balance[:, h]
-    weight = ((a1 @ b1).exp() - (a2 @ b2).exp() + 0.2).clamp(0, 0.9)
-    return softmax(first, v) - weight * softmax(second, v)
+    a1, b1, a2, b2 = a.balance
+    weight = ((a1 @ b1).exp() - (a2 @ b2).exp() + initial).clamp(0, 0.9)
+    return (1 - initial) * (softmax(first, v) - weight * softmax(second, v))
 
 
 def linear_attention(a, h, q, k, v, x):
@@ -128,9 +138,18 @@ def based_taylor(a, h, q, k, v, x):
 
 
 def retnet(a, h, q, k, v, x):
-    return recurrences.gated_linear(
-        q, k / math.sqrt(D), v, torch.full((T,), 1 - 2.0 ** (-5 - h)).double()
-    )
+    """Pairs of channels as complex numbers: the state turns and fades, then takes the key."""
+    gamma = 1 - 2.0 ** (-5 - h)
+    turn = gamma * torch.exp(1j / 10000 ** torch.linspace(0, 1, D // 2, dtype=torch.float64))
+    q, k = (torch.complex(z[:, : D // 2], z[:, D // 2 :]) for z in (q, k))
+    values = torch.cat((v, torch.ones(T, 1, dtype=v.dtype)), dim=1)  # the last one sums the row
+    state, fading, out = torch.zeros(D // 2, D + 1, dtype=q.dtype), 0.0, []
+    for t in range(T):
+        state = turn[:, None] * state + torch.outer(k[t].conj(), values[t].to(q.dtype))
+        fading = gamma * fading + 1
+        read = (q[t] @ state).real / math.sqrt(D * fading)
+        out.append(read[:-1] / read[-1].abs().clamp(min=1))
+    return torch.stack(out)
 
 
 def gated_linear_attention(a, h, q, k, v, x):
@@ -151,15 +170,22 @@ def mamba2_ssd(a, h, q, k, v, x):
 def quasiseparable(a, h, q, k, v, x):
     steps, _ = ssd_gates(a, h, x)
     present = steps * (q * k).sum(dim=-1) / math.sqrt(D)
-    free = 1 + a.skip(x)[:, h] - present
+    free = (a.skip(x) + a.skip_bias)[:, h] - present
     return mamba2_ssd(a, h, q, k, v, x) + free[:, None] * v
 
 
 def mlstm(a, h, q, k, v, x):
-    forget, put = a.gates(x).chunk(2, dim=-1)
-    log_forget = F.logsigmoid(forget + a.forget_bias)[:, h]
-    log_input = (15 * torch.tanh((put + a.input_bias) / 15))[:, h]
-    return recurrences.mlstm(q, k / math.sqrt(D), v, log_forget, log_input)
+    """The published recurrence with its stabiliser m, which the program does without."""
+    logits = 15 * torch.tanh((a.gates(x) + a.gate_bias) / 15)
+    log_forget, log_input = F.logsigmoid(logits[:, h]), logits[:, NUM_HEADS + h]
+    state, norm, m, out = q.new_zeros(D, D), q.new_zeros(D), q.new_zeros(()), []
+    for t in range(T):
+        largest = torch.maximum(log_forget[t] + m, log_input[t])
+        forget, put = (log_forget[t] + m - largest).exp(), (log_input[t] - largest).exp()
+        state = forget * state + put * torch.outer(k[t], v[t]) / math.sqrt(D)
+        norm, m = forget * norm + put * k[t] / math.sqrt(D), largest
+        out.append(q[t] @ state / torch.maximum((q[t] @ norm).abs(), (-m).exp()))
+    return torch.stack(out)
 
 
 def delta_net(a, h, q, k, v, x):
@@ -173,12 +199,14 @@ def gated_delta_net(a, h, q, k, v, x):
 
 
 def ttt_linear(a, h, q, k, v, x):
-    q, k, beta = unit(F.silu(q)), unit(F.silu(k)), torch.sigmoid(a.strength(x))[:, h]
+    """Gradients at the mini-batch's start; token i of it steps along their mean up to itself."""
+    q, k, beta = unit(q), unit(k), torch.sigmoid(a.strength(x))[:, h]
     memory, out = q.new_zeros(D, D), []
     for t in range(T):
         if t % 16 == 0:
-            start = memory
-        memory = memory + beta[t] * torch.outer(k[t], v[t] - k[t] @ start)
+            start, gradients = memory, []
+        gradients.append(beta[t] * torch.outer(k[t], k[t] @ start - v[t]))
+        memory = start - torch.stack(gradients).mean(dim=0)
         out.append(q[t] @ memory)
     return torch.stack(out)
 
@@ -194,21 +222,25 @@ def local_linear(a, h, q, k, v, x):
 
 
 def parallax(a, h, q, k, v, x):
-    p, out = recurrences.softmax_rows(scaled(q, k)), []
+    """The publication's algorithm 1: two sums of values under unnormalised weights."""
+    r, out = (x @ a.probe)[:, h * D : (h + 1) * D], []
     for t in range(T):
-        r = q[t] @ a.direction[h]
-        mean = p[t] @ k
-        out.append(sum(p[t, j] * (1 + r @ (mean - k[j])) * v[j] for j in range(t + 1)))
+        first = (q[t] @ k[: t + 1].T / math.sqrt(D)).exp()
+        second = first * (r[t] @ k[: t + 1].T)
+        read, correction = first @ v[: t + 1], second @ v[: t + 1]
+        total = first.sum()
+        out.append(read / total * (1 + second.sum() / total) - correction / total)
     return torch.stack(out)
 
 
 def toeplitz(a, h, q, k, v, x):
-    """The diagonal state space whose impulse response the taps are."""
-    rate = torch.exp(torch.complex(-F.softplus(a.damping[h]), a.frequency[h]))
+    """The diagonal state space whose impulse response the taps are, held between tokens."""
+    modes = torch.complex(-a.log_damping[h].exp(), a.frequency[h])
+    rate, weight = torch.exp(a.log_step[h].exp() * modes), torch.complex(*a.weight[:, h])
     state, out = torch.zeros(8, D, dtype=torch.complex128), []
     for t in range(T):
-        state = rate[:, None] * state + v[t]
-        out.append((a.weight[h][:, None] * state).sum(dim=0).real)
+        state = rate[:, None] * state + ((rate - 1) / modes)[:, None] * v[t]
+        out.append(2 * (weight @ state).real + a.skip[h] * v[t])
     return torch.stack(out)
 
 
@@ -239,8 +271,12 @@ def dense_positional(a, h, q, k, v, x):
 
 
 def cauchy(a, h, q, k, v, x):
-    entries = (1 / (q[:, None].exp() + k[None].exp())).sum(dim=-1)
-    return weighted_rows(entries) @ v
+    q, k = (z.exp() + a.log_bias.exp() for z in (q, k))
+    rows = []
+    for i in range(T):
+        entries = (1 / (q[i] + k[: i + 1])).sum(dim=-1)
+        rows.append(v[i] + entries @ v[: i + 1] / math.sqrt(D * (i + 1)))
+    return torch.stack(rows)
 
 
 def vandermonde(a, h, q, k, v, x):
@@ -312,16 +348,17 @@ REFERENCES = {
 }
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3], ids=["initial", "scrambled"])
 @pytest.mark.parametrize("mechanism", EVERY)
 @torch.no_grad()
-def test_it_equals_its_recurrent_or_textbook_form(mechanism):
-    attention = build(mechanism)
+def test_it_equals_its_recurrent_or_textbook_form(mechanism, noise):
+    attention = build(mechanism, noise)
     q, k, v = torch.randn(3, 2, NUM_HEADS, T, D, dtype=torch.float64)
     x = torch.randn(2, T, HIDDEN_DIM, dtype=torch.float64)
     y = attention.mix(q, k, v, x, torch.ones(T, T, dtype=torch.bool).tril())
-    h = 1
-    expected = REFERENCES[mechanism.name](attention, h, q[1, h], k[1, h], v[1, h], x[1])
-    torch.testing.assert_close(y[1, h], expected, rtol=1e-9, atol=1e-9)
+    for h in range(NUM_HEADS):
+        expected = REFERENCES[mechanism.name](attention, h, q[1, h], k[1, h], v[1, h], x[1])
+        assert (y[1, h] - expected).norm() <= 1e-12 * expected.norm(), f"head {h}"
 
 
 def test_every_mechanism_has_a_reference():

@@ -11,7 +11,8 @@ from openevolve_unified.frameworks import CoefficientDynamics
 class EvolvableAttention(CoefficientDynamics):
     """Linear biases (ALiBi): a penalty per token of distance, with a geometric slope per head.
 
-    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / H). In this notation a constant shear of
+    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / c) for h <= c, the largest power of two up
+    to H; the other heads have every second slope of 2 c heads. In this notation a constant shear of
     the response.
     Source: arXiv 2108.12409.
     """
@@ -21,11 +22,13 @@ class EvolvableAttention(CoefficientDynamics):
 
     def slopes(self, z):
         """m_h for heads h = 1..H, (heads, 1, 1)."""
+        c = 1 << (self.num_heads.bit_length() - 1)
         head = torch.arange(1, self.num_heads + 1, device=z.device, dtype=z.dtype)
-        return torch.exp2(-8.0 * head / self.num_heads).view(-1, 1, 1)
+        exponent = 8.0 * head - (8.0 * c + 4.0) * (head > c)
+        return torch.exp2(-exponent / c).view(-1, 1, 1)
 
     def transition(self, k, x):
-        return {"log_bias": -self.slopes(k).squeeze(-1).expand(k.shape[:-1])}
+        return {"log_bias": -self.slopes(k).view(1, -1, 1).expand(-1, -1, k.shape[-2])}
 
 
 # EVOLVE-BLOCK-END

@@ -12,8 +12,10 @@ class EvolvableAttention(CoefficientDynamics):
     """PaTH: scores read keys through the product of the reflections in between.
 
     M_ij = softmax_j(q_i' H_i ... H_{j+1} k_j / sqrt(d)), H_t = I - beta_t w_t w_t', beta = 2
-    sigmoid(W x); w is a learned map of the key here, without a short convolution.
-    Source: arXiv 2505.16381.
+    sigmoid(W x).
+    Source: arXiv 2505.16381. Ours: w is a learned map of the key, the key itself at the start,
+    where the publication has a map of rank 32 of the token and a short convolution, for the budget
+    of parameters.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):

@@ -9,19 +9,20 @@ from openevolve_unified.frameworks import MatrixMixer
 
 # EVOLVE-BLOCK-START
 class EvolvableAttention(MatrixMixer):
-    """Query-key normalisation: cosine similarity with a learned sharpness per head.
+    """Query-key normalisation: cosine similarity with a learned sharpness.
 
-    M_ij = softmax_j(g_h cos(q_i, k_j)). In this notation a low-rank factor of unit vectors.
-    Source: arXiv 2010.04245.
+    M_ij = softmax_j(g cos(q_i, k_j)). In this notation a low-rank factor of unit vectors.
+    Source: arXiv 2010.04245. Ours: g starts at log2(L^2 - L) with L = 128 at every length, as a
+    program is not told its length.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
         super().__init__(hidden_dim, num_heads, dropout)
-        self.log_gain = nn.Parameter(torch.full((num_heads, 1, 1), math.log(10.0)))
+        self.gain = nn.Parameter(torch.full((1,), math.log2(128**2 - 128)))
 
     def factors(self, q, k, x, mask):
         unit_q, unit_k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        return (self.low_rank(unit_q, unit_k * self.log_gain.exp()),)
+        return (self.low_rank(unit_q, unit_k * self.gain),)
 
 
 # EVOLVE-BLOCK-END

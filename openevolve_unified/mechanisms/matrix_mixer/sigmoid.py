@@ -11,9 +11,9 @@ from openevolve_unified.frameworks import MatrixMixer
 class EvolvableAttention(MatrixMixer):
     """Sigmoid attention: every coefficient on its own, without a sum over the row.
 
-    M_ij = sigmoid(s_ij - log i) with i counted from 1: the bias keeps row sums near 1 at any
-    length.
-    Source: arXiv 2409.04431.
+    M_ij = sigmoid(s_ij - log i) with i counted from 1: the bias keeps row sums near 1.
+    Source: arXiv 2409.04431. Ours: the published bias is -log n with n the length of the whole
+    sequence, which a prefix does not know; here it is that of each row.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):

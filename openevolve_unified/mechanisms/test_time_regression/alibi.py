@@ -11,8 +11,9 @@ from openevolve_unified.frameworks import TestTimeRegression
 class EvolvableAttention(TestTimeRegression):
     """Linear biases (ALiBi): a penalty per token of distance, with a geometric slope per head.
 
-    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / H). In this notation exponentially fading
-    weights.
+    M_ij = softmax_j(s_ij - m_h (i - j)), m_h = 2^(-8 h / c) for h <= c, the largest power of two up
+    to H; the other heads have every second slope of 2 c heads. In this notation exponentially
+    fading weights.
     Source: arXiv 2108.12409.
     """
 
@@ -21,8 +22,10 @@ class EvolvableAttention(TestTimeRegression):
 
     def slopes(self, z):
         """m_h for heads h = 1..H, (heads, 1, 1)."""
+        c = 1 << (self.num_heads.bit_length() - 1)
         head = torch.arange(1, self.num_heads + 1, device=z.device, dtype=z.dtype)
-        return torch.exp2(-8.0 * head / self.num_heads).view(-1, 1, 1)
+        exponent = 8.0 * head - (8.0 * c + 4.0) * (head > c)
+        return torch.exp2(-exponent / c).view(-1, 1, 1)
 
     def association_weights(self, q, k, x):
         position = torch.arange(q.shape[-2], device=q.device, dtype=q.dtype)

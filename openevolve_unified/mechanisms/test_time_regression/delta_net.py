@@ -13,12 +13,13 @@ class EvolvableAttention(TestTimeRegression):
 
     S_t = S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys. In
     this notation one gradient step per token.
-    Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm.
+    Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm. So values of
+    rms 1 leave with 0.1 (first token) to 0.6 at the start (softmax: 1 to 0.1).
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
         super().__init__(hidden_dim, num_heads, dropout)
-        self.strength = nn.Linear(hidden_dim, num_heads)
+        self.strength = nn.Linear(hidden_dim, num_heads, bias=False)
 
     def features(self, z):
         """Unit vectors: the delta rule is stable only for them."""

@@ -14,16 +14,17 @@ class EvolvableAttention(TestTimeRegression):
     S_t = a_t S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys,
     a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation one gradient step per token with weight
     decay.
-    Source: arXiv 2412.06464, without a short convolution, output gate and output norm.
+    Source: arXiv 2412.06464, without a short convolution, output gate and output norm. So values of
+    rms 1 leave with 0.1 (first token) to 0.4 at the start (softmax: 1 to 0.1).
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
         super().__init__(hidden_dim, num_heads, dropout)
-        self.strength = nn.Linear(hidden_dim, num_heads)
+        self.strength = nn.Linear(hidden_dim, num_heads, bias=False)
         self.step = nn.Linear(hidden_dim, num_heads, bias=False)
-        step = torch.exp(torch.linspace(math.log(1e-3), math.log(1e-1), num_heads))
+        step = 1e-3 * 100.0 ** torch.rand(num_heads)
         self.step_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
-        self.log_rate = nn.Parameter(torch.linspace(1.0, 16.0, num_heads).log().view(-1, 1))
+        self.log_rate = nn.Parameter((16.0 - 16.0 * torch.rand(num_heads, 1)).log())
 
     def features(self, z):
         """Unit vectors: the delta rule is stable only for them."""
@@ -34,7 +35,7 @@ class EvolvableAttention(TestTimeRegression):
         return torch.sigmoid(self.strength(x)).transpose(1, 2)
 
     def steps(self, x):
-        """Delta, (batch, heads, time), positive; 0.001 to 0.1 at the start."""
+        """Delta, (batch, heads, time), positive; log-uniform in 0.001 to 0.1 at the start."""
         return F.softplus(self.step(x) + self.step_bias).transpose(1, 2)
 
     def solver(self, q, k, v, log_weights, x, mask):

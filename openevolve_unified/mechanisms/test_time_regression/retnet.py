@@ -9,24 +9,46 @@ from openevolve_unified.frameworks import TestTimeRegression
 
 # EVOLVE-BLOCK-START
 class EvolvableAttention(TestTimeRegression):
-    """RetNet: linear attention under a fixed exponential decay per head.
+    """RetNet: linear attention under a fixed rotation and exponential decay per head.
 
-    M_ij = gamma_h^(i-j) q_i . k_j / sqrt(d), gamma_h = 1 - 2^(-5-h). In this notation one gradient
-    step on fading pairs.
-    Source: arXiv 2307.08621, without its group norm, which is not linear in the values.
+    M_ij = R_ij / max(|sum_j R_ij|, 1), R_ij = D_ij (T^i q_i) . (T^j k_j) / sqrt(d), D_ij =
+    gamma_h^(i-j) / sqrt(sum_j gamma_h^(i-j)), gamma_h = 1 - 2^(-5-h), T a rotation at the rates
+    10000^(-n / (d/2 - 1)). In this notation one gradient step on fading pairs, rescaled by the
+    fit's own total.
+    Source: arXiv 2307.08621, without its group norm, which is not linear in the values. The row
+    scales, which that norm would undo, keep values of rms 1 at 0.7 to 1 at the start. Ours: the
+    gradient of the row sum is not cut, which makes a difference only without the norm.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
         super().__init__(hidden_dim, num_heads, dropout)
 
     def log_gamma(self, z):
-        """log gamma_h for every token, (batch, heads, time)."""
+        """log gamma_h for every token, (1, heads, time): the same in every sequence."""
         head = torch.arange(self.num_heads, device=z.device, dtype=z.dtype)
-        return torch.log1p(-torch.exp2(-5.0 - head)).view(1, -1, 1).expand(z.shape[:-1])
+        return torch.log1p(-torch.exp2(-5.0 - head)).view(1, -1, 1).expand(-1, -1, z.shape[-2])
+
+    def rates(self, z):
+        """Radians per token of each pair of channels, (head_dim / 2,)."""
+        pair = torch.arange(self.head_dim // 2, device=z.device, dtype=z.dtype)
+        return torch.exp(pair * (-math.log(10000.0) / max(self.head_dim // 2 - 1, 1)))
+
+    def rotated(self, z):
+        position = torch.arange(z.shape[-2], device=z.device, dtype=z.dtype)
+        angle = position.unsqueeze(-1) * self.rates(z)
+        first, second = z.chunk(2, dim=-1)
+        cosine, sine = angle.cos(), angle.sin()
+        return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+
+    def decay(self, z, mask):
+        """D, (1, heads, time, time): the squares of its rows sum to at most 1."""
+        decay = self.decay_matrix(self.log_gamma(z), mask)
+        return decay * decay.sum(dim=-1, keepdim=True).rsqrt()
 
     def regress(self, q, k, v, x, mask):
-        weights = self.decay_matrix(self.log_gamma(q), mask)
-        return self.hebbian(q, k / math.sqrt(self.head_dim), v, weights, mask)
+        q, k = self.rotated(q), self.rotated(k) / math.sqrt(self.head_dim)
+        scores = q @ k.transpose(-2, -1) * self.decay(q, mask)
+        return scores / scores.sum(dim=-1, keepdim=True).abs().clamp(min=1.0) @ v
 
 
 # EVOLVE-BLOCK-END
