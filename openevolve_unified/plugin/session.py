@@ -16,6 +16,7 @@ from openevolve_unified.plugin.plan_table import print_plan
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.plugin.summary import print_summary
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
@@ -31,6 +32,7 @@ def run_session(
     """
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
+    require_semaphores()
     if resume:
         require_resumable(experiment)
     reporter = Reporter()
