@@ -178,10 +178,7 @@ _BOUNDS: dict[str, tuple[float, float, str]] = {
     **dict.fromkeys(_NOT_NEGATIVE, (0, _INFINITE, "0 or more")),
     **dict.fromkeys(_SHARES, (0, 1, "0 to 1")),
 }
-_NO_CLIENT = _Rule(object, lambda value: False, "nothing: a file cannot hold a client")
 _RULES = {
-    "llm.init_client": _NO_CLIENT,
-    "llm.models.init_client": _NO_CLIENT,
     "llm.models": _Rule(list, _has_a_model, "a model with a weight above 0"),
     "database.feature_dimensions": _Rule(list, bool, "at least one dimension"),
     "log_level": _Rule(str, _LOG_LEVELS.__contains__, f"one of {', '.join(_LOG_LEVELS)}"),

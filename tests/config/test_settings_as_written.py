@@ -234,7 +234,6 @@ SHARES += ("database.elite_selection_ratio",)
         ("llm.models", [{"name": "grammar", "weight": -1}], [{"name": "grammar", "weight": 2}]),
         ("llm.models", [{"name": "grammar", "weight": 0}], [{"name": "grammar", "weight": 1}]),
         ("llm.models", [None], [{"name": "grammar"}]),
-        ("llm.init_client", "builtins.print", None),
         ("log_level", "debug", "DEBUG"),
         ("evolution_trace.format", "xml", "json"),
         ("diff_pattern", "<<<(.*?)>>>", "<<<(.*?)===(.*?)>>>"),

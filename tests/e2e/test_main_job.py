@@ -96,6 +96,7 @@ def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
     assert status == 0, errors
     assert errors == ""
     assert "a non-LLM control arm" in output
+    assert " for 3 programs, checks included; planned " in output
     assert "candidate 2/2: fitness" in output
 
 
