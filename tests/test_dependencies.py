@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="not a checkout")
 TOOLS = {"ruff", "mypy", "types-pyyaml"}
 """Of the developers: no test of the lowest versions runs them."""
 
