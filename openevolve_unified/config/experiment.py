@@ -96,10 +96,10 @@ def load_experiment(
         apply_override(mapping, override)
     if output_dir is not None:
         _section(mapping)["output_dir"] = str(user_path(output_dir, "--output").resolve())
-    require_plain(mapping)
     scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
     check_openevolve_values(mapping)
     check_openevolve_half(mapping, scaling_law, FEATURE_NAMES)
+    require_plain(mapping)
     experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
     if not experiment.initial_program.is_file():
         raise ConfigError(

@@ -40,9 +40,6 @@ _NOT_NEGATIVE = (
     "llm.retries",
     "llm.retry_delay",
     "llm.temperature",
-    "llm.primary_model_weight",
-    "llm.secondary_model_weight",
-    "llm.models.weight",
     "llm.models.retries",
     "llm.models.retry_delay",
     "llm.models.temperature",
@@ -156,11 +153,6 @@ class _Rule:
     wanted: str
 
 
-def _has_a_model(models: list[Any]) -> bool:
-    weights = [model.get("weight", 1.0) for model in models if isinstance(model, Mapping)]
-    return not weights or not all(weight == 0 for weight in weights)
-
-
 def _has_two_groups(pattern: str) -> bool:
     try:
         return re.compile(pattern).groups == 2
@@ -179,7 +171,6 @@ _BOUNDS: dict[str, tuple[float, float, str]] = {
     **dict.fromkeys(_SHARES, (0, 1, "0 to 1")),
 }
 _RULES = {
-    "llm.models": _Rule(list, _has_a_model, "a model with a weight above 0"),
     "database.feature_dimensions": _Rule(list, bool, "at least one dimension"),
     "log_level": _Rule(str, _LOG_LEVELS.__contains__, f"one of {', '.join(_LOG_LEVELS)}"),
     "evolution_trace.format": _Rule(

@@ -30,18 +30,18 @@ def apply_override(mapping: dict[str, Any], override: str) -> None:
     if not separator or not name.strip():
         raise ConfigError(f"--set {override}: wanted dotted.key=value")
     names = name.strip().split(".")
-    value = _read_value(override, text, _hint_of(names))
+    value = _read_value(name, text, _hint_of(names))
     place = mapping
     for parent in names[:-1]:
         if place.get(parent) is None:
             place[parent] = {}
         place = place[parent]
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: {parent} is not a section")
+            raise ConfigError(f"--set {name}: {parent} is not a section")
     place[names[-1]] = value
 
 
-def _read_value(override: str, text: str, hint: Any) -> Any:
+def _read_value(name: str, text: str, hint: Any) -> Any:
     choices = choices_of(hint)
     is_text = all(_is_text(choice) for choice in choices if choice is not type(None))
     if is_text and type(None) in choices and text.strip() in _NOTHING:
@@ -51,7 +51,8 @@ def _read_value(override: str, text: str, hint: Any) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+        # Without the value, which may hold a key.
+        raise ConfigError(f"--set {name}: the value is not valid YAML") from None
 
 
 def _hint_of(names: list[str]) -> Any:
