@@ -18,14 +18,17 @@ from pathlib import Path
 PREFIX = "openevolve-held-trace-"
 """Not the name that earlier versions gave to folders without a lock: those may be in use."""
 _held: dict[Path, int] = {}
-"""Folders of this process, and of those it was forked from, to descriptors that are locked."""
+"""The folders of this process, and the descriptors that hold them."""
 _owner = 0
 
 
 def new_scratch() -> Path:
     """An empty folder, held until ``remove_scratch`` or the end of this process."""
     global _owner
-    if _owner != os.getpid():
+    if _owner != os.getpid():  # the first one, or a fork, whose copies are its parent's to remove
+        for inherited in _held.values():
+            os.close(inherited)
+        _held.clear()
         _owner = os.getpid()
         atexit.register(_at_exit, _owner)
     remove_abandoned()
@@ -61,7 +64,7 @@ def remove_abandoned() -> None:
 
 
 def _at_exit(owner: int) -> None:
-    if owner == os.getpid():  # and not a fork of it, whose folders are its parent's
+    if owner == os.getpid():  # not in a fork that has no folder of its own
         for scratch in list(_held):
             remove_scratch(scratch)
         remove_abandoned()

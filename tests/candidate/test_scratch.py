@@ -21,13 +21,15 @@ sys.stdin.readline()
 """
 FORK = """
 import os, signal, sys
-from openevolve_unified.candidate.scratch import new_scratch
+from openevolve_unified.candidate.scratch import new_scratch, remove_abandoned
 first = new_scratch()
-if os.fork() == 0:  # as OpenEvolve starts its worker, and kills it
+if os.fork() == 0:  # as OpenEvolve starts its worker
     (new_scratch() / "file").write_text("x")
-    os.kill(os.getpid(), signal.SIGKILL)
+    END
 os.wait()
 assert first.is_dir(), "a fork leaves its parent's folder alone"
+remove_abandoned()
+assert first.is_dir(), "and the lock that holds it"
 """
 
 
@@ -71,8 +73,9 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_one(place):
     remove(scratch)
 
 
-def test_the_end_of_a_process_clears_up_after_the_forks_that_it_had_to_kill(place):
-    with start(FORK) as parent:
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit()"])
+def test_the_end_of_a_process_clears_up_after_its_forks_however_these_ended(end, place):
+    with start(FORK.replace("END", end)) as parent:
         parent.communicate()
     assert parent.returncode == 0
     assert list(place.iterdir()) == []
