@@ -111,7 +111,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         dest="overrides",
         help="change one setting, for example scaling_law.training.training_steps=1000 "
-        "(repeatable; the value is read as YAML)",
+        "(repeatable; text is taken as it is, any other value is read as YAML)",
     )
     parser.add_argument(
         "--allow-degraded-isolation",

@@ -21,6 +21,9 @@ from typing import Any
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import to_plain
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has no locks, as some network mounts."""
+
 
 class Store:
     """A folder of records, one subfolder per kind: ``runs``, ``evaluations``, ``traces``, ..."""
@@ -63,7 +66,8 @@ class Store:
         with handle:
             while True:
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    with lock_errors(path):
+                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if wait is not None:
@@ -98,6 +102,25 @@ def write_text(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+@contextlib.contextmanager
+def lock_errors(path: Path) -> Iterator[None]:
+    """Turn a lock that cannot be had at all into one clear line.
+
+    Raises:
+        ConfigError: the file system of ``path`` has no locks.
+        BlockingIOError, PermissionError: another process holds it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise ConfigError(
+            f"{path.parent} has no file locks ({error.strerror}), which keep two runs apart; "
+            "choose another folder with --output or scaling_law.execution.store_dir"
+        ) from error
 
 
 @contextlib.contextmanager

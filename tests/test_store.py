@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.runner.slots import work_slot
 from openevolve_unified.store import Store, write_json
 
 KEY = "ab" + "0" * 62
@@ -55,6 +59,23 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
         write_json(Path("/proc/nowhere/x.json"), {})
     with pytest.raises(ConfigError, match="File name too long"):
         write_json(tmp_path / ("x" * 300) / "x.json", {})
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_one_clear_line(number, tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    for name in ("flock", "lockf"):
+        monkeypatch.setattr(fcntl, name, refuse)
+    locks = (
+        Store(tmp_path).lock("runs", KEY),
+        work_slot(tmp_path, 2),
+        RunDirectory(tmp_path / "run").alone(),
+    )
+    for lock in locks:
+        with pytest.raises(ConfigError, match=r"has no file locks .*; choose another folder"), lock:
+            pass
 
 
 def _hold(root, ready):

@@ -9,6 +9,8 @@ from openevolve_unified.bench.results import Growth, Ratio, Report
 
 MAX_BUSY_WITH_OTHERS = 0.05
 """Share of the cores; from there on a report warns that it was disturbed."""
+MAX_SPREAD = 2.0
+"""Between the slowest and the fastest round of the same work; above it a number says nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _steps(report: Report) -> Table:
             step.contestant,
             str(step.num_threads),
             step.step_kind,
-            _number(1e3 * step.step_s, 2),
+            _steady(_number(1e3 * step.step_s, 2), step.round_s),
             _number(step.tokens_per_s, 0),
             _number(step.peak_bytes / 1e6, 0),
             f"{_number(100 * step.matrix_share, 0)}%",
@@ -127,8 +129,8 @@ def _evaluations(report: Report) -> Table:
         rows.append(
             (
                 result.precision,
-                f"{own:,.1f}",
-                f"{eager:,.1f}",
+                _steady(f"{own:,.1f}", result.round_s),
+                _steady(f"{eager:,.1f}", result.eager_round_s),
                 _ratio(result.ratio),
                 f"{result.bounds.steps:.2f}",
                 f"{result.bounds.products:.2f}",
@@ -164,7 +166,10 @@ def _workers(report: Report) -> Table:
         (
             result.size,
             str(result.num_workers),
-            _number(sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2], 1),
+            _steady(
+                _number(sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2], 1),
+                result.round_steps_per_s,
+            ),
             _ratio(result.gain),
         )
         for result in report.workers
@@ -178,7 +183,7 @@ def _growth(report: Report) -> Table:
             growth.quantity,
             growth.variable,
             f"{min(growth.points)[0]:,.0f} to {max(growth.points)[0]:,.0f}",
-            _exponent(growth),
+            _steady(_exponent(growth), *_repeats(growth)),
             "-" if growth.linear is None else f"{growth.linear:.0f}",
         )
         for growth in report.growth
@@ -208,6 +213,22 @@ def _threads(count: int) -> str:
 def _number(value: float, decimals: int) -> str:
     """With so many decimals; with three digits that count where those would show next to none."""
     return f"{value:.3g}" if 0 < value < 10**-decimals else f"{value:,.{decimals}f}"
+
+
+def _steady(cell: str, *rounds: Sequence[float]) -> str:
+    """The cell, marked where rounds of the same work disagree too much to be quoted.
+
+    Args:
+        rounds: groups of measurements; those of one group should be equal.
+    """
+    spread = max((max(group) / max(min(group), 1e-12) for group in rounds if group), default=1.0)
+    return cell if spread <= MAX_SPREAD else f"{cell} (!! rounds differ {spread:.1f}x)"
+
+
+def _repeats(growth: Growth) -> list[list[float]]:
+    """The measurements at each place of the variable."""
+    places = sorted({x for x, _ in growth.points})
+    return [[y for x, y in growth.points if x == place] for place in places]
 
 
 def _ratio(ratio: Ratio | None) -> str:

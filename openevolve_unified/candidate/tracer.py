@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 import openevolve_unified
 from openevolve_unified.candidate import layout, wire
 from openevolve_unified.candidate.explain import shorten
+from openevolve_unified.candidate.scratch import new_scratch, remove_scratch
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.isolation import watch
@@ -177,7 +177,7 @@ class Tracer:
             return
         self._stop()
         ours, theirs = socket.socketpair()
-        self._scratch = Path(tempfile.mkdtemp(prefix="openevolve-trace-"))
+        self._scratch = new_scratch()
         with theirs:
             self._child = subprocess.Popen(
                 _command(theirs.fileno(), self._scratch),
@@ -227,7 +227,7 @@ class Tracer:
                 self._child.wait()
             self._child = None
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove_scratch(self._scratch)
             self._scratch = None
         self._is_ready = False
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from openevolve_unified.config.openevolve_half import check_openevolve_half
+from openevolve_unified.config.openevolve_values import check_openevolve_values
+from openevolve_unified.config.overrides import apply_override
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.config.user_path import user_path
+from openevolve_unified.config.yaml_file import read_yaml, require_plain
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import content_hash
 
@@ -73,7 +75,7 @@ class Experiment:
         return content_hash(mapping)
 
     def _resolve(self, path: str) -> Path:
-        return (self.base_dir / Path(path).expanduser()).resolve()
+        return (self.base_dir / user_path(path, "scaling_law")).resolve()
 
 
 def load_experiment(
@@ -82,20 +84,22 @@ def load_experiment(
     """Read and validate a configuration file.
 
     Args:
-        overrides: ``dotted.key=value`` texts; values are read as YAML.
+        overrides: ``dotted.key=value`` texts; see ``overrides.apply_override``.
         output_dir: replaces ``scaling_law.output_dir``; relative to the working directory.
 
     Raises:
         ConfigError: one line that says what is wrong and how to mend it.
     """
-    path = Path(path).expanduser()
-    mapping = _read_yaml(path)
+    path = user_path(path, "the config file")
+    mapping = read_yaml(path)
     for override in overrides:
-        _apply_override(mapping, override)
+        apply_override(mapping, override)
     if output_dir is not None:
-        _section(mapping)["output_dir"] = str(output_dir.expanduser().resolve())
+        _section(mapping)["output_dir"] = str(user_path(output_dir, "--output").resolve())
     scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
+    check_openevolve_values(mapping)
     check_openevolve_half(mapping, scaling_law, FEATURE_NAMES)
+    require_plain(mapping)
     experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
     if not experiment.initial_program.is_file():
         raise ConfigError(
@@ -130,41 +134,3 @@ def _section(mapping: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise ConfigError(f"scaling_law: got {section!r}, wanted a mapping of settings")
     return section
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such config file; openevolve-unified init DIR writes the shipped ones"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: cannot be read as text ({reason})") from None
-    try:
-        mapping = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if mapping is None:
-        raise ConfigError(f"{path}: the file is empty; wanted a configuration in YAML")
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path}: got {type(mapping).__name__}, wanted a mapping of settings")
-    return mapping
-
-
-def _apply_override(mapping: dict[str, Any], override: str) -> None:
-    name, separator, text = override.partition("=")
-    if not separator or not name.strip():
-        raise ConfigError(f"--set {override}: wanted dotted.key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
-    *parents, last = name.strip().split(".")
-    place = mapping
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: {parent} is not a section")
-    place[last] = value

@@ -82,7 +82,8 @@ class DataConfig:
     source: str = "stories"
     """``stories`` (embedded generator), ``tinystories``, ``text`` (files) or ``huggingface``."""
     path: str | None = None
-    """``text``: a .txt, .jsonl or .parquet file or a folder of them, relative to the config file.
+    """``text``: a .txt, .jsonl (also gzipped) or .parquet file or a folder of them, relative to the
+    config file.
     ``huggingface``: the name of the data set."""
     config_name: str | None = None
     """``huggingface``: the name of the data set's configuration."""

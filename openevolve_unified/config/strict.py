@@ -6,7 +6,9 @@ checked, and the error names the nearest valid one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -87,10 +89,10 @@ def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is float:
         # YAML 1.1 reads "3e-3" as a string: accept what plainly is a number.
         if isinstance(value, str):
-            try:
-                return float(value)
-            except ValueError:
-                pass
+            with contextlib.suppress(ValueError):
+                number = float(value)
+                if math.isfinite(number):
+                    return number
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
     elif hint is int:
@@ -103,7 +105,12 @@ def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
     raise ConfigError(f"{path}: got {_show(value)}, wanted {_TYPE_NAMES.get(hint, hint.__name__)}")
 
 
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text (in quotes, where YAML would read it as something else)",
+    bool: "true or false",
+}
 
 
 def _show(value: Any) -> str:

@@ -1,8 +1,10 @@
 """The cache: every corpus is tokenized once, into a folder that is addressed by what is in it.
 
 A folder appears complete or not at all (built beside its place and renamed), whatever kills the
-builder; concurrent builders wait for each other. ``prepare`` verifies checksums and rebuilds what
-does not hold; ``open_cached`` verifies sizes only, which is what a training worker wants.
+builder; concurrent builders wait for each other. What is there is opened without a lock and without
+writing: it may lie on a read-only mount or belong to another user. ``prepare`` verifies checksums
+and rebuilds what does not hold; ``open_cached`` verifies sizes only, which is what a training
+worker wants.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,12 @@ from typing import Any
 import numpy as np
 
 from openevolve_unified.config.schema import DataConfig
+from openevolve_unified.config.user_path import user_path
 from openevolve_unified.data import corpora
 from openevolve_unified.data.cache_code import code_hash
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import content_hash
+from openevolve_unified.store import NO_LOCKS
 
 SPLITS = ("train", "validation", "test")
 _FILES = (*(f"{split}.npy" for split in SPLITS), "tokenizer.json")
@@ -76,19 +80,12 @@ def prepare(
     Raises:
         ConfigError: no text, too little of it, no network, a full disk: one line that says what.
     """
-    key = _key(config, base_dir)
     root = _root(config, base_dir)
-    folder = root / key
-    with _disk_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-        with _lock(root / f".{key}.lock", progress):
-            try:
-                data = _open(folder, verify=_checksum)
-            except _Unusable as problem:
-                if folder.exists():
-                    progress(f"the cached data in {folder} are damaged ({problem}); rebuilding")
-                _rebuild(config, base_dir, folder, progress)
-                data = _open(folder, verify=_size)
+    folder = root / _key(config, base_dir)
+    try:
+        data = _open(folder, verify=_checksum)
+    except _Unusable:
+        data = _build_alone(config, base_dir, folder, progress)
     if len(data.train) < min_train_sequences:
         raise ConfigError(
             f"scaling_law.data: got {len(data.train)} training sequences of {data.seq_len} tokens, "
@@ -129,22 +126,43 @@ def _key(config: DataConfig, base_dir: Path) -> str:
 
 
 def _root(config: DataConfig, base_dir: Path) -> Path:
+    name = "scaling_law.data.cache_dir"
     if config.cache_dir is not None:
-        return base_dir / Path(config.cache_dir).expanduser()
+        return base_dir / user_path(config.cache_dir, name)
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "openevolve-unified"
+    return user_path(home, name) / "openevolve-unified"
+
+
+def _build_alone(
+    config: DataConfig, base_dir: Path, folder: Path, progress: Callable[[str], None]
+) -> TokenData:
+    """Build the folder, unless another process does meanwhile."""
+    root = folder.parent
+    with _disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with _lock(root / f".{folder.name}.lock", progress) as is_alone:
+            try:
+                return _open(folder, verify=_checksum)
+            except _Unusable as problem:
+                if folder.exists():
+                    progress(f"the cached data in {folder} are damaged ({problem}); rebuilding")
+            if is_alone:
+                for stale in root.glob(f".{folder.name}.build-*"):
+                    shutil.rmtree(stale, ignore_errors=True)
+            _rebuild(config, base_dir, folder, progress)
+        return _open(folder, verify=_size)
 
 
 def _rebuild(
     config: DataConfig, base_dir: Path, folder: Path, progress: Callable[[str], None]
 ) -> None:
-    """Build the folder aside and move it into place; the caller holds the lock."""
+    """Build the folder aside and move it into place."""
     from openevolve_unified.data.build import build
 
-    for stale in folder.parent.glob(f".{folder.name}.build-*"):
-        shutil.rmtree(stale, ignore_errors=True)
     corpus = corpora.load(config, base_dir, progress)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.build-", dir=folder.parent))
+    # Not tempfile.mkdtemp, whose folders no other user can read.
+    aside = folder.parent / f".{folder.name}.build-{secrets.token_hex(8)}"
+    aside.mkdir()
     try:
         built = build(config, corpus, aside, progress)
         meta = {
@@ -157,9 +175,14 @@ def _rebuild(
         }
         meta["fingerprint"] = content_hash(meta)
         (aside / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-        if folder.exists():
+        with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)
-        os.replace(aside, folder)
+        try:
+            os.replace(aside, folder)
+        except OSError as error:
+            # Without locks another builder may have been first; what is there is the same.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -184,6 +207,11 @@ def _open(folder: Path, verify: Callable[[Path], int | str]) -> TokenData:
             drift=meta["drift"],
             tokenizer_path=folder / "tokenizer.json",
         )
+    except PermissionError as error:
+        raise ConfigError(
+            f"scaling_law.data.cache_dir: cannot read the data in {folder}: {error.strerror}; ask "
+            "its owner, or choose another folder with --set scaling_law.data.cache_dir=FOLDER"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Unusable(f"{type(error).__name__}: {error}") from None
 
@@ -206,15 +234,25 @@ def _checksum(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold ``path`` alone among all processes of this machine; the kernel frees it on death."""
+def _lock(path: Path, progress: Callable[[str], None]) -> Iterator[bool]:
+    """Hold ``path`` alone among all processes of this machine; the kernel frees it on death.
+
+    False on a file system without locks: two processes may build at once, and the second one's work
+    is lost.
+    """
+    is_alone = True
     with open(path, "a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("another process is preparing the same data; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            progress(f"{path.parent} has no file locks: another process may prepare the same data")
+            is_alone = False
+        yield is_alone
 
 
 @contextlib.contextmanager

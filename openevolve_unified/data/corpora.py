@@ -17,8 +17,14 @@ from typing import Any
 import numpy as np
 
 from openevolve_unified.config.schema import DataConfig
+from openevolve_unified.config.user_path import user_path
 from openevolve_unified.data.stories import generate_stories
-from openevolve_unified.data.text_files import find_text_files, missing_field, read_documents
+from openevolve_unified.data.text_files import (
+    find_text_files,
+    kind_of,
+    missing_field,
+    read_documents,
+)
 from openevolve_unified.errors import ConfigError
 
 TINYSTORIES = "roneneldan/TinyStories"
@@ -58,10 +64,10 @@ def identify(config: DataConfig, base_dir: Path) -> dict[str, Any]:
     if config.source == "stories":
         return {"source": "stories", "num_documents": config.num_documents, "seed": config.seed}
     if config.source == "text":
-        files = find_text_files(_local_path(config, base_dir))
+        files = find_text_files(_local_path(config, base_dir)).files
         return {
             "source": "text",
-            "files": [[file.suffix, _file_hash(file)] for file in files],
+            "files": [[kind_of(file), _file_hash(file)] for file in files],
             "text_field": config.text_field,
             "document_separator": config.document_separator,
         }
@@ -75,10 +81,10 @@ def identify(config: DataConfig, base_dir: Path) -> dict[str, Any]:
     local = _local_data_set(config, base_dir)
     if local is None:
         return identity | {"name": name}
-    files = sorted(f for f in local.rglob("*") if f.is_file()) if local.is_dir() else [local]
-    names = [file.relative_to(local).as_posix() if local.is_dir() else "" for file in files]
+    local_files = sorted(f for f in local.rglob("*") if f.is_file()) if local.is_dir() else [local]
+    names = [file.relative_to(local).as_posix() if local.is_dir() else "" for file in local_files]
     return identity | {
-        "files": [[name, _file_hash(file)] for name, file in zip(names, files, strict=True)]
+        "files": [[name, _file_hash(file)] for name, file in zip(names, local_files, strict=True)]
     }
 
 
@@ -93,9 +99,11 @@ def load(config: DataConfig, base_dir: Path, progress: Callable[[str], None]) ->
         progress(f"telling {config.num_documents:,} stories")
         return corpus_of(generate_stories(config.num_documents, config.seed))
     if config.source == "text":
-        files = find_text_files(_local_path(config, base_dir))
-        progress(f"reading {len(files)} file{'s' * (len(files) > 1)}")
-        documents = read_documents(files, config.text_field, config.document_separator)
+        found = find_text_files(_local_path(config, base_dir))
+        progress(f"reading {len(found.files)} file{'s' * (len(found.files) > 1)}")
+        if found.left_out is not None:
+            progress(found.left_out)
+        documents = read_documents(found.files, config.text_field, config.document_separator)
         return corpus_of(documents)
     return _load_data_set(config, base_dir, progress)
 
@@ -111,7 +119,7 @@ def _load_data_set(config: DataConfig, base_dir: Path, progress: Callable[[str],
             if local is None:
                 table = datasets.load_dataset(name, config_name, split=config.split)
             elif local.is_file():
-                builder = _BUILDERS.get(local.suffix, local.suffix.lstrip("."))
+                builder = _BUILDERS.get(local.suffix.lower(), local.suffix.lstrip("."))
                 table = datasets.load_dataset(builder, data_files=str(local), split=config.split)
             elif (local / "state.json").exists() or (local / "dataset_dict.json").exists():
                 table = datasets.load_from_disk(str(local))
@@ -157,7 +165,7 @@ def _hub_name(config: DataConfig) -> tuple[str, str | None]:
 
 
 def _local_path(config: DataConfig, base_dir: Path) -> Path:
-    return base_dir / Path(config.path or "").expanduser()
+    return base_dir / user_path(config.path or "", "scaling_law.data.path")
 
 
 def _local_data_set(config: DataConfig, base_dir: Path) -> Path | None:

@@ -19,7 +19,7 @@ from openevolve_unified.config.experiment import Experiment, redacted
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.fitness import loss_table, metrics, score
 from openevolve_unified.records import Evaluation, Failure
-from openevolve_unified.store import disk_errors, write_json, write_text
+from openevolve_unified.store import disk_errors, lock_errors, write_json, write_text
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
 
@@ -143,7 +143,8 @@ class RunDirectory:
                 self.path.mkdir(parents=True, exist_ok=True)
                 handle = open(place, "a")  # noqa: SIM115 - closed by alone
             try:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with lock_errors(place):
+                    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(handle.fileno()), os.stat(place)):
                     return handle
             except (BlockingIOError, PermissionError):
@@ -152,6 +153,9 @@ class RunDirectory:
                     f"another run is at work in {self.path}; wait for it, or use --output for a "
                     "folder of its own (work in a shared store is done once)"
                 ) from None
+            except ConfigError:
+                handle.close()
+                raise
             except FileNotFoundError:
                 pass
             handle.close()  # another run moved the folder aside meanwhile: look at the new one
@@ -162,7 +166,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a")  # noqa: SIM115 - closed below
         with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with lock_errors(self.path / ".lock"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
 

@@ -12,10 +12,12 @@ from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.config.openevolve_half import missing_api_keys
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plugin.evolve import EvolutionRun, latest_checkpoint
+from openevolve_unified.plugin.plan_record import keep_plan
 from openevolve_unified.plugin.plan_table import print_plan
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.plugin.summary import print_summary
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
@@ -31,6 +33,7 @@ def run_session(
     """
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
+    require_semaphores()
     if resume:
         require_resumable(experiment)
     reporter = Reporter()
@@ -118,13 +121,15 @@ def _plan_and_evolve(
 ) -> EvolutionRun:
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
-        print_plan(evaluator.plan(), experiment, reporter)
+        plan = evaluator.plan()
+        print_plan(plan, experiment, reporter)
         # Only now is an earlier run moved: what can be refused before work is spent was accepted.
         moved = None if resume else directory.move_aside()
         if moved is not None:
             reporter.say(f"an earlier run was moved to {moved}")
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
+        keep_plan(directory.path, plan)
         initial = score_initial_program(evaluator, reporter)
     checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
     if resume:

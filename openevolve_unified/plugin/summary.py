@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.plugin.plan_record import time_against_plan
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.store import write_text
@@ -37,6 +38,9 @@ def print_summary(
     reporter.say(f"  difference   {compare(best, initial)}")
     _print_losses(best, initial, reporter)
     _print_changes(directory, best, initial, reporter)
+    time = time_against_plan(directory.path, entries, initial)
+    if time is not None:
+        reporter.say(f"  time         {time}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
         "               best_code.py, fitness_history.json, programs/, checkpoints/, logs/"

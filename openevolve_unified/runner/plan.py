@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from openevolve_unified.config.schema import (
@@ -19,7 +20,7 @@ from openevolve_unified.config.schema import (
     TrainingConfig,
 )
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import to_plain
+from openevolve_unified.records import TrainJob, to_plain
 from openevolve_unified.runner.device import SharedMemory
 from openevolve_unified.runner.executor import Task
 from openevolve_unified.runner.ladder import CheckedProgram, train_jobs
@@ -38,7 +39,7 @@ class PlannedSize:
     memory_bytes: int
     """Estimate for one worker with this size: its libraries (CPU), weights, activations."""
     step_s: float
-    """Median seconds per training step, with the other sizes training beside it."""
+    """Seconds per training step while the other workers train too; a mean of medians."""
     num_steps: int
     evaluation_s: float
     """Seconds for the learning curve, the final loss and the certificate of one seed."""
@@ -83,7 +84,7 @@ class Plan:
 
 
 def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
-    """Time a few steps of every size; ``checked`` is the initial program.
+    """Time a few steps of every size, all workers at once; ``checked`` is the initial program.
 
     Raises:
         ConfigError: the models do not fit into memory, or one candidate takes longer than the
@@ -91,7 +92,9 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     """
     config, resources = services.config, services.resources()
     num_seeds = len(config.training.seeds)
-    memory = _run_for_each_size("estimate_memory", services, checked)
+    jobs = train_jobs(services, checked)
+    first = [job for job in jobs if job.seed == config.training.seeds[0]]
+    memory = _run("estimate_memory", first, services, checked)
     bounds = [outcome["available_bytes"] for outcome in memory]
     measured_here = SharedMemory(
         num_workers=resources.workers_per_device,
@@ -103,7 +106,10 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         resources.node_memories or (measured_here,),
     )
     require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
-    measured = _run_for_each_size("measure", services, checked)
+    measured_jobs = jobs_to_measure(jobs, resources.num_workers)
+    measured = _by_size(
+        config.sizes, measured_jobs, _run("measure", measured_jobs, services, checked)
+    )
     steps = config.training.training_steps
     num_batches = evaluated_batches(config.training, len(services.data().validation))
     sizes = tuple(
@@ -132,6 +138,22 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     )
     _require_time(plan, config)
     return plan
+
+
+def jobs_to_measure(jobs: Sequence[TrainJob], num_workers: int) -> list[TrainJob]:
+    """What is timed, in the order of training: largest first, so that no worker is ever idle.
+
+    A step that is timed while the other cores rest is faster than the same step in training: they
+    share caches, memory and often the core itself. So every size comes twice, unless all jobs fit
+    side by side or there is one worker; and never more memory is taken at once than in training.
+    """
+    seeds = list(dict.fromkeys(job.seed for job in jobs))
+    largest_first = sorted(jobs, key=lambda job: -job.size.num_layers * job.size.hidden_dim**2)
+    if num_workers == 1:
+        return [job for job in largest_first if job.seed == seeds[0]]
+    if len(seeds) == 1 and num_workers < len(jobs):
+        return largest_first * 2
+    return [job for job in largest_first if job.seed in seeds[:2]]
 
 
 def makespan(durations: Sequence[float], num_workers: int) -> float:
@@ -195,12 +217,11 @@ def require_memory(needed: int, available: int | None, num_workers: int, device:
     )
 
 
-def _run_for_each_size(
-    task: str, services: Services, checked: CheckedProgram
+def _run(
+    task: str, jobs: Sequence[TrainJob], services: Services, checked: CheckedProgram
 ) -> list[dict[str, Any]]:
-    """The outcomes of ``task`` for the first seed's job at every size."""
+    """The outcomes of ``task`` for each job, as many at once as there are workers."""
     config = services.config
-    jobs = [job for job in train_jobs(services, checked) if job.seed == config.training.seeds[0]]
     tasks = [
         Task(
             name=task,
@@ -217,6 +238,18 @@ def _run_for_each_size(
     ]
     outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
     return [outcomes[index] for index in range(len(jobs))]
+
+
+def _by_size(
+    sizes: Sequence[SizeConfig], jobs: Sequence[TrainJob], outcomes: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """One outcome per size: its times are means over the jobs of that size."""
+    merged = []
+    for size in sizes:
+        own = [found for job, found in zip(jobs, outcomes, strict=True) if job.size == size]
+        times = {name: fmean(one[name] for one in own) for name in ("step_s", "evaluated_batch_s")}
+        merged.append(own[0] | times)
+    return merged
 
 
 def _require_time(plan: Plan, config: ScalingLawConfig) -> None:

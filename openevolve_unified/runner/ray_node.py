@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.config.user_path import user_path
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.runner.bundles import Bundle, find, keep
 from openevolve_unified.runner.environment import secret_names
@@ -114,9 +115,9 @@ def _localise(request: dict[str, Any], parts: Parts) -> tuple[dict[str, Any], li
 def _own_root() -> tuple[Path, bool]:
     configured = os.environ.get(NODE_DIR_VARIABLE)
     if configured:
-        return Path(configured).expanduser(), False
+        return user_path(configured, NODE_DIR_VARIABLE), False
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "openevolve-unified" / "node", True
+    return user_path(home, NODE_DIR_VARIABLE) / "openevolve-unified" / "node", True
 
 
 def _fetch(parts: dict[str, list[Any]], name: str) -> Iterable[bytes]:

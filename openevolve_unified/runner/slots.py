@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from openevolve_unified.store import disk_errors
+from openevolve_unified.store import disk_errors, lock_errors
 
 POLL_S = 0.1
 
@@ -30,7 +30,8 @@ def work_slot(root: Path, num_slots: int) -> Iterator[int]:
                 handle = open(folder / f"{slot}.lock", "a")  # noqa: SIM115 - closed below
             with handle:
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    with lock_errors(folder / f"{slot}.lock"):
+                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
                 yield slot

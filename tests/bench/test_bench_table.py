@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from openevolve_unified.bench.results import (
+    Bounds,
     CopyLimit,
+    EvaluationResult,
+    Growth,
     Limits,
     MatrixLimit,
+    PowerLaw,
+    Ratio,
     Report,
     StartUp,
     StepResult,
+    WorkersResult,
 )
 from openevolve_unified.bench.table import as_markdown, as_text
 
@@ -83,6 +91,44 @@ def test_small_numbers_keep_three_significant_digits(write):
         assert cell in text
     for cell in ("0.000678%", "0.000345%", "a worker 3.21e-05 s"):
         assert cell in text
+
+
+def disturbed(*, by):
+    """A report in which one round of everything took ``by`` times as long as the others."""
+    report = report_of(1)
+    rounds = (1.0, 1.0, by)
+    step = dataclasses.replace(report.steps[0], round_s=rounds)
+    ratio = Ratio(value=1.0, low=1.0, high=1.0)
+    workers = WorkersResult(size="32x2", num_workers=2, round_steps_per_s=rounds, gain=ratio)
+    evaluation = EvaluationResult(
+        precision="float32",
+        steps_run=1,
+        training_steps=1,
+        round_s=(2.0,),
+        eager_round_s=rounds,
+        ratio=ratio,
+        bounds=Bounds(products=1.0, steps=1.0),
+        overhead_share=0.0,
+    )
+    points = ((1.0, 1.0), (1.0, by), (2.0, 2.0), (2.0, 2.0 * by))
+    fit = PowerLaw(exponent=1.0, stderr=0.1, num_points=4)
+    growth = Growth(quantity="time", variable="steps", points=points, fit=fit, linear=1.0)
+    return dataclasses.replace(
+        report, steps=(step,), workers=(workers,), evaluations=(evaluation,), growth=(growth,)
+    )
+
+
+@pytest.mark.parametrize("write", [as_text, as_markdown])
+def test_rounds_that_disagree_more_than_twofold_are_marked_in_the_table(write):
+    text = write(disturbed(by=2.5))
+    marked = [line for line in text.splitlines() if "(!! rounds differ 2.5x)" in line]
+    assert len(marked) == 4, "a step, an evaluation, workers, and how they grow"
+    assert marked[1].count("!!") == 1, "our own evaluations agreed"
+
+
+@pytest.mark.parametrize("write", [as_text, as_markdown])
+def test_rounds_that_agree_are_not_marked(write):
+    assert "!!" not in write(disturbed(by=1.9))
 
 
 def test_what_is_nothing_reads_as_nothing():

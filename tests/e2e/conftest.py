@@ -81,11 +81,11 @@ class Place:
         path.write_text(yaml.safe_dump(mapping))
         return path
 
-    def start(self, *arguments, environment=None):
-        """Start one of the installed commands."""
+    def start(self, *arguments, environment=None, prefix=()):
+        """Start one of the installed commands; ``prefix`` is a command that runs it."""
         script = Path(sys.executable).with_name(arguments[0])
         return subprocess.Popen(
-            [str(script), *map(str, arguments[1:])],
+            [*prefix, str(script), *map(str, arguments[1:])],
             cwd=self.folder,
             env={**os.environ, "XDG_CACHE_HOME": str(self._cache_home), **(environment or {})},
             stdout=subprocess.PIPE,
@@ -95,9 +95,9 @@ class Place:
             preexec_fn=obey_interrupts,
         )
 
-    def run(self, *arguments, environment=None):
+    def run(self, *arguments, environment=None, prefix=()):
         """Run one of the installed commands: (status, standard output, standard error)."""
-        process = self.start(*arguments, environment=environment)
+        process = self.start(*arguments, environment=environment, prefix=prefix)
         output, errors = process.communicate(timeout=300)
         return process.returncode, output, errors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,54 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tiny, run):
     status, _, errors = run("openevolve", tiny(), "--output", "/proc/nowhere/run")
     assert status == 2
     assert "cannot write /proc/nowhere/run" in one_line(errors)
+
+
+def in_a_namespace(mounts):
+    """A command that runs another one with ``mounts`` made for it alone."""
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"']
+
+
+def can_mount():
+    try:
+        found = subprocess.run([*in_a_namespace("true"), "x", "true"], capture_output=True)
+    except FileNotFoundError:
+        return False
+    return found.returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="this user cannot mount")
+
+
+# A file system of its own in each case: a remount of the machine's would reach everybody.
+@needs_mounts
+@pytest.mark.parametrize("options", ["ro", "nr_inodes=1"], ids=["read-only", "full"])
+def test_a_machine_without_shared_memory_is_one_line_before_anything_is_spent(
+    options, tiny, run, tmp_path
+):
+    prefix = [*in_a_namespace(f"mount -t tmpfs -o {options} tmpfs /dev/shm"), "x"]
+    status, output, errors = run("openevolve", tiny(), prefix=prefix)
+    assert status == 2, output
+    assert "wanted a /dev/shm that can be written" in one_line(errors)
+    assert output == ""
+    assert not (tmp_path / "run").exists()
+
+
+@needs_mounts
+def test_a_user_without_home_and_name_is_one_line_or_works_with_a_cache_of_its_own(
+    tiny, run, tmp_path
+):
+    (tmp_path / "passwd").write_text("")
+    (tmp_path / "nsswitch.conf").write_text("passwd: files\n")
+    mounts = " && ".join(
+        f"mount --bind {tmp_path / name} /etc/{name}" for name in ("passwd", "nsswitch.conf")
+    )
+    variables = [f"-u{name}" for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME")]
+    prefix = [*in_a_namespace(mounts), "x", "env", *variables]
+    status, output, errors = run("openevolve", tiny(), prefix=prefix)
+    assert status == 2, output
+    assert "wanted a user with a home folder; set HOME" in one_line(errors)
+    own = ("--set", "scaling_law.data.cache_dir=cache")
+    arguments = ("check", PROGRAM, "--config", tiny(), *own)
+    status, output, errors = run("openevolve-unified", *arguments, prefix=prefix)
+    assert status == 0, errors
+    assert "accepted" in output

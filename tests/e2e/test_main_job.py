@@ -78,10 +78,17 @@ def undisturbed(new_place):
     """A run, then a rerun in the same folder."""
     place = new_place()
     path = place.tiny()
-    run = place.run("openevolve", path)
+    temporary = place.folder / "tmp"
+    temporary.mkdir()
+    run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
     after_run = finished(place)
     rerun = place.run("openevolve", path)
     return SimpleNamespace(place=place, run=run, after_run=after_run, rerun=rerun)
+
+
+def test_a_run_leaves_no_temporary_folder_of_ours(undisturbed):
+    left = [path.name for path in (undisturbed.place.folder / "tmp").iterdir()]
+    assert not any("openevolve" in name for name in left), left
 
 
 def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
@@ -89,6 +96,7 @@ def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
     assert status == 0, errors
     assert errors == ""
     assert "a non-LLM control arm" in output
+    assert " for 3 programs, checks included; planned " in output
     assert "candidate 2/2: fitness" in output
 
 

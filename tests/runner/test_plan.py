@@ -19,6 +19,7 @@ from openevolve_unified.runner.memory import available_bytes, resident_bytes
 from openevolve_unified.runner.plan import (
     evaluated_batches,
     fullest_memory,
+    jobs_to_measure,
     makespan,
     measure_plan,
     memory_at_once,
@@ -54,6 +55,46 @@ def test_the_plan_counts_operations_memory_time_and_cost(pipeline, checked):
     assert plan.memory_bytes == memory_at_once([s.memory_bytes for s in plan.sizes], 1, 2)
     assert plan.cost(1800.0) == 2.0
     assert dataclasses.replace(plan, price_per_hour=None).cost(1800.0) is None
+
+
+def test_steps_are_timed_while_the_other_workers_are_busy(pipeline, checked):
+    one_seed = train_jobs(pipeline.services, checked)
+
+    def timed(num_seeds, num_workers):
+        jobs = [
+            dataclasses.replace(job, seed=seed) for job in one_seed for seed in range(num_seeds)
+        ]
+        return [(job.size.hidden_dim, job.seed) for job in jobs_to_measure(jobs, num_workers)]
+
+    sizes = sorted((job.size.hidden_dim for job in one_seed), reverse=True)
+    once = [(size, 0) for size in sizes]
+    assert timed(num_seeds=1, num_workers=1) == once, "there is nobody to be busy beside it"
+    assert timed(num_seeds=1, num_workers=2) == once + once
+    assert timed(num_seeds=1, num_workers=8) == once, "all fit side by side"
+    assert timed(num_seeds=3, num_workers=1) == once
+    assert timed(num_seeds=3, num_workers=2) == [(size, seed) for size in sizes for seed in (0, 1)]
+
+
+def test_a_size_that_was_timed_twice_counts_with_its_mean(pipeline, checked, monkeypatch):
+    class Pool:
+        """Answers the first time of each size with 1 s, the second one with 3 s per step."""
+
+        def __init__(self, pool):
+            self.pool, self.num_timed = pool, {}
+
+        def run(self, tasks, deadline, on_event):
+            for index, outcome in self.pool.run(tasks, deadline, on_event):
+                if tasks[index].name == "measure":
+                    name = tasks[index].title
+                    self.num_timed[name] = self.num_timed.get(name, 0) + 1
+                    outcome = outcome | {"step_s": 2.0 * self.num_timed[name] - 1.0}
+                yield index, outcome
+
+    pool = Pool(pipeline.services.pool())
+    monkeypatch.setattr(pipeline.services, "pool", lambda: pool)
+    plan = measure_plan(pipeline.services, checked)
+    assert [size.step_s for size in plan.sizes] == [2.0] * len(plan.sizes)
+    assert set(pool.num_timed.values()) == {2}
 
 
 def test_jobs_go_to_the_first_free_worker():
