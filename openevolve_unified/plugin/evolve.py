@@ -68,9 +68,12 @@ class EvolutionRun:
         self._directory = RunDirectory(experiment.output_dir)
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
+        log = ProposalLog(experiment.output_dir)
+        if log.is_damaged:
+            reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
         self.accounts = Accounts(
             experiment,
-            ProposalLog(experiment.output_dir),
+            log,
             StoppingRules(experiment.scaling_law.stopping, initial_score),
             reporter,
             self._stop,
