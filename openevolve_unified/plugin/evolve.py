@@ -32,6 +32,8 @@ from openevolve_unified.plugin.templates import EVALUATOR_PATH
 from openevolve_unified.runner.events import EventReader
 
 POLL_S = 0.2
+SETTLES_PER_POLL = 10
+"""So that a rule fires before the last iterations, which wait in the pool, are used up as well."""
 
 
 def latest_checkpoint(run_path: Path) -> tuple[Path, int] | None:
@@ -116,9 +118,10 @@ class EvolutionRun:
                 self._chain_signals()
                 handlers_are_ours = True
             self._drain()
-            if self._openevolve is not None:
-                self._openevolve.settle()
-            await asyncio.sleep(POLL_S)
+            for _ in range(SETTLES_PER_POLL):
+                if self._openevolve is not None:
+                    self._openevolve.settle()
+                await asyncio.sleep(POLL_S / SETTLES_PER_POLL)
 
     def _drain(self) -> None:
         if self._reader is None:
@@ -163,7 +166,7 @@ class EvolutionRun:
 
     def _on_done(self, iteration: int, future: Future[Any]) -> None:
         if future.exception() is not None and (self.stop_reason or self.is_interrupted):
-            return  # ended with the run, not by itself
+            return  # it ended with the run, not by itself
         self._drain()  # the verdict stands before what follows from it
         try:
             self.accounts.account(iteration, future)

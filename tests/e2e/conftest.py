@@ -135,8 +135,13 @@ def run(place):
 def answers():
     """Scripted answers against the initial program of coefficient dynamics."""
     impulse = "        return k / math.sqrt(self.head_dim)"
+    good = diff(impulse, "        return 1.5 * k / math.sqrt(self.head_dim)")
+    better = diff(impulse, "        return 1.25 * k / math.sqrt(self.head_dim)")
+    call = {"id": "1", "type": "function", "function": {"name": "edit", "arguments": "{}"}}
     return {
-        "good": diff(impulse, "        return 1.5 * k / math.sqrt(self.head_dim)"),
+        "good": good,
+        "reasoned": f"<think>\n{good.replace('1.5', '2.5')}No.</think>\n{better}"
+        + diff("        return k / 3", "        return k / 4"),
         "broken": diff(impulse, "        return k / math.sqrt(self.head_dim"),
         "outside": diff("import torch.nn as nn", "import torch.nn as nn\nimport os"),
         "leak": diff(
@@ -145,5 +150,9 @@ def answers():
             "        return self.normaliser(self.readout(z), mask)",
         ),
         "malformed": "I would rather talk about the weather.",
+        "null": {"content": None},
+        "tools": {"content": None, "tool_calls": [call]},
+        "elsewhere": diff("        return k / 3", "        return k / 4"),
+        "page": b"<!doctype html><html>Log in</html>",
         "failure": 500,
     }

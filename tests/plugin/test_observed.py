@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from openevolve.config import Config, EvaluatorConfig, LLMModelConfig
+from openevolve.database import ProgramDatabase
 from openevolve.population import PopulationStrategy
 from scripted_model import diff
 
@@ -208,6 +209,19 @@ def test_the_death_of_a_worker_is_one_outcome_and_a_reason(evolve):
     assert [p.outcome for p in seen.proposals] == ["trained", "machine"]
     assert "worker process was ended from outside" in seen.reasons[0]
     assert seen.accounts.is_worker_lost
+
+
+def test_an_iteration_that_openevolve_gives_up_is_accounted_for(evolve, monkeypatch):
+    sample = ProgramDatabase.sample_from_island
+
+    def broken_once(database, *arguments, **options):
+        monkeypatch.setattr(ProgramDatabase, "sample_from_island", sample)
+        raise RuntimeError("no parent")
+
+    monkeypatch.setattr(ProgramDatabase, "sample_from_island", broken_once)
+    seen = evolve([GOOD], num_iterations=3)
+    assert [p.reason for p in seen.proposals] == ["an error inside OpenEvolve", "", ""]
+    assert "candidate 1/3: no program: NotAsked" in seen.lines.text
 
 
 def test_iterations_keep_their_numbers_on_islands(evolve):
