@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from openevolve_unified.config.openevolve_half import check_openevolve_half
 from openevolve_unified.config.openevolve_values import check_openevolve_values
 from openevolve_unified.config.overrides import apply_override
@@ -98,7 +100,7 @@ def load_experiment(
         _section(mapping)["output_dir"] = str(user_path(output_dir, "--output").resolve())
     scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
     check_openevolve_values(mapping)
-    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES)
+    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES, path.resolve().parent)
     require_plain(mapping)
     experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
     if not experiment.initial_program.is_file():
@@ -117,11 +119,31 @@ def redacted(mapping: dict[str, Any]) -> dict[str, Any]:
             return {name: hide(item, str(name)) for name, item in value.items()}
         if isinstance(value, list):
             return [hide(item) for item in value]
-        if key == "api_key" and isinstance(value, str) and not value.startswith("${"):
+        if key == "api_key" and value is not None and not str(value).startswith("${"):
             return "(hidden)"
         return value
 
     return hide(copy.deepcopy(mapping))
+
+
+def without_key(override: str) -> str:
+    """A ``dotted.key=value`` text as it may be printed: literal keys in it are hidden."""
+    name, separator, text = override.partition("=")
+    if not separator:
+        return override
+    parts = [part.strip() for part in name.split(".")]
+    last = "api_key" if "api_key" in parts else parts[-1]
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"{name}=(hidden)" if "api_key" in override else override
+    hidden = redacted({last: value})[last]
+    if hidden == value:
+        return override
+    if isinstance(hidden, str):
+        return f"{name}={hidden}"
+    flow = yaml.safe_dump(hidden, default_flow_style=True, width=10**6, sort_keys=False)
+    return f"{name}={flow.strip()}"
 
 
 def _section(mapping: dict[str, Any]) -> dict[str, Any]:
