@@ -39,6 +39,7 @@ class MatrixMixer(CausalAttention):
     low_rank = staticmethod(structured.low_rank)
     semiseparable = staticmethod(structured.semiseparable)
     reflected = staticmethod(dynamics.reflected)
+    delta_steps = staticmethod(dynamics.delta_steps)
     decay_matrix = staticmethod(structured.decay_matrix)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     toeplitz = staticmethod(structured.toeplitz)

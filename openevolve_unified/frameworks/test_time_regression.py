@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from openevolve_unified.frameworks import normalisers, solvers, structured
+from openevolve_unified.frameworks import dynamics, normalisers, solvers, structured
 from openevolve_unified.frameworks.attention import CausalAttention
 
 
@@ -44,6 +44,7 @@ class TestTimeRegression(CausalAttention):
     online_gradient = staticmethod(solvers.online_gradient)
     ridge = staticmethod(solvers.ridge)
     semiseparable = staticmethod(structured.semiseparable)
+    delta_steps = staticmethod(dynamics.delta_steps)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     decay_matrix = staticmethod(structured.decay_matrix)
     masked_softmax = staticmethod(normalisers.masked_softmax)
