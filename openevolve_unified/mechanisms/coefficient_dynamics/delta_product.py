@@ -41,8 +41,8 @@ class EvolvableAttention(CoefficientDynamics):
 
     def coefficients(self, q, k, x, mask):
         keys, strengths, written = self.steps(k, x)
-        transition = {"direction": keys, "strength": strengths}
-        z = self.impulse_response(self.features(q), written, transition, mask)
+        q = self.features(q)
+        z = self.impulse_response(q, written, {"direction": keys, "strength": strengths}, mask)
         return z.masked_fill(~mask, 0.0)
 
 
