@@ -138,15 +138,13 @@ def delta_steps(
     """
     T, N = q.shape[-2:]
     chunk = chunk_length(T)
+    if direction.dim() == q.dim():
+        direction, strength = direction.unsqueeze(-2), strength.unsqueeze(3)
     if strength.dim() < direction.dim():
         strength = strength.unsqueeze(-1)
-    found_by, taken_by = direction, strength * direction
-    if direction.dim() == q.dim():
-        found_by, taken_by = found_by.unsqueeze(-2), taken_by.unsqueeze(-2)
-    steps = [
-        (_by_token(w, chunk), _by_token(e, chunk))
-        for w, e in zip(found_by.unbind(-2), taken_by.unbind(-2), strict=True)
-    ]
+    directions, erased = (
+        [_by_token(step, chunk) for step in z.unbind(3)] for z in (direction, strength * direction)
+    )
     queries, impulses = _by_token(q, chunk), _by_token(impulse, chunk)
     decays = None if log_decay is None else _by_token(log_decay.clamp(max=0.0).exp(), chunk)
     state = torch.eye(N, device=q.device, dtype=q.dtype)
@@ -155,7 +153,7 @@ def delta_steps(
     for t in range(chunk):
         if decays is not None:
             state = state * decays[t]
-        for w, e in steps:
+        for w, e in zip(directions, erased, strict=True):
             found = (state * w[t]).sum(dim=-1, keepdim=True)
             state = state - found * e[t]
         state = torch.cat((state, impulses[t]), dim=-2)

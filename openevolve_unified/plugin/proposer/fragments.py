@@ -160,7 +160,7 @@ def reach(genome: Genome) -> str:
 
 
 def erased_method() -> Method:
-    """First-order delta rule: what the next token's reflection leaves of an impulse."""
+    """First-order delta rule: what the next token's delta step leaves of an impulse."""
     return Method(
         "erased(self, impulse, k, x)",
         "What is left of impulse j once token j + 1 has erased its own direction.",

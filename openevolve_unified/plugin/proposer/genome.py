@@ -209,8 +209,8 @@ _EXCLUDED: dict[str, frozenset[str]] = {
     # A truncated product of delta steps refers to keys that are not rotated or decayed by channel.
     "one_step_delta": frozenset({"rope", "channel_decay", "differential"}),
     "differential": frozenset({"rope", "talking_heads"}),
-    # Scores mixed with both signs are no products of positive features.
-    "talking_heads": frozenset({"elu"}),
+    # Scores mixed with both signs are no products of positive features; decays per channel cost.
+    "talking_heads": frozenset({"elu", "channel_decay", "tied_decay"}),
     # Together they exceed the 10% of extra operations at the smallest sizes.
     "local_slope": frozenset({"near_taps"}),
 }
