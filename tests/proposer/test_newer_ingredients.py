@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from openevolve_unified.plugin.proposer.genome import conflict, genome_of
 from openevolve_unified.plugin.proposer.ingredients import ALL, BY_NAME
+from openevolve_unified.plugin.proposer.render import render_block
 
 NUM_TOKENS, HALF = 40, programs.HIDDEN_DIM // programs.NUM_HEADS // 2
 DELTA_KERNELS = ("kimi_delta", "delta_product", "rwkv7")
@@ -19,6 +20,7 @@ DELTA_KERNELS = ("kimi_delta", "delta_product", "rwkv7")
 def scrambled(framework, *names):
     genome = genome_of(framework, names)
     assert conflict(genome) is None
+    assert max(map(len, render_block(genome).splitlines())) <= 100
     module = programs.attention(genome)
     programs.scramble(module)
     return module

@@ -200,6 +200,7 @@ _EXCLUDED: dict[str, frozenset[str]] = {
     # per-channel product exceed the 10% of extra operations at the smallest sizes.
     "channel_decay": frozenset(
         {"rope", "differential", "stick_breaking", "moving_average", "near_taps", "toeplitz_taps"}
+        | {"t5_buckets"}
     ),
     # Its keys are in (0, 1) and come with a write gate of their own; for the rest as above.
     "tied_decay": frozenset(
@@ -209,8 +210,8 @@ _EXCLUDED: dict[str, frozenset[str]] = {
     # A truncated product of delta steps refers to keys that are not rotated or decayed by channel.
     "one_step_delta": frozenset({"rope", "channel_decay", "differential"}),
     "differential": frozenset({"rope", "talking_heads"}),
-    # Scores mixed with both signs are no products of positive features; decays per channel cost.
-    "talking_heads": frozenset({"elu", "channel_decay", "tied_decay"}),
+    # Scores mixed with both signs are no products of positive features; the others cost too much.
+    "talking_heads": frozenset({"elu", "channel_decay", "tied_decay", "stick_breaking"}),
     # Together they exceed the 10% of extra operations at the smallest sizes.
     "local_slope": frozenset({"near_taps"}),
 }

@@ -128,11 +128,13 @@ def _delta_rule(genome: Genome) -> list[str]:
 def _delta_steps(genome: Genome) -> list[str]:
     """Gradient steps that decay by channel, or two per token."""
     decay = fragments.log_decay(genome, "q")
-    faded = [] if decay is None else [f"log_decay = {decay}"]
-    factor = "" if decay is None else " * self.decay_matrix(log_decay, mask)"
+    faded = [
+        f"log_decay = {decay}",
+        "matrix = matrix * self.decay_matrix(log_decay, mask)",
+    ]
     return [
         *delta_rules.lines(genome),
-        *faded,
-        f"matrix = {delta_rules.matrix(genome)}{factor}",
+        f"matrix = {delta_rules.matrix(genome)}",
+        *([] if decay is None else faded),
         "return matrix.masked_fill(~mask, 0.0) @ v",
     ]
