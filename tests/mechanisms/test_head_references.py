@@ -74,7 +74,6 @@ def test_it_equals_the_published_layer_for_every_number_of_heads_of_the_ladders(
 
 def test_the_catalogue_names_every_framework():
     assert {m.framework for m in catalog.mechanisms()} == set(FRAMEWORKS)
-    assert catalog._ALL == FRAMEWORKS
 
 
 def test_kimi_delta_starts_with_the_published_rates_and_steps_drawn_apart():
