@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -91,6 +92,29 @@ def test_kimi_delta_starts_with_the_published_rates_and_steps_drawn_apart():
     assert correlation.abs() < 0.3
     assert attention.gate_down.weight.shape == (HEAD_DIM, 6 * HEAD_DIM)
     assert attention.strength.bias is None
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "largest"),
+    [
+        ("kimi_delta", 0.15, 0.36),
+        ("rwkv7", 1.7, 5.4),
+        ("hgrn2", 0.4, 0.5),
+        ("delta_product", 0.4, 1.1),
+    ],
+)
+@torch.no_grad()
+def test_values_leave_without_an_output_norm_at_the_sizes_that_the_docstring_says(
+    name, first, largest
+):
+    attention = initial(name, 6, head_dim=16).float()
+    q, k, v = torch.randn(3, 32, 6, 128, 16)
+    y = attention.mix(q, k, v, torch.randn(32, 128, 96), torch.ones(128, 128).tril().bool())
+    rms = y.square().mean(dim=(0, 1, 3)).sqrt()
+    assert rms[0] == pytest.approx(first, rel=0.2)
+    assert rms.max() == pytest.approx(largest, rel=0.2)
+    source = catalog.load_source(name, "matrix_mixer")
+    assert re.search(rf"leave\s+with\s+{first}\s+\(first\s+token\)\s+to\s+{largest}\s", source)
 
 
 def test_rwkv7_starts_with_the_published_values_of_the_first_layer():

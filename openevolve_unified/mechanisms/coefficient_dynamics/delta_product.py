@@ -16,7 +16,8 @@ class EvolvableAttention(CoefficientDynamics):
     A_t = H_2 H_1 with H_s = I - beta_s k_s k_s', b_j k_j = H_2 beta_1 k_1 + beta_2 k_2. The
     second key has a projection of its own, as in the paper; the paper's second value has one
     too, here both steps write the token's one value.
-    Source: arXiv 2502.10297, without a short convolution, forget gate and output norm.
+    Source: arXiv 2502.10297, without a short convolution, forget gate and output norm. So
+    values of rms 1 leave with 0.4 (first token) to 1.1 at the start (softmax: 1 to 0.1).
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):

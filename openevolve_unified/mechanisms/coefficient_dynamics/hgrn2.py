@@ -15,7 +15,8 @@ class EvolvableAttention(CoefficientDynamics):
     sigmoid(k) with k the key projection and g a lower bound per channel. In this notation
     diagonal transitions, b_j k_j = 1 - f_j. The paper's bound grows with depth as l / L at the
     start; a layer does not know its depth here, so it is learned in each and starts at 1/4.
-    Source: arXiv 2404.07904, without its output norm and gate.
+    Source: arXiv 2404.07904, without its output norm and gate. So values of rms 1 leave with
+    0.4 (first token) to 0.5 at the start (softmax: 1 to 0.1).
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):
