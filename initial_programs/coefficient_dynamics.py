@@ -34,8 +34,9 @@ class EvolvableAttention(CoefficientDynamics):
         """A_t, what happens to old impulses at time t; {} is the identity.
 
         Keys: "log_decay" (batch, heads, time) or (..., head_dim), at most 0; "direction" (unit
-        vectors shaped like k) with "strength" (batch, heads, time) in [0, 2], a reflection;
-        "angle" (..., time, head_dim / 2), a rotation; "log_bias" (batch, heads, time), at most 0.
+        vectors shaped like k) with "strength" (batch, heads, time) in [0, 2], a delta step after
+        the decay; "angle" (..., time, head_dim / 2), a rotation, not beside a direction or a decay
+        per channel; "log_bias" (batch, heads, time), at most 0.
         """
         return {}
 

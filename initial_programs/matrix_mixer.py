@@ -28,7 +28,8 @@ class EvolvableAttention(MatrixMixer):
     No branching on tensor values, no state between calls, no in-place writes on the inputs.
 
     Structured classes at hand: self.low_rank(u, w), self.semiseparable(c, b, log_decay, mask),
-    self.reflected(c, b, direction, strength), self.decay_matrix(log_decay, mask),
+    self.reflected(c, b, direction, strength) and self.delta_steps(c, b, direction, strength,
+    log_decay) for delta rules, self.decay_matrix(log_decay, mask),
     self.toeplitz(taps), self.cauchy(p, r, mask), self.vandermonde(p, r, mask),
     self.block_diagonal(matrix, block, mask), self.diagonal(entries),
     self.solve_unit_lower(strict, right); self.masked_softmax, self.row_normalise and

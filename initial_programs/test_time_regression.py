@@ -13,10 +13,10 @@ class EvolvableAttention(TestTimeRegression):
 
     m_t = argmin_m sum_{i<=t} gamma_ti |v_i - m(k_i)|^2,   y_t = m_t(q_t)
 
-    May change: association_weights (log gamma), features (of keys and queries), solver (how the
-    fit is made and read), regress as a whole, new methods, and parameters of your own in __init__
-    (cheap ones: for example nn.Linear(hidden_dim, num_heads) read from x; give them names of
-    their own).
+    May change: association_weights (log gamma), features (of keys and queries), solver (function
+    class and optimiser in one: how the fit is made and read), regress as a whole, new methods, and
+    parameters of your own in __init__ (cheap ones: for example nn.Linear(hidden_dim, num_heads)
+    read from x; give them names of their own).
     Must not change: the class name and base, __init__'s arguments, forward, the projections, the
     output, the dropout (and no dropout or randomness here), anything outside the block.
 

@@ -22,6 +22,10 @@ class CoefficientDynamics(CausalAttention):
     attention: identity transitions, impulses scaled by ``1 / sqrt(head_dim)``, exponential readout,
     row-sum normaliser. Values are never seen here, and queries never enter the dynamics.
 
+    The paper's names: evolution matrix A_t, input scaling b_j (ours returns ``b_j k_j``, so that it
+    can be a vector), readout map phi (ours is its logarithm where phi is positive), normalisation
+    eta (ours returns phi / eta, so that both are one stable step).
+
     Helpers, called as ``self.name(...)``: ``impulse_response(q, impulse, transition, mask)``,
     ``masked_softmax(scores, mask)``, ``row_normalise(weights, mask)``,
     ``bounded_normalise(weights, mask)``, ``rotate(z, angle)``.
@@ -43,8 +47,11 @@ class CoefficientDynamics(CausalAttention):
 
         Keys: ``log_decay`` (batch, heads, time) or (batch, heads, time, head_dim), at most 0;
         ``direction`` (batch, heads, time, head_dim), unit vectors, with ``strength``
-        (batch, heads, time) in [0, 2]; ``angle`` (..., time, head_dim / 2) in radians;
-        ``log_bias`` (batch, heads, time), at most 0, added up along the way.
+        (batch, heads, time) in [0, 2], a delta step after the decay (several with shapes (batch,
+        heads, time, steps, head_dim) and (batch, heads, time, steps); a strength per channel is
+        shaped like ``direction``); ``angle`` (..., time, head_dim / 2) in radians, not beside a
+        direction or a decay per channel; ``log_bias`` (batch, heads, time), at most 0, added up
+        along the way.
         """
         return {}
 

@@ -21,9 +21,14 @@ class MatrixMixer(CausalAttention):
     :meth:`combine` (how they become one). The defaults are softmax attention: a low-rank factor
     ``q k' / sqrt(head_dim)``, exponentiated and row-normalised. Values are never seen here.
 
+    The paper's names: a factor is a member of a matrix class, made from sequence-aligned
+    parameters; its mixers are one factor each, so :meth:`combine` is ours.
+
     Structured classes, called as ``self.name(...)``: ``low_rank(u, w)``,
     ``semiseparable(c, b, log_decay, mask)``, ``reflected(c, b, direction, strength)`` (the same
-    with Householder transitions instead of decays), ``decay_matrix(log_decay, mask)``,
+    with delta steps, that is generalised Householder matrices, instead of decays),
+    ``delta_steps(c, b, direction, strength, log_decay)`` (both, with a decay per channel or None,
+    and several steps per token or a strength per channel), ``decay_matrix(log_decay, mask)``,
     ``cumulative_decay(log_decay, mask)`` (its logarithm), ``toeplitz(taps)``,
     ``cauchy(p, r, mask)``, ``vandermonde(p, r, mask)``, ``block_diagonal(matrix, block, mask)``,
     ``diagonal(entries)``, ``solve_unit_lower(strict, right)``. Combining:
@@ -39,6 +44,7 @@ class MatrixMixer(CausalAttention):
     low_rank = staticmethod(structured.low_rank)
     semiseparable = staticmethod(structured.semiseparable)
     reflected = staticmethod(dynamics.reflected)
+    delta_steps = staticmethod(dynamics.delta_steps)
     decay_matrix = staticmethod(structured.decay_matrix)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     toeplitz = staticmethod(structured.toeplitz)

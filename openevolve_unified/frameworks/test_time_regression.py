@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from openevolve_unified.frameworks import normalisers, solvers, structured
+from openevolve_unified.frameworks import dynamics, normalisers, solvers, structured
 from openevolve_unified.frameworks.attention import CausalAttention
 
 
@@ -21,12 +21,20 @@ class TestTimeRegression(CausalAttention):
     :meth:`features` (of keys and queries) and :meth:`solver`. The defaults are softmax attention:
     a local constant fit with weights ``exp(q . k / sqrt(head_dim))``.
 
+    The paper chooses three things: regression weights (ours :meth:`association_weights`), function
+    class, and optimiser. Our :meth:`solver` merges the last two, because a way to fit implies what
+    it fits: constants and lines around the query (``local_*``, ``weighted_mean``), linear maps by
+    one gradient step (``hebbian``), by steps token after token (``online_gradient``,
+    ``delta_steps``) or exactly (``ridge``). :meth:`features` is the rest of the function class.
+
     Solvers, called as ``self.name(...)``: ``local_constant(v, log_weights, mask)``,
     ``weighted_mean(v, weights, mask)``, ``local_linear(q, k, v, log_weights, ridge, mask)``,
     ``hebbian(q, k, v, weights, mask)``, ``online_gradient(q, k, v, step, log_decay)``,
     ``ridge(q, k, v, weights, regulariser, mask)``. Weights that fade:
     ``cumulative_decay(log_decay, mask)`` and its exponential ``decay_matrix(log_decay, mask)``.
-    Pairs that fade feature by feature: ``semiseparable(q, k, log_decay, mask) @ v``.
+    Pairs that fade feature by feature: ``semiseparable(q, k, log_decay, mask) @ v``; steps with a
+    decay per feature, or several per token: ``delta_steps(q, k * step, k, step, log_decay)``, lower
+    triangle, times ``v``.
     ``masked_softmax(scores, mask)`` normalises rows.
 
     Shapes: q, k, v (batch, heads, time, head_dim); x (batch, time, hidden_dim); mask bool
@@ -44,6 +52,7 @@ class TestTimeRegression(CausalAttention):
     online_gradient = staticmethod(solvers.online_gradient)
     ridge = staticmethod(solvers.ridge)
     semiseparable = staticmethod(structured.semiseparable)
+    delta_steps = staticmethod(dynamics.delta_steps)
     cumulative_decay = staticmethod(structured.cumulative_decay)
     decay_matrix = staticmethod(structured.decay_matrix)
     masked_softmax = staticmethod(normalisers.masked_softmax)

@@ -70,7 +70,8 @@ def test_it_traces_to_pure_operators_that_do_not_depend_on_the_batch(mechanism):
             assert not is_mutable, f"{node.target} writes in place"
             assert torch.Tag.nondeterministic_seeded not in tags, f"{node.target} is random"
     assert programs[0] == programs[1]
-    assert len(programs[0]) < 100
+    # The longest loop runs over the tokens of one chunk, 8 here; none runs over all of time.
+    assert len(programs[0]) < 250
 
 
 @pytest.mark.parametrize("mechanism", EVERY)

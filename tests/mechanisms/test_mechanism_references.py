@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import head_references
 import pytest
 import recurrences
 import torch
@@ -12,7 +13,11 @@ import torch.nn.functional as F
 from openevolve_unified.mechanisms import catalog
 
 HIDDEN_DIM, NUM_HEADS, D, T = 24, 3, 8, 37
-EVERY = [pytest.param(m, id=f"{m.framework}-{m.name}") for m in catalog.mechanisms()]
+EVERY = [
+    pytest.param(m, id=f"{m.framework}-{m.name}")
+    for m in catalog.mechanisms()
+    if m.name not in head_references.REFERENCES
+]
 
 
 def build(mechanism, noise):
@@ -362,4 +367,5 @@ def test_it_equals_its_recurrent_or_textbook_form(mechanism, noise):
 
 
 def test_every_mechanism_has_a_reference():
-    assert set(REFERENCES) == {m.name for m in catalog.mechanisms()}
+    every = {m.name for m in catalog.mechanisms()}
+    assert REFERENCES.keys() | head_references.REFERENCES.keys() == every

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from openevolve_unified.plugin.proposer import delta_rules
 from openevolve_unified.plugin.proposer.genome import Genome
 
 _MEMORY_TOKENS = {"long_memory": 64, "short_memory": 8}
-_GATE_OFFSET = {"long_memory": 4.0, "short_memory": 2.0}
-"""Of a forget gate: sigmoid(4) keeps about 55 tokens, sigmoid(2) about 8."""
 NUM_TAPS = 8
+WINDOW = 32
+"""Tokens that a sliding window shows, the present one among them."""
 POSITION = "position = mask.sum(dim=-1, keepdim=True).to(q.dtype)"
 DISTANCE = "distance = (position - position.transpose(0, 1)).clamp(min=0)"
 
@@ -40,6 +41,7 @@ def parameter_lines(genome: Genome) -> list[str]:
     gate = "nn.Linear(hidden_dim, num_heads)"
     rates = f"rates = torch.linspace({ends}, num_heads)\n"
     channels = f"rates = torch.linspace({ends}, self.head_dim)\n"
+    bound = "self.bound = nn.Parameter(torch.full((num_heads, 1, self.head_dim), {}))"
     lines = {
         "sink": f"self.sink = nn.Parameter(torch.zeros({per_head}))",
         "delta_rule": f"self.step = {gate}",
@@ -52,7 +54,9 @@ def parameter_lines(genome: Genome) -> list[str]:
         "kerple": f"self.height = nn.Parameter(torch.zeros({per_head}))\n"
         f"self.width = nn.Parameter(torch.zeros({per_head}))",
         "channel_decay": f"{channels}self.log_rate = nn.Parameter(rates.repeat(num_heads, 1, 1))",
+        "tied_decay": bound.format(_logit(1 - 1 / memory)),
         "input_gate": f"self.input_gate = {gate}",
+        "t5_buckets": "self.near = nn.Parameter(torch.zeros(num_heads, 32))",
         "near_taps": f"self.near = nn.Parameter(torch.zeros({tap_shape}))",
         "one_step_delta": f"self.erase = {gate}",
         "differential": f"self.share = nn.Parameter(torch.full(({per_head}), {_logit(0.2)}))",
@@ -60,7 +64,10 @@ def parameter_lines(genome: Genome) -> list[str]:
         "free_diagonal": f"self.own = {gate}",
         "moving_average": f"self.share = nn.Parameter(torch.full(({per_head}), {_logit(0.1)}))\n"
         f"{rates}self.average_log_rate = nn.Parameter(rates.unsqueeze(-1))",
+        "talking_heads": "self.before = nn.Parameter(torch.eye(num_heads))\n"
+        "self.after = nn.Parameter(torch.eye(num_heads))",
         "local_slope": "self.slope = nn.Linear(hidden_dim, num_heads * min(4, self.head_dim))",
+        **delta_rules.PARAMETERS,
     }
     return [line for name in genome.names for line in lines.get(name, "").splitlines()]
 
@@ -91,6 +98,8 @@ def scaled_key(genome: Genome, key: str = "k") -> str:
     """The expression of a key with the fixed part of the temperature."""
     if "qk_norm" in genome or "elu" in genome:
         return key
+    if "tied_decay" in genome:
+        return f"torch.sigmoid(-{key}) / math.sqrt({key}.shape[-1])"
     return f"{key} / math.sqrt({key}.shape[-1])"
 
 
@@ -99,14 +108,21 @@ def log_decay(genome: Genome, like: str) -> str | None:
     if "alibi" in genome:
         return f"(-self.log_slope.exp()).expand({like}.shape[:-1])"
     if "forget_gate" in genome:
-        offset = _GATE_OFFSET[genome.choice("horizon")]
+        offset = delta_rules.GATE_OFFSET[genome.choice("horizon")]
         return f"F.logsigmoid(self.forget(x) + {offset}).transpose(1, 2)"
     return None
 
 
-def channel_log_decay(like: str) -> str:
-    """The expression of log a_t (batch, heads, time, head_dim)."""
-    return f"(-self.log_rate.exp()).expand({like}.shape)"
+def channel_decay_lines(genome: Genome, name: str) -> list[str]:
+    """Statements that set ``name`` to log a_t (batch, heads, time, head_dim); none without one."""
+    if "channel_decay" in genome:
+        return [f"{name} = (-self.log_rate.exp()).expand(k.shape)"]
+    if "tied_decay" in genome:
+        return [
+            "free = F.logsigmoid(-self.bound) + F.logsigmoid(k)",
+            f"{name} = torch.logaddexp(F.logsigmoid(self.bound), free)",
+        ]
+    return []
 
 
 def log_gate() -> str:
@@ -123,8 +139,28 @@ def kerple_lines() -> list[str]:
     ]
 
 
+def bucket_method() -> Method:
+    """A learned number for every distance: one each for 0 to 15, then 16 that widen up to 128."""
+    return Method(
+        "by_distance(self, z)",
+        "The bias of every distance, (heads, time).",
+        (
+            "distance = torch.arange(z.shape[-2], device=z.device, dtype=z.dtype)",
+            "far = 16 + (distance.clamp(min=16) / 16).log() * (16 / math.log(8))",
+            "bucket = torch.where(distance < 16, distance, far.floor().clamp(max=31))",
+            "every = torch.arange(32, device=z.device, dtype=z.dtype).unsqueeze(-1)",
+            "return self.near @ (bucket == every).to(z.dtype)",
+        ),
+    )
+
+
+def reach(genome: Genome) -> str:
+    """The expression of the mask of what may be read in the end."""
+    return f"mask.triu({1 - WINDOW})" if "sliding_window" in genome else "mask"
+
+
 def erased_method() -> Method:
-    """First-order delta rule: what the next token's reflection leaves of an impulse."""
+    """First-order delta rule: what the next token's delta step leaves of an impulse."""
     return Method(
         "erased(self, impulse, k, x)",
         "What is left of impulse j once token j + 1 has erased its own direction.",

@@ -16,7 +16,10 @@ from openevolve_unified.plugin.proposer.ingredients import BY_NAME, SLOTS, choic
 MAX_INGREDIENTS = 5
 """Departures from softmax attention in one program; keeps it readable and within its budget."""
 MAX_DRAWS = 500
-_DECAYING = frozenset({"alibi", "forget_gate", "channel_decay", "moving_average"})
+_DECAYING = frozenset(
+    {"alibi", "forget_gate", "channel_decay", "tied_decay", "moving_average"}
+    | {"kimi_delta", "rwkv7"}
+)
 _LINE_WIDTH = 80
 _INGREDIENTS_LINE = re.compile(r"Ingredients:\s*([a-z0-9_,\s]+)\.")
 
@@ -163,6 +166,12 @@ def _describe(genome: Genome) -> str:
     return ", ".join((genome.choice("kernel"), *_after_kernel(genome)))
 
 
+_SCALAR_DECAYS = frozenset({"alibi", "forget_gate"})
+_NOT_WITH_A_DELTA_RULE = frozenset(
+    {"qk_norm", "key_norm", "learned_temperature", "log_length", "softcap", "rope", "kerple"}
+    | {"channel_decay", "tied_decay", "input_gate", "gaussian", "near_taps", "t5_buckets"}
+    | {"sliding_window", "one_step_delta", "differential", "local_slope", "talking_heads"}
+)
 _EXCLUDED: dict[str, frozenset[str]] = {
     # A row-normalised product of features does not see a factor of the whole row.
     "elu": frozenset(
@@ -175,13 +184,14 @@ _EXCLUDED: dict[str, frozenset[str]] = {
     "sink": frozenset({"differential", "local_slope"}),
     "stick_breaking": frozenset(
         {"differential", "local_slope", "gaussian", "near_taps", "kerple", "alibi", "forget_gate"}
+        | {"t5_buckets", "sliding_window"}
         # Its weights already order the past: the nearest good match wins.
     ),
-    "delta_rule": frozenset(
-        {"qk_norm", "key_norm", "learned_temperature", "log_length", "softcap", "rope", "kerple"}
-        | {"input_gate", "gaussian", "near_taps", "local_slope"}
-        # It brings unit keys and a data-dependent step of its own.
-    ),
+    # They bring keys, steps and forgetting of their own.
+    "delta_rule": _NOT_WITH_A_DELTA_RULE,
+    "delta_product": _NOT_WITH_A_DELTA_RULE,
+    "kimi_delta": _NOT_WITH_A_DELTA_RULE | _SCALAR_DECAYS,
+    "rwkv7": _NOT_WITH_A_DELTA_RULE | _SCALAR_DECAYS,
     # The learned gain is the temperature.
     "qk_norm": frozenset({"learned_temperature", "gaussian"}),
     # Equal key norms cancel from a Gaussian kernel.
@@ -190,10 +200,18 @@ _EXCLUDED: dict[str, frozenset[str]] = {
     # per-channel product exceed the 10% of extra operations at the smallest sizes.
     "channel_decay": frozenset(
         {"rope", "differential", "stick_breaking", "moving_average", "near_taps", "toeplitz_taps"}
+        | {"t5_buckets"}
     ),
-    # A truncated product of reflections refers to keys that are not rotated or decayed by channel.
+    # Its keys are in (0, 1) and come with a write gate of their own; for the rest as above.
+    "tied_decay": frozenset(
+        {"elu", "qk_norm", "key_norm", "input_gate", "one_step_delta", "rope", "differential"}
+        | {"stick_breaking", "moving_average", "near_taps", "t5_buckets", "toeplitz_taps"}
+    ),
+    # A truncated product of delta steps refers to keys that are not rotated or decayed by channel.
     "one_step_delta": frozenset({"rope", "channel_decay", "differential"}),
-    "differential": frozenset({"rope"}),
+    "differential": frozenset({"rope", "talking_heads"}),
+    # Scores mixed with both signs are no products of positive features; the others cost too much.
+    "talking_heads": frozenset({"elu", "channel_decay", "tied_decay", "stick_breaking"}),
     # Together they exceed the 10% of extra operations at the smallest sizes.
     "local_slope": frozenset({"near_taps"}),
 }

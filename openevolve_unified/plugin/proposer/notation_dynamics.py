@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openevolve_unified.plugin.proposer import fragments
+from openevolve_unified.plugin.proposer import delta_rules, fragments
 from openevolve_unified.plugin.proposer.fragments import Method
 from openevolve_unified.plugin.proposer.genome import Genome
 
@@ -42,6 +42,8 @@ _NORMALISERS = {
 
 def methods(genome: Genome) -> list[Method]:
     """The methods of the rendered class, the evolvable one last."""
+    if delta_rules.is_delta_rule(genome):
+        return [_delta_coefficients(genome)]
     kernel = genome.choice("kernel")
     readout_summary, readout = _READOUTS[kernel]
     if "softcap" in genome:
@@ -70,8 +72,9 @@ def _transition(genome: Genome) -> list[str]:
     if "rope" in genome:
         lines += fragments.frequency_lines("k")
         entries.append('"angle": rate.expand(k.shape[-2], half)')
-    if "channel_decay" in genome:
-        lines.append(f"log_decay = {fragments.channel_log_decay('k')}")
+    per_channel = fragments.channel_decay_lines(genome, "log_decay")
+    if per_channel:
+        lines += per_channel
         entries.append('"log_decay": log_decay')
     decay = fragments.log_decay(genome, "k")
     if decay is not None:
@@ -107,3 +110,25 @@ def _coefficients(genome: Genome) -> list[str]:
             "z = self.impulse_response(q, self.impulse(k, x), self.transition(k, x), mask)"
         )
     return [*lines, "return self.normaliser(self.readout(z), mask)"]
+
+
+def _delta_coefficients(genome: Genome) -> Method:
+    """Transition and impulse from the same gates, read linearly."""
+    decay = fragments.log_decay(genome, "q")
+    entries = '"direction": direction, "strength": strength'
+    if decay is not None:
+        entries += ', "log_decay": log_decay'
+    elif delta_rules.fade(genome) != "None":
+        entries += ', "log_decay": fade'
+    return Method(
+        "coefficients(self, q, k, x, mask)",
+        "alpha: impulses read linearly through delta steps.",
+        (
+            *fragments.preparation_lines(genome),
+            *delta_rules.lines(genome),
+            *([] if decay is None else [f"log_decay = {decay}"]),
+            f"transition = {{{entries}}}",
+            "z = self.impulse_response(q, written, transition, mask)",
+            "return z.masked_fill(~mask, 0.0)",
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openevolve_unified.plugin.proposer import fragments
+from openevolve_unified.plugin.proposer import delta_rules, fragments
 from openevolve_unified.plugin.proposer.fragments import Method
 from openevolve_unified.plugin.proposer.genome import Genome
 
@@ -14,11 +14,13 @@ def methods(genome: Genome) -> list[Method]:
         result.append(fragments.turn_method())
     if "one_step_delta" in genome:
         result.append(fragments.erased_method())
+    if "t5_buckets" in genome:
+        result.append(fragments.bucket_method())
     mixing = fragments.preparation_lines(genome)
     if "rope" in genome:
         mixing += [] if fragments.POSITION in mixing else [fragments.POSITION]
         mixing.append("q, k = self.turn(q, position), self.turn(k, position)")
-    mixing.append("return self.combine(self.factors(q, k, x, mask), mask)")
+    mixing.append(f"return self.combine(self.factors(q, k, x, mask), {fragments.reach(genome)})")
     return [
         *result,
         Method(
@@ -84,9 +86,12 @@ def _score_lines(genome: Genome) -> list[str]:
             lines += [f"{name} = 15 * torch.tanh({name} / 15)" for name in ("first", "second")]
         return lines
     key = fragments.scaled_key(genome)
-    if "channel_decay" in genome:
+    per_channel = fragments.channel_decay_lines(genome, "rates")
+    if delta_rules.is_delta_rule(genome):
+        return [*delta_rules.lines(genome), f"scores = {delta_rules.matrix(genome)}"]
+    if per_channel:
         lines = [
-            f"rates = {fragments.channel_log_decay('k')}",
+            *per_channel,
             f"scores = self.semiseparable(q, {key}, rates, mask)",
         ]
     elif "one_step_delta" in genome:
@@ -113,6 +118,8 @@ def _position_terms(genome: Genome) -> list[str]:
         terms.append(fragments.log_gate())
     if "near_taps" in genome:
         terms.append(_toeplitz("near"))
+    if "t5_buckets" in genome:
+        terms.append("self.toeplitz(self.by_distance(q))")
     return terms
 
 
@@ -123,7 +130,11 @@ def _combine(genome: Genome) -> list[str]:
         lines = ["(scores,) = factors"]
     logits = "scores + log_weights" if "log_weights" in names else "scores"
     factor = " * log_weights.exp()" if "log_weights" in names else ""
+    if "talking_heads" in genome:
+        lines.append(_talk("scores", "before"))
     lines += _matrix_lines(genome, logits, factor)
+    if "talking_heads" in genome:
+        lines.append(_talk("weights", "after"))
     if "toeplitz_taps" in genome:
         return [*lines, "return weights + convolution"]
     if "free_diagonal" in genome:
@@ -145,7 +156,11 @@ def _matrix_lines(genome: Genome, logits: str, factor: str) -> list[str]:
     position = "position = mask.sum(dim=-1, keepdim=True).to(scores.dtype)"
     taylor = "1 + scores + 0.5 * scores * scores"
     taylor = f"({taylor}){factor}" if factor else taylor
+    delta = [f"weights = (scores{factor}).masked_fill(~mask, 0.0)"]
+    if not factor:
+        delta = ["weights = scores.masked_fill(~mask, 0.0)"]
     lines = {
+        **dict.fromkeys(delta_rules.NAMES, delta),
         "softmax": [f"weights = self.masked_softmax({logits}, mask)"],
         "sink": fragments.sink_lines(logits),
         "sigmoid": [
@@ -168,3 +183,7 @@ def _matrix_lines(genome: Genome, logits: str, factor: str) -> list[str]:
 
 def _toeplitz(name: str) -> str:
     return f"self.toeplitz(F.pad(self.{name}, (0, T))[:, :T])"
+
+
+def _talk(name: str, weights: str) -> str:
+    return f'{name} = torch.einsum("bfij,fg->bgij", {name}, self.{weights})'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openevolve_unified.plugin.proposer import fragments
+from openevolve_unified.plugin.proposer import delta_rules, fragments
 from openevolve_unified.plugin.proposer.fragments import NUM_TAPS, Method
 from openevolve_unified.plugin.proposer.genome import Genome
 
@@ -10,15 +10,17 @@ from openevolve_unified.plugin.proposer.genome import Genome
 def methods(genome: Genome) -> list[Method]:
     """The methods of the rendered class, the evolvable one last."""
     result = [fragments.turn_method()] if "rope" in genome else []
+    if "t5_buckets" in genome:
+        result.append(fragments.bucket_method())
     regress = fragments.preparation_lines(genome)
     if "rope" in genome:
         regress += [] if fragments.POSITION in regress else [fragments.POSITION]
         regress.append("q, k = self.turn(q, position), self.turn(k, position)")
-    if "delta_rule" in genome:
-        regress += _delta_rule(genome)
+    if "delta_rule" in genome or delta_rules.is_delta_rule(genome):
+        regress += _delta_rule(genome) if "delta_rule" in genome else _delta_steps(genome)
         return [*result, Method("regress(self, q, k, v, x, mask)", "y.", tuple(regress))]
     regress.append("weights = self.association_weights(q, k, x, mask)")
-    regress.append("return self.solver(k, v, weights, x, mask)")
+    regress.append(f"return self.solver(k, v, weights, x, {fragments.reach(genome)})")
     is_log = genome.choice("kernel") in ("softmax", "sink")
     summary = "log gamma." if is_log else "gamma, not negative."
     return [
@@ -50,6 +52,12 @@ def _association(genome: Genome) -> list[str]:
             "is_lag = (distance.unsqueeze(-1) == lags).to(q.dtype)",
             "near = (is_lag @ self.near).permute(2, 0, 1)",
         ]
+    if "t5_buckets" in genome:
+        lines += [
+            "T = q.shape[-2]",
+            "windows = F.pad(self.by_distance(q).flip(-1), (0, T - 1)).unfold(-1, T, 1)",
+            "near = windows.flip(-2)",
+        ]
     decay = fragments.log_decay(genome, "q")
     lines += [] if decay is None else [f"log_decay = {decay}"]
     terms = _position_terms(genome)
@@ -73,7 +81,7 @@ def _position_terms(genome: Genome) -> list[str]:
         terms.append("far")
     if "input_gate" in genome:
         terms.append(fragments.log_gate())
-    if "near_taps" in genome:
+    if "near_taps" in genome or "t5_buckets" in genome:
         terms.append("near")
     return terms
 
@@ -114,4 +122,19 @@ def _delta_rule(genome: Genome) -> list[str]:
         "step = torch.sigmoid(self.step(x)).transpose(1, 2)",
         f"log_decay = {decay}",
         "return self.online_gradient(q, k, v, step, log_decay)",
+    ]
+
+
+def _delta_steps(genome: Genome) -> list[str]:
+    """Gradient steps that decay by channel, or two per token."""
+    decay = fragments.log_decay(genome, "q")
+    faded = [
+        f"log_decay = {decay}",
+        "matrix = matrix * self.decay_matrix(log_decay, mask)",
+    ]
+    return [
+        *delta_rules.lines(genome),
+        f"matrix = {delta_rules.matrix(genome)}",
+        *([] if decay is None else faded),
+        "return matrix.masked_fill(~mask, 0.0) @ v",
     ]
