@@ -203,9 +203,10 @@ def stick_breaking_lines(scores: str) -> list[str]:
     return [
         "past = mask.tril(-1)",
         f"passed = F.logsigmoid(-({scores})).masked_fill(~past, 0.0)",
-        "between = passed.sum(dim=-1, keepdim=True) - passed.cumsum(dim=-1)",
-        f"taken = (F.logsigmoid({scores}) + between).clamp(max=0.0).exp()",
-        "left = passed.sum(dim=-1, keepdim=True).exp()",
+        "after = passed.flip(-1).cumsum(dim=-1).flip(-1)",
+        "between = F.pad(after[..., 1:], (0, 1))",
+        f"taken = (F.logsigmoid({scores}) + between).exp()",
+        "left = after[..., :1].exp()",
         "weights = torch.where(past, taken, left).masked_fill(~mask, 0.0)",
     ]
 
