@@ -82,7 +82,8 @@ def check_own_names(attention: ast.ClassDef, framework: str) -> None:
 def _explain(name: str) -> str:
     if name in _SET_BY_BASE:
         return f"self.{name} is set by the base class already: leave this line out and read it"
-    kind = "member" if name in _VALUES or name.startswith("_") else "method"
+    is_value = name in _VALUES or name.startswith("_") or name.endswith("_proj")
+    kind = "member" if is_value else "method"
     return f"self.{name} is a {kind} of the base class; choose another name"
 
 

@@ -2,7 +2,7 @@
 
 This is a courtesy to the proposer, not the defence: a determined program can hide from it. The
 defence is that candidate code runs only in a jailed child, and that what comes back is validated
-as plain data. The look takes well under a millisecond for a typical program and imports no torch.
+as plain data. The look takes a millisecond or two for a typical program and imports no torch.
 """
 
 from __future__ import annotations
