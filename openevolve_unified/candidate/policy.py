@@ -25,7 +25,7 @@ from openevolve_unified.candidate.forbidden import (
 )
 from openevolve_unified.candidate.members import check_own_names
 from openevolve_unified.candidate.places import BASE_CLASSES, EVOLVABLE, initialisers
-from openevolve_unified.candidate.refusal import policy_refusal, state_refusal
+from openevolve_unified.candidate.refusal import policy_refusal, state_refusal, text_refusal
 from openevolve_unified.candidate.writes import check_writes
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
@@ -44,8 +44,9 @@ def check_source(source: str, framework: str, gates: GatesConfig) -> None:
     """
     size = len(source.encode("utf-8", "replace"))
     if size > gates.max_source_bytes:
-        raise policy_refusal(
-            f"the program has {size} bytes; at most {gates.max_source_bytes} are read"
+        raise text_refusal(
+            f"the program has {size:,} bytes; at most {gates.max_source_bytes:,} are read: shorten "
+            "comments and tables"
         )
     split = split_block(source)
     tree = _parse(source)
@@ -69,10 +70,11 @@ def _parse(source: str) -> ast.Module:
         where = f"line {error.lineno}" if error.lineno else "the program"
         text = (error.text or "").strip()
         shown = f": {text[:80]}" if text else ""
-        raise policy_refusal(f"{where} is not valid Python ({error.msg}){shown}") from None
+        raise text_refusal(f"{where} is not valid Python ({error.msg}){shown}") from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise policy_refusal(
-            f"the program cannot be parsed ({str(error)[:80] or 'too deep'})"
+        what = str(error)[:80] or "it is too deep"
+        raise text_refusal(
+            f"the program cannot be parsed ({what}): use shorter expressions"
         ) from None
 
 
@@ -95,7 +97,9 @@ class _Look:
             is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
             if not isinstance(statement, _STATEMENTS) and not is_text:
                 raise policy_refusal(
-                    "the block may hold classes, functions and constants only", statement
+                    "the block may hold classes, functions and constants only: move this into "
+                    "__init__ or a method",
+                    statement,
                 )
         level: list[tuple[ast.AST, int]] = [(statement, _OUTSIDE) for statement in body]
         for _ in range(MAX_DEPTH):
@@ -117,8 +121,9 @@ class _Look:
             level = following
             if not level:
                 return
+        deepest = next((node for node, _ in level if hasattr(node, "lineno")), body[0])
         raise policy_refusal(
-            f"expressions are nested more than {MAX_DEPTH} deep; use intermediate names"
+            f"expressions are nested more than {MAX_DEPTH} deep; use intermediate names", deepest
         )
 
     def _place_of(self, function: ast.FunctionDef, place: int) -> int:
@@ -155,7 +160,9 @@ def _require_module(name: str, node: ast.AST) -> None:
 def _require_import_from(look: _Look, node: ast.ImportFrom, place: int) -> None:
     module = node.module or ""
     if node.level:
-        raise policy_refusal("relative imports are not allowed", node)
+        raise policy_refusal(
+            "relative imports are not allowed: math, torch, nn and F are at hand", node
+        )
     for alias in node.names:
         path = f"{module}.{alias.name}"
         if path in MODULES:
@@ -179,7 +186,9 @@ def _require_name(look: _Look, node: ast.Name, place: int) -> None:
 def _require_attribute(look: _Look, node: ast.Attribute, place: int) -> None:
     name, owner = node.attr, node.value
     if name.startswith("__") and name.endswith("__") and name != "__init__":
-        raise policy_refusal(f"attribute {name!r} reaches into the interpreter", node)
+        raise policy_refusal(
+            f"attribute {name!r} reaches into the interpreter; use torch operators", node
+        )
     if owner.__class__ is not ast.Call:
         _require_reach(look, node, place)
     if name in ("Function", "custom_op", "detach_", "setattr", "delattr"):
@@ -204,7 +213,9 @@ def _require_reach(look: _Look, node: ast.Attribute, place: int) -> None:
         if place == _INIT and name in GRADIENT_MODES:
             return
         if name.startswith("_"):
-            raise policy_refusal(f"{ast.unparse(node)} is private to torch", node)
+            raise policy_refusal(
+                f"{ast.unparse(node)} is private to torch; use its public operators", node
+            )
         reason = ATTRIBUTES["Dropout"] if name == "dropout" else ATTRIBUTES.get(name)
         if reason:
             raise policy_refusal(f"{ast.unparse(node)}: {reason}", node)
@@ -238,7 +249,11 @@ def _require_own(node: ast.Attribute, place: int) -> None:
     if place != _CALL:
         return
     if name == "training":
-        raise policy_refusal("self.training: train and eval must be the same mechanism", node)
+        raise policy_refusal(
+            "self.training: train and eval must be the same mechanism; write one computation for "
+            "both",
+            node,
+        )
     if node.ctx.__class__ is not ast.Load:
         raise state_refusal(name, node)
 
@@ -254,11 +269,15 @@ def _require_no_entry_of_self(look: _Look, node: ast.Subscript, place: int) -> N
 
 
 def _refuse_state(look: _Look, node: ast.AST, place: int) -> None:
-    raise policy_refusal("state between calls is not allowed: no global or nonlocal", node)
+    raise policy_refusal(
+        "state between calls is not allowed: no global or nonlocal; return the value instead", node
+    )
 
 
 def _refuse_generator(look: _Look, node: ast.AST, place: int) -> None:
-    raise policy_refusal("generators and coroutines cannot be traced", node)
+    raise policy_refusal(
+        "generators and coroutines cannot be traced; return a list or a tensor", node
+    )
 
 
 _CHECKS: dict[type, Callable[[_Look, Any, int], None]] = {
@@ -276,7 +295,7 @@ def _find_class(body: list[ast.stmt], framework: str) -> ast.ClassDef:
     found = [n for n in body if isinstance(n, ast.ClassDef) and n.name == "EvolvableAttention"]
     base = BASE_CLASSES[framework]
     if len(found) != 1:
-        raise policy_refusal(
+        raise text_refusal(
             f"the block must define one class EvolvableAttention({base}); it has {len(found)}"
         )
     bases = [item.id if isinstance(item, ast.Name) else "?" for item in found[0].bases]
@@ -307,7 +326,7 @@ def _check_class(attention: ast.ClassDef, framework: str) -> None:
     if not names & set(EVOLVABLE[framework]):
         raise policy_refusal(
             f"EvolvableAttention overrides none of {', '.join(EVOLVABLE[framework])}: nothing in "
-            "it can have an effect",
+            "it can have an effect; define one of them",
             attention,
         )
 
@@ -315,4 +334,4 @@ def _check_class(attention: ast.ClassDef, framework: str) -> None:
 def _check_method(method: ast.FunctionDef) -> None:
     name = method.name
     if name.startswith("__") and name.endswith("__") and name != "__init__":
-        raise policy_refusal(f"{name} may not be redefined", method)
+        raise policy_refusal(f"{name} may not be redefined; give the method another name", method)

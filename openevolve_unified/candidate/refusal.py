@@ -7,10 +7,14 @@ import ast
 from openevolve_unified.errors import CandidateError
 
 
-def policy_refusal(reason: str, node: ast.AST | None = None) -> CandidateError:
-    """Stage ``policy``; the line is the one that ``node`` starts at."""
-    line = getattr(node, "lineno", None)
-    return CandidateError("policy", f"line {line}: {reason}" if line else reason)
+def policy_refusal(reason: str, node: ast.AST) -> CandidateError:
+    """Stage ``policy``; the line is the one that ``node``, which has a place, starts at."""
+    return CandidateError("policy", f"line {getattr(node, 'lineno', '?')}: {reason}")
+
+
+def text_refusal(reason: str) -> CandidateError:
+    """Stage ``policy``, for what is wrong with a program as a whole."""
+    return CandidateError("policy", reason)
 
 
 def state_refusal(name: str, node: ast.AST) -> CandidateError:
