@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import openevolve_unified
 from openevolve_unified.stages import STAGE_MEANINGS
 
-PACKAGE = Path(openevolve_unified.__file__).parent
+PACKAGE = Path(__file__).parents[1] / "openevolve_unified"
 TABLE = Path(__file__).parents[1] / "docs" / "rejections.md"
 HOLE = "…"
 ERRORS = {"MachineError": "machine", "WorkerDiedError": "worker"}
