@@ -40,7 +40,22 @@ def test_messages_say_more_than_that_something_is_wrong(found):
     early = [one for one in found if one.stage in ("policy", "causality", "batch", "numerics")]
     assert len(early) > 20
     assert min(len(one.message.replace("…", "")) for one in early) > 20
-    assert [one for one in early if one.stage == "policy" and "…" not in one.message] == []
+
+
+WHOLE = ("the program has", "the program cannot be parsed", "the block must define one class")
+
+
+def test_the_policy_names_the_line_unless_the_whole_program_is_meant(found):
+    messages = [one.message for one in found if one.stage == "policy"]
+    without = [text for text in messages if not text.startswith("line …: ")]
+    assert [text for text in without if not text.startswith((*WHOLE, "… is not valid"))] == []
+
+
+def test_the_checks_name_the_size(found):
+    stages = ("numerics", "determinism", "batch", "causality", "gradient", "budget")
+    messages = [one for one in found if one.stage in stages and "checks" in one.module]
+    starts = ("…: ", "…, …: ", "at … ")
+    assert [one for one in messages if not one.message.startswith(starts)] == []
 
 
 PLANTED = """
