@@ -25,7 +25,7 @@ from openevolve_unified.candidate.forbidden import (
 )
 from openevolve_unified.candidate.members import check_own_names
 from openevolve_unified.candidate.places import BASE_CLASSES, EVOLVABLE, initialisers
-from openevolve_unified.candidate.refusal import policy_refusal, state_refusal, text_refusal
+from openevolve_unified.candidate.refusal import policy_refusal, text_refusal
 from openevolve_unified.candidate.writes import check_writes
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
@@ -246,26 +246,12 @@ def _require_own(node: ast.Attribute, place: int) -> None:
             "members of your own need names of their own",
             node,
         )
-    if place != _CALL:
-        return
-    if name == "training":
+    if place == _CALL and name == "training":
         raise policy_refusal(
             "self.training: train and eval must be the same mechanism; write one computation for "
             "both",
             node,
         )
-    if node.ctx.__class__ is not ast.Load:
-        raise state_refusal(name, node)
-
-
-def _require_no_entry_of_self(look: _Look, node: ast.Subscript, place: int) -> None:
-    owner = node.value
-    is_own = isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name)
-    if place == _CALL and node.ctx.__class__ is not ast.Load and is_own:
-        assert isinstance(owner, ast.Attribute)
-        assert isinstance(owner.value, ast.Name)
-        if owner.value.id == "self":
-            raise state_refusal(owner.attr, node)
 
 
 def _refuse_state(look: _Look, node: ast.AST, place: int) -> None:
@@ -285,7 +271,6 @@ _CHECKS: dict[type, Callable[[_Look, Any, int], None]] = {
     ast.ImportFrom: _require_import_from,
     ast.Name: _require_name,
     ast.Attribute: _require_attribute,
-    ast.Subscript: _require_no_entry_of_self,
     **dict.fromkeys((ast.Global, ast.Nonlocal), _refuse_state),
     **dict.fromkeys((ast.AsyncFunctionDef, ast.Await, ast.Yield, ast.YieldFrom), _refuse_generator),
 }

@@ -121,7 +121,7 @@ class _Writes:
         owner, kind = self._owner(node.value, scopes), scopes[-1].kind
         if owner == "self":
             self._require_initial(node, scopes)
-        elif owner in ("foreign", "unknown") or (owner == "input" and kind == "call"):
+        elif owner == "foreign" or (owner in ("input", "unknown") and kind != "start"):
             raise policy_refusal(
                 f"{_shown(node)} is assigned, but the trace drops what is written to a library, a "
                 "class, an argument or any other object: assign local variables, and members of "
@@ -145,7 +145,7 @@ class _Writes:
         name, receiver = node.func.attr, node.func.value
         if isinstance(receiver, ast.Name) and receiver.id in _BUILTINS and node.args:
             receiver = node.args[0]  # list.append(it, 1)
-        if self._module_of(receiver) is not None:
+        if self._module_of(_root(receiver)) is not None:
             return
         is_constant = isinstance(receiver, ast.Name) and receiver.id in scopes[0].shared
         if name in CONTAINER_WRITES or (name in ("add", "sort") and is_constant):
@@ -194,12 +194,18 @@ class _Writes:
 
 def _member(target: ast.expr) -> str:
     """The member of ``self`` that a chain of attributes and entries starts with."""
-    name = "member"
     node: ast.AST = target
-    while not isinstance(node, ast.Name):
+    name = ""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred, ast.Call)):
         name = node.attr if isinstance(node, ast.Attribute) else name
-        node = node.func if isinstance(node, ast.Call) else getattr(node, "value", ast.Name(""))
-    return name if node.id == "self" or name != "member" else node.id
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return name or ast.unparse(node)
+
+
+def _root(node: ast.AST) -> ast.AST:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node
 
 
 def _shown(node: ast.AST) -> str:

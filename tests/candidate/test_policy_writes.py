@@ -91,6 +91,7 @@ OWN = [
     "w = self.head_dim; w = w + 1",
     "out = torch.empty_like(q); torch.add(q, k, out=out)",
     "nn.init.zeros_(torch.empty(3))",
+    "torch.Tensor.add_(q.clone(), 1)",
 ]
 
 
@@ -119,6 +120,7 @@ self.gate.bias.data[:] = 1.0
 self.gate.weight.data = torch.zeros(num_heads, hidden_dim)
 gate = self.gate
 gate.bias.requires_grad = True
+list(self.gate.parameters())[0].requires_grad = True
 self.register_buffer("table", torch.zeros(3))
 self.table[0] = 1
 nn.init.ones_(self.gate.bias)
