@@ -24,7 +24,11 @@ class EvolvableAttention(CoefficientDynamics):
     coefficients returns alpha (batch, heads, time, time), zero where mask is False. It never sees
     v, must be causal (row i uses tokens 0..i only), must not mix the batch, must hold for any time
     length (a shorter input gives the same leading rows), and must stay finite: mask before exp.
-    No branching on tensor values, no state between calls, no in-place writes on the inputs.
+    No branching on tensor values, no in-place writes on the inputs (on tensors made here they are
+    fine), no state between calls: only local variables, and self in __init__, may be written to.
+    Real float32 tensors; complex ones only inside, by torch.polar or torch.complex, never 1j.
+    Broadcast over heads (no torch.vmap; their number can be odd: 2, 3, 4, 6); loops over time must
+    be bounded by the length and are slow: cumsum, masked products and triangular solves are better.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float = 0.1):

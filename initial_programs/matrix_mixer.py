@@ -25,7 +25,11 @@ class EvolvableAttention(MatrixMixer):
     mixing_matrix returns M (batch, heads, time, time); its upper triangle is cut off. It never sees
     v, must be causal (row i uses tokens 0..i only), must not mix the batch, must hold for any time
     length (a shorter input gives the same leading block), and must stay finite: mask before exp.
-    No branching on tensor values, no state between calls, no in-place writes on the inputs.
+    No branching on tensor values, no in-place writes on the inputs (on tensors made here they are
+    fine), no state between calls: only local variables, and self in __init__, may be written to.
+    Real float32 tensors; complex ones only inside, by torch.polar or torch.complex, never 1j.
+    Broadcast over heads (no torch.vmap; their number can be odd: 2, 3, 4, 6); loops over time must
+    be bounded by the length and are slow: cumsum, masked products and triangular solves are better.
 
     Structured classes at hand: self.low_rank(u, w), self.semiseparable(c, b, log_decay, mask),
     self.reflected(c, b, direction, strength) and self.delta_steps(c, b, direction, strength,

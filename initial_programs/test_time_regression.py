@@ -25,7 +25,11 @@ class EvolvableAttention(TestTimeRegression):
     regress returns y (batch, heads, time, head_dim). It must be causal (row t uses tokens 0..t
     only), must not mix the batch, must hold for any time length (a shorter input gives the same
     leading rows), and must stay finite: mask before exp, never invert, regularise every solve.
-    No branching on tensor values, no state between calls, no in-place writes on the inputs.
+    No branching on tensor values, no in-place writes on the inputs (on tensors made here they are
+    fine), no state between calls: only local variables, and self in __init__, may be written to.
+    Real float32 tensors; complex ones only inside, by torch.polar or torch.complex, never 1j.
+    Broadcast over heads (no torch.vmap; their number can be odd: 2, 3, 4, 6); loops over time must
+    be bounded by the length and are slow: cumsum, masked products and triangular solves are better.
 
     Solvers at hand: self.local_constant(v, log_weights, mask),
     self.weighted_mean(v, weights, mask), self.local_linear(q, k, v, log_weights, ridge, mask),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from openevolve_unified.stages import Stage
+
 
 class ConfigError(Exception):
     """The experiment cannot be run as written; one line says what, got, wanted, how to fix it."""
@@ -25,13 +27,13 @@ class CandidateError(Exception):
     """The candidate program is not acceptable.
 
     Args:
-        stage: the check that refused it, for example ``"block"``, ``"trace"`` or ``"causality"``.
+        stage: the check that refused it; ``stages`` says what each is.
         reason: one or two sentences for the proposer: what is wrong and what to write instead.
     """
 
-    def __init__(self, stage: str, reason: str):
+    def __init__(self, stage: Stage, reason: str):
         super().__init__(f"{stage}: {reason}")
-        self.stage = stage
+        self.stage: Stage = stage
         self.reason = reason
 
 

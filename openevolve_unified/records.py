@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.stages import Stage
 
 FAILURE_SCORE = -1000.0
 """Rejected, crashed, timed out: below every honest candidate, whatever the sign of its fitness."""
@@ -182,7 +183,7 @@ class Evaluation:
     cached: bool = False
 
 
-MACHINE_STAGES = ("deadline", "worker", "machine")
+MACHINE_STAGES: tuple[Stage, ...] = ("deadline", "worker", "machine")
 """Stages whose failures say something about the machine only."""
 
 
@@ -191,7 +192,7 @@ class Failure:
     """A candidate that has no fitness, and why."""
 
     program: Program
-    stage: str
+    stage: Stage
     reason: str
     horizon: str = ""
     is_pilot: bool = True

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "openevolve_unified"
 MAX_LINES = 400
 LAYERS = [
-    {"errors"},
+    {"errors", "stages"},
     {"config", "records"},
     {"isolation", "frameworks", "store", "scaling", "fitness"},
     {"candidate", "model", "data", "mechanisms"},
@@ -21,7 +21,12 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-WITHIN_A_LAYER = {("fitness", "scaling"), ("records", "config"), ("config", "records")}
+WITHIN_A_LAYER = {
+    ("errors", "stages"),
+    ("fitness", "scaling"),
+    ("records", "config"),
+    ("config", "records"),
+}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 

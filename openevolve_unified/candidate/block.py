@@ -43,9 +43,14 @@ def split_block(source: str) -> BlockSplit:
     if not starts or not ends:
         present, missing = (START, END) if starts else (END, START)
         line = (starts or ends)[0] + 1
-        raise CandidateError("block", f"line {line} has {present}, but {missing} is missing")
+        raise CandidateError(
+            "block",
+            f"line {line} has {present}, but {missing} is missing: put the line '# {missing}' back",
+        )
     if len(starts) > 1 and starts[1] < ends[0]:
-        raise CandidateError("block", f"line {starts[1] + 1} starts a block inside a block")
+        raise CandidateError(
+            "block", f"line {starts[1] + 1} starts a block inside a block: remove this marker"
+        )
     if len(starts) > 1 or len(ends) > 1:
         raise CandidateError(
             "block",
@@ -54,7 +59,11 @@ def split_block(source: str) -> BlockSplit:
         )
     start, end = starts[0], ends[0]
     if end < start:
-        raise CandidateError("block", f"{END} (line {end + 1}) comes before {START}")
+        raise CandidateError(
+            "block",
+            f"{END} (line {end + 1}) comes before {START} (line {start + 1}): leave both markers "
+            "where they were",
+        )
     for index in (start, end):
         if not lines[index].lstrip().startswith("#"):
             raise CandidateError(

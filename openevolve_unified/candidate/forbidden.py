@@ -54,10 +54,17 @@ NAMES = frozenset(
         "pickle",
     ]
 )
+GRADIENT_MODES = ("no_grad", "inference_mode", "enable_grad")
+"""Free to use where initial values are set."""
 ATTRIBUTES = {
     **dict.fromkeys(
-        ("no_grad", "inference_mode", "enable_grad", "set_grad_enabled"),
-        "gradients must reach everything; write .detach() on the tensor that should not get any",
+        (*GRADIENT_MODES, "set_grad_enabled"),
+        "gradients must reach everything; write .detach() on the tensor that should not get any "
+        "(to set initial values in __init__, torch.no_grad is fine)",
+    ),
+    **dict.fromkeys(
+        ("setattr", "delattr"),
+        "write the assignment: self.name = ... in __init__, a local variable in a method",
     ),
     "detach_": "tracing loses a detach in place: write .detach()",
     **dict.fromkeys(

@@ -89,16 +89,30 @@ class TracedSize:
         module.meta["fingerprint"] = self.fingerprint(seed)
         return module
 
-    def mechanism_with(self, parameters: tuple[torch.Tensor, ...], seed: int) -> nn.Module:
+    def distinct_places(self) -> list[tuple[int, int]]:
+        """One (seed, layer) for each set of initial values and constants; in order, all of them.
+
+        What is stored once for all layers and seeds is one tensor here.
+        """
+        found: dict[tuple[int, ...], tuple[int, int]] = {}
+        for seed in self.seeds:
+            for layer in range(self.size.num_layers):
+                values = (*self.initial_parameters(seed, layer), *self.constants(seed, layer))
+                found.setdefault(tuple(map(id, values)), (seed, layer))
+        return list(found.values())
+
+    def mechanism_with(
+        self, parameters: tuple[torch.Tensor, ...], seed: int, layer: int = 0
+    ) -> nn.Module:
         """The mechanism as it is trained, with the given parameters, for checks."""
-        constants, literals = self.constants(seed, 0), self.literals(self.seq_len)
+        constants, literals = self.constants(seed, layer), self.literals(self.seq_len)
         return with_values(self._single, parameters, constants, literals)
 
     def double_mechanism(
-        self, time: int, parameters: tuple[torch.Tensor, ...], seed: int
+        self, time: int, parameters: tuple[torch.Tensor, ...], seed: int, layer: int = 0
     ) -> nn.Module:
         """The mechanism of one time length in float64 with the given parameters, for checks."""
-        constants, literals = self.constants(seed, 0), self.literals(time)
+        constants, literals = self.constants(seed, layer), self.literals(time)
         return with_values(self._doubles[time], parameters, constants, literals)
 
     def fingerprint(self, seed: int) -> str:

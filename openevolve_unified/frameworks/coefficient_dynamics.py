@@ -30,6 +30,11 @@ class CoefficientDynamics(CausalAttention):
     ``masked_softmax(scores, mask)``, ``row_normalise(weights, mask)``,
     ``bounded_normalise(weights, mask)``, ``rotate(z, angle)``.
 
+    A program's method is a pure function of real float32 tensors that is recorded as tensor
+    operators: no state between calls, no writes into the inputs, bounded loops, broadcasting in
+    place of ``torch.vmap``, any number of heads (odd ones too); members of a program's own take
+    names that this class does not have.
+
     Shapes: q, k (batch, heads, time, head_dim); x (batch, time, hidden_dim); mask bool
     (time, time).
     """

@@ -37,6 +37,11 @@ class TestTimeRegression(CausalAttention):
     triangle, times ``v``.
     ``masked_softmax(scores, mask)`` normalises rows.
 
+    A program's method is a pure function of real float32 tensors that is recorded as tensor
+    operators: no state between calls, no writes into the inputs, bounded loops, broadcasting in
+    place of ``torch.vmap``, any number of heads (odd ones too); members of a program's own take
+    names that this class does not have.
+
     Shapes: q, k, v (batch, heads, time, head_dim); x (batch, time, hidden_dim); mask bool
     (time, time).
     """

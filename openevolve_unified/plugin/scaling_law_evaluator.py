@@ -20,6 +20,7 @@ from openevolve_unified.runner.events import EventLog, Listener
 from openevolve_unified.runner.pipeline import Pipeline
 from openevolve_unified.runner.plan import Plan, measure_plan
 from openevolve_unified.runner.services import Services
+from openevolve_unified.stages import Stage
 from openevolve_unified.store import Store, write_text
 
 Verdict = TypeVar("Verdict")
@@ -201,7 +202,7 @@ class ScalingLawEvaluator:
         except (OSError, UnicodeDecodeError) as error:
             return "", self._failure("", "read", f"{program_path} cannot be read as text: {error}")
 
-    def _failure(self, source: str, stage: str, reason: str) -> Failure:
+    def _failure(self, source: str, stage: Stage, reason: str) -> Failure:
         law = self.experiment.scaling_law
         return Failure(
             program=Program(source=source, framework=law.framework),

@@ -32,6 +32,7 @@ from openevolve_unified.runner.executor import DeadlineError, Task, WorkerDiedEr
 from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
 from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
+from openevolve_unified.stages import Stage
 
 EVALUATION_VERSION = 3
 """Raised whenever the meaning of a stored trace or evaluation changes."""
@@ -217,7 +218,7 @@ class Pipeline:
             return None  # written by another version: evaluate again
         return None
 
-    def _failure(self, program: Program, stage: str, reason: str) -> Failure:
+    def _failure(self, program: Program, stage: Stage, reason: str) -> Failure:
         training = self.config.training
         return Failure(
             program=program,

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from openevolve_unified.candidate.block import split_block
-from openevolve_unified.candidate.policy import BASE_CLASSES
+from openevolve_unified.candidate.places import BASE_CLASSES
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -223,7 +223,16 @@ def test_what_is_not_finite_is_refused(desk, name):
     body, words = NUMERICS[name]
     refusal = desk.refusal(desk.program(body))
     assert refusal.stage == "numerics"
+    assert refusal.reason.startswith("at 16x2")
     assert words in refusal.reason
+
+
+def test_an_initial_value_that_is_not_finite_is_refused(desk):
+    members = "self.scale = nn.Parameter(torch.full((1,), math.inf))"
+    body = MASKED + "return s.softmax(-1) / self.scale"
+    refusal = desk.refusal(desk.program(body, members=members))
+    assert refusal.stage == "numerics"
+    assert "at 16x2: an initial value is not finite; set it in __init__" in refusal.reason
 
 
 UNREACHED = {

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from openevolve_unified.candidate import policy
+from openevolve_unified.candidate import places, policy
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -126,7 +126,7 @@ def test_no_published_mechanism_is_refused(mechanism):
     policy.check_source(mechanism.source, mechanism.framework, GatesConfig())
 
 
-@pytest.mark.parametrize("framework", policy.BASE_CLASSES)
+@pytest.mark.parametrize("framework", places.BASE_CLASSES)
 def test_no_initial_program_is_refused(desk, framework):
     policy.check_source(desk.initial_source(framework), framework, GatesConfig())
 

@@ -14,19 +14,22 @@ TOLERANCE = 1e-9
 """Relative, in float64: another batch size or order may only round otherwise."""
 
 
-def require_repeatable(f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> None:
+def require_repeatable(
+    f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, where: str
+) -> None:
     """Two calls give the same bits.
 
     Raises:
         CandidateError: stage ``determinism``.
     """
     with torch.no_grad():
-        worst = float(relative_change(f(x), f(x)).max())
+        first = f(x)
+        worst = float(relative_change(first, f(x), first).max())
     if worst > 0:
         raise CandidateError(
             "determinism",
-            f"two identical calls differ by {worst:.2g} (relative): no random numbers, no state "
-            "between calls",
+            f"{where}: two identical calls differ by {worst:.2g} (relative): no random numbers, "
+            "no state between calls",
         )
 
 
@@ -51,7 +54,7 @@ def require_independent_sequences(
     with torch.no_grad():
         reference = f(x)
         replaced = f(torch.cat([other, x[1:]]))
-        worst = float(relative_change(reference[1:], replaced[1:]).max())
+        worst = float(relative_change(reference[1:], replaced[1:], reference).max())
         if worst > 0:
             raise CandidateError(
                 "batch",
@@ -60,9 +63,9 @@ def require_independent_sequences(
             )
         if tolerance == math.inf:
             return
-        alone = float(relative_change(reference[:1], f(x[:1])).max())
+        alone = float(relative_change(reference[:1], f(x[:1]), reference).max())
         order = torch.arange(len(x)).roll(1)
-        moved = float(relative_change(reference[order], f(x[order])).max())
+        moved = float(relative_change(reference[order], f(x[order]), reference).max())
     if alone > tolerance:
         raise CandidateError(
             "batch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn as nn
@@ -14,17 +14,23 @@ ADVICE = (
     "mask with -inf before the softmax and never a whole row, keep exponents at most 0, subtract "
     "the row's maximum, regularise solves, and add eps under roots and divisions"
 )
-_CASES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_VARIATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "ordinary inputs": lambda x: x,
     "inputs times 0.001": lambda x: 1e-3 * x,
     "inputs times 30": lambda x: 30.0 * x,
     "all tokens equal": lambda x: x[:, :1].expand_as(x),
     "every token twice": lambda x: x[:, ::2].repeat_interleave(2, dim=1)[:, : x.shape[1]],
 }
+CASES = tuple(_VARIATIONS)
 
 
-def require_finite(attention: ReferenceAttention, x: torch.Tensor, where: str) -> None:
+def require_finite(
+    attention: ReferenceAttention, x: torch.Tensor, where: str, cases: Sequence[str] = CASES
+) -> None:
     """Run forward and backward on ``x`` (batch, time, hidden_dim) and its variations.
+
+    Args:
+        cases: which variations, of ``CASES``.
 
     Raises:
         CandidateError: stage ``numerics``.
@@ -32,9 +38,13 @@ def require_finite(attention: ReferenceAttention, x: torch.Tensor, where: str) -
     parameters = list(attention.mechanism.parameters())
     for parameter in parameters:
         if not bool(parameter.isfinite().all()):
-            raise CandidateError("numerics", f"{where}: an initial value is not finite")
-    for case, vary in _CASES.items():
-        leaf = vary(x).clone().requires_grad_(True)
+            raise CandidateError(
+                "numerics",
+                f"{where}: an initial value is not finite; set it in __init__ with torch.zeros, "
+                "torch.ones, torch.randn or nn.init",
+            )
+    for case in cases:
+        leaf = _VARIATIONS[case](x).clone().requires_grad_(True)
         y = attention(leaf)
         if not bool(y.isfinite().all()):
             position = int((~y.isfinite()).flatten(2).any(dim=2).any(dim=0).nonzero()[0])

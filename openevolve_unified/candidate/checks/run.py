@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +30,9 @@ from openevolve_unified.candidate.checks.independence import (
     require_independent_sequences,
     require_repeatable,
 )
-from openevolve_unified.candidate.checks.numerics import require_finite
+from openevolve_unified.candidate.checks.numerics import CASES, require_finite
 from openevolve_unified.candidate.checks.precision import (
+    SINGLE_ROUNDING_TOLERANCE,
     require_sound_at_batch_size,
     require_sound_in_training_formats,
 )
@@ -82,17 +85,21 @@ def run_checks(
     budget = require_within_budget(candidate, baseline, vocab_size, gates)
     require_same_at_all_sizes(candidate)
     traced_sizes = sorted(candidate.sizes.values(), key=lambda traced: traced.size.hidden_dim)
-    try:
-        evidence = {t.size.name: _check_size(t, seed, batch_size) for t in traced_sizes}
-        for traced in traced_sizes:
+    evidence: dict[str, dict[str, Any]] = {}
+    for traced in traced_sizes:
+        with _failures_named(traced):
+            evidence[traced.size.name] = _check_size(traced, seed, batch_size)
+    is_proved = True
+    for traced in traced_sizes:
+        found = evidence[traced.size.name]
+        with _failures_named(traced):
             if SMALL_LENGTH in traced.programs:
-                evidence[traced.size.name] |= _check_all_cuts(traced, seed)
+                found |= _check_all_cuts(traced, seed)
+            is_size_proved = proves_causality(traced)
+            found["initial_values"] = _check_every_layer(traced, seed, is_size_proved)
+            is_proved = is_proved and is_size_proved
+    with _failures_named(traced_sizes[-1]):
         features = measure_features(traced_sizes[-1], seed)
-        is_proved = all(proves_causality(traced) for traced in traced_sizes)
-    except (RuntimeError, IndexError) as error:
-        # Operators may still fail on data: an index out of range, a singular matrix.
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CandidateError("numerics", f"the mechanism fails when run: {line[:200]}") from None
     return CheckReport(
         flops_ratio=budget.flops_ratio,
         params_ratio=budget.params_ratio,
@@ -108,6 +115,20 @@ def run_checks(
         },
         features=features,
     )
+
+
+@contextlib.contextmanager
+def _failures_named(traced: TracedSize) -> Iterator[None]:
+    """Operators may still fail on data: an index out of range, a singular matrix."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CandidateError(
+            "numerics",
+            f"at {traced.size.name} the mechanism fails when run: {line[:200]}; keep indices "
+            "inside the length, and add eps times the identity to what is solved or factored",
+        ) from None
 
 
 def _require_comparable(
@@ -148,6 +169,21 @@ class _Bench:
         weights = tuple(weight.float() for weight in self.weights)
         return ReferenceAttention(self.traced.framework, self.traced.size, mechanism, weights)
 
+    def at_layer(self, time: int, seed: int, layer: int) -> ReferenceAttention:
+        """The attention with the initial values of one seed and layer."""
+        traced = self.traced
+        parameters = traced.initial_parameters(seed, layer)
+        mechanism = traced.double_mechanism(time, parameters, seed, layer)
+        return ReferenceAttention(traced.framework, traced.size, mechanism, self.weights)
+
+    def single_at_layer(self, seed: int, layer: int) -> ReferenceAttention:
+        """The same as it is trained, in float32 at full length."""
+        traced = self.traced
+        parameters = traced.initial_parameters(seed, layer)
+        mechanism = traced.mechanism_with(parameters, seed, layer)
+        weights = tuple(weight.float() for weight in self.weights)
+        return ReferenceAttention(traced.framework, traced.size, mechanism, weights)
+
     def inputs(self, batch: int, time: int) -> torch.Tensor:
         return random_inputs(batch, time, self.traced.size, self.generator, torch.float64)
 
@@ -163,7 +199,7 @@ def _check_size(traced: TracedSize, seed: int, batch_size: int) -> dict[str, Any
     T, name = traced.seq_len, bench.name
     require_finite(bench.single(bench.initial), bench.inputs(2, T).float(), f"at {name}")
     attentions = {label: bench.attention(label, T) for label in bench.parameters}
-    require_repeatable(attentions["initial parameters"], bench.inputs(2, T))
+    require_repeatable(attentions["initial parameters"], bench.inputs(2, T), f"at {name}")
     num_cuts, largest = 0, 0.0
     for label, attention in attentions.items():
         where = f"at {name}, {label}"
@@ -274,3 +310,40 @@ def _check_all_cuts(traced: TracedSize, seed: int) -> dict[str, Any]:
         for cut in (1, traced.seq_len // 2, traced.seq_len - 1):
             require_no_gradient_from_future(full, long_x, cut, bench.tolerance, where)
     return {"all_cuts_at": SMALL_LENGTH, "gradient_cuts": 3}
+
+
+def _check_every_layer(traced: TracedSize, seed: int, is_proved: bool) -> int:
+    """What hangs on values, at the initial values of every layer and training seed that differ.
+
+    A constant or a parameter that is drawn once per layer may open a gate in a few of them, and all
+    other checks look at the first layer only. Fewer inputs and cuts each: the same program has been
+    checked at length there.
+
+    Args:
+        is_proved: causality holds for all parameters and at the constants of every layer.
+
+    Returns:
+        The number of different sets of values that were looked at, the first layer's included.
+    """
+    bench = _Bench(traced, seed, stream=1)
+    T = traced.seq_len
+    places = traced.distinct_places()
+    for other, layer in places:
+        if (other, layer) == (seed, 0):
+            continue
+        where = f"at {bench.name}, initial values of layer {layer} at seed {other}"
+        x = bench.inputs(4, T)
+        single = bench.single_at_layer(other, layer)
+        require_finite(single, x[:2].float(), where, CASES[:1])
+        double = bench.at_layer(T, other, layer)
+        require_independent_sequences(double, x, where)
+        if is_proved:
+            continue
+        cut = int(torch.randint(1, T, (), generator=bench.generator))
+        require_causal(double, x[:2], (cut,), bench.tolerance, where)
+        tolerance = SINGLE_ROUNDING_TOLERANCE if traced.mixes_rounding else 0.0
+        require_causal(single, x[:2].float(), (cut,), tolerance, f"{where}, in float32")
+        if SMALL_LENGTH in traced.programs:
+            short, x = bench.at_layer(SMALL_LENGTH, other, layer), bench.inputs(2, SMALL_LENGTH)
+            require_causal(short, x, range(1, SMALL_LENGTH), bench.tolerance, where)
+    return len(places)

@@ -121,11 +121,36 @@ CHEATS = (
     _STATE.cheat(
         "a module global",
         MM,
-        "SEEN.append(1)\n",
+        "(SEEN,)[0].append(1)\n",
         SCORES,
         "s = s * len(SEEN)\n",
         SOFTMAX,
         preamble="SEEN = []",
+    ),
+    _STATE.cheat(
+        "results kept in a dictionary of the module",
+        CD,
+        "key = tuple(q.shape)\n",
+        SCORES,
+        WEIGHTS,
+        "if key not in KEPT:\n    KEPT[key] = a\nreturn KEPT[key]",
+        preamble="KEPT = {}",
+        stages=("policy",),
+        reason="outlives the call",
+    ),
+    _STATE.cheat(
+        "a default argument that is written in the open",
+        MM,
+        SCORES,
+        "s = s * remember()\n",
+        SOFTMAX,
+        preamble="""
+        def remember(seen=[]):
+            seen.append(1)
+            return len(seen)
+        """,
+        stages=("policy",),
+        reason="outlives the call",
     ),
     _STATE.cheat(
         "a global statement",
@@ -147,7 +172,7 @@ CHEATS = (
         members="self.count = remember",
         preamble="""
         def remember(seen=[]):
-            seen.append(1)
+            (seen,)[0].append(1)
             return len(seen)
         """,
     ),
@@ -174,7 +199,10 @@ CHEATS = (
         SCORES,
         "s = s * self.scale\n",
         SOFTMAX,
-        members="MADE.append(1)\nself.scale = nn.Parameter(torch.full((1,), float(len(MADE))))",
+        members="""
+        (MADE,)[0].append(1)
+        self.scale = nn.Parameter(torch.full((1,), float(len(MADE))))
+        """,
         preamble="MADE = []",
         reason="same seed",
     ),

@@ -72,7 +72,7 @@ CHEATS = (
         CD,
         SCORES,
         SOFTMAX,
-        members="self.add_module('v_proj', nn.Linear(hidden_dim, 2 * hidden_dim))",
+        members="self.add_module('v_' + 'proj', nn.Linear(hidden_dim, 2 * hidden_dim))",
         stages=("trace",),
         reason="v_proj",
     ),

@@ -8,6 +8,7 @@ _HIDDEN = Family(name="hidden leak", stages=("causality",), reason="position")
 _GATE = Family(name="leak behind a gate", stages=("causality",), reason="position")
 _NEXT = "leak = torch.ones_like(s).tril(1).triu(1)\n"
 _SUM = SCORES + WEIGHTS + _NEXT
+_TRANSFORM = "w = torch.fft.irfft(torch.fft.rfft(v, dim=-1), n=v.shape[-1], dim=-1)\n"
 
 CHEATS = (
     _HIDDEN.cheat("leak times 0.001", CD, _SUM, "return a + 1e-3 * leak * s"),
@@ -19,6 +20,36 @@ CHEATS = (
         _SUM,
         "w = torch.fft.irfft(torch.fft.rfft(v, dim=-1), n=v.shape[-1], dim=-1)\n"
         "return a @ w + 1e-7 * (leak @ v)",
+    ),
+    _HIDDEN.cheat(
+        "leak in rows that are scaled to nothing, beside an honest transform",
+        TTR,
+        _SUM,
+        _TRANSFORM,
+        "return 1e-9 * (a @ w + leak @ v)",
+    ),
+    _HIDDEN.cheat(
+        "leak in some rows that are scaled to nothing, beside an honest transform",
+        TTR,
+        _SUM,
+        _TRANSFORM,
+        "row = torch.arange(s.shape[-1], device=s.device, dtype=s.dtype)[:, None]\n"
+        "return (row > 7).to(s.dtype) * (a @ w) + 1e-9 * (a @ w + leak @ v)",
+    ),
+    _HIDDEN.cheat(
+        "leak beside rows that are scaled up, beside an honest transform",
+        TTR,
+        _SUM,
+        _TRANSFORM,
+        "is_odd = torch.arange(s.shape[-1], device=s.device, dtype=s.dtype)[:, None] % 2\n"
+        "return (1 + 1e9 * is_odd) * (a @ w) + 1e-3 * (1 - is_odd) * (leak @ v)",
+    ),
+    _HIDDEN.cheat(
+        "leak in some layers only, drawn once per layer",
+        CD,
+        _SUM,
+        "return a + 0.1 * self.ahead * leak",
+        members="self.register_buffer('ahead', (torch.rand(1) < 0.3).float())",
     ),
     _HIDDEN.cheat(
         "detached leak: no gradient shows it", CD, _SUM, "return a + (leak * s).detach()"

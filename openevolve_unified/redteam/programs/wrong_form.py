@@ -6,6 +6,7 @@ from openevolve_unified.redteam.cheat import (
     CD,
     MM,
     NEUTRALISED,
+    PUT,
     SCORES,
     SOFTMAX,
     TTR,
@@ -45,7 +46,7 @@ def _form(name: str, block: str, reason: str, stages: tuple[str, ...] = ("policy
 
 def _patched(name: str, line: str) -> Cheat:
     """A class whose ``__init__`` changes what is fixed."""
-    block = _BLOCK.replace(_SUPER, f"{_SUPER}\n        {line}")
+    block = _BLOCK.replace(_SUPER, f"{_SUPER}\n        {PUT}        {line}")
     return _form(name, block, "without the attack", (NEUTRALISED,))
 
 
@@ -90,11 +91,11 @@ CHEATS = (
     ),
     _patched(
         "forward put on the class from a method",
-        "EvolvableAttention.forward = lambda self, x: x",
+        "put(EvolvableAttention, 'forward', lambda self, x: x)",
     ),
     _patched(
         "mix put on the base class",
-        "CoefficientDynamics.mix = lambda self, q, k, v, x, mask: v.roll(-1, 2)",
+        "put(CoefficientDynamics, 'mix', lambda self, q, k, v, x, mask: v.roll(-1, 2))",
     ),
     _FORM.cheat("wrong shape", CD, "return q @ k.mT[..., :1]"),
     _FORM.cheat(
