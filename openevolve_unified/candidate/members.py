@@ -19,11 +19,12 @@ _FRAMEWORK = {
         """,
     "test_time_regression": """
         regress association_weights features solver local_constant weighted_mean local_linear
-        hebbian online_gradient ridge semiseparable cumulative_decay decay_matrix masked_softmax
+        hebbian online_gradient ridge semiseparable delta_steps cumulative_decay decay_matrix
+        masked_softmax
         """,
     "matrix_mixer": """
-        mixing_matrix factors combine low_rank semiseparable reflected decay_matrix cumulative_decay
-        toeplitz cauchy vandermonde block_diagonal diagonal solve_unit_lower masked_softmax
+        mixing_matrix factors combine low_rank semiseparable reflected delta_steps decay_matrix
+        cumulative_decay toeplitz cauchy vandermonde block_diagonal diagonal solve_unit_lower masked_softmax
         row_normalise bounded_normalise
         """,
 }

@@ -42,7 +42,7 @@ def test_values_of_unit_size_leave_with_a_size_that_one_projection_can_use(mecha
     q, k, v = torch.randn(3, 4, 6, 128, 16)
     rms = mixed(attention, q, k, v).square().mean(dim=(0, 1, 3)).sqrt()
     assert rms.min() > 0.005
-    assert rms.max() < 5
+    assert rms.max() < 6
 
 
 @pytest.mark.parametrize("mechanism", of("retnet"))
