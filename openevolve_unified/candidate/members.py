@@ -24,8 +24,8 @@ _FRAMEWORK = {
         """,
     "matrix_mixer": """
         mixing_matrix factors combine low_rank semiseparable reflected delta_steps decay_matrix
-        cumulative_decay toeplitz cauchy vandermonde block_diagonal diagonal solve_unit_lower masked_softmax
-        row_normalise bounded_normalise
+        cumulative_decay toeplitz cauchy vandermonde block_diagonal diagonal solve_unit_lower
+        masked_softmax row_normalise bounded_normalise
         """,
 }
 FRAMEWORK_MEMBERS = {

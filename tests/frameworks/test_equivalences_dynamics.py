@@ -50,7 +50,7 @@ def causal(matrix):
     return matrix[0, 0].masked_fill(~MASK, 0.0)
 
 
-def reflections(w, beta, decay):
+def householders(w, beta, decay):
     eye = torch.eye(w.shape[1], dtype=w.dtype)
     return [a * (eye - b * torch.outer(u, u)) for u, b, a in zip(w, beta, decay, strict=True)]
 
@@ -113,7 +113,7 @@ def test_e6_e7_the_online_gradient_solver_equals_the_delta_recurrence(draw, is_g
     assert_close(y[0, 0], recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
 
-def test_e8_the_impulse_response_of_reflections_is_the_gated_delta_rule(draw):
+def test_e8_the_impulse_response_of_delta_steps_is_the_gated_delta_rule(draw):
     q, k, v = draw(T, D), F.normalize(draw(T, D), dim=-1), draw(T, D)
     beta, log_decay = torch.sigmoid(draw(T)), F.logsigmoid(draw(T))
     impulse = beta[:, None] * k
@@ -125,7 +125,7 @@ def test_e8_the_impulse_response_of_reflections_is_the_gated_delta_rule(draw):
     z = causal(impulse_response(batched(q), batched(impulse), transition, MASK))
     assert_close(
         z,
-        recurrences.coefficient_dynamics(q, impulse, reflections(k, beta, log_decay.exp())),
+        recurrences.coefficient_dynamics(q, impulse, householders(k, beta, log_decay.exp())),
     )
     assert_close(z @ v, recurrences.gated_delta(q, k, v, beta, log_decay.exp()))
 
@@ -141,23 +141,23 @@ def test_e27_the_closed_form_holds_for_directions_unrelated_to_the_keys(draw, le
         "strength": batched(beta),
     }
     z = impulse_response(batched(q), batched(k), transition, mask)[0, 0].tril()
-    assert_close(z, recurrences.coefficient_dynamics(q, k, reflections(w, beta, log_decay.exp())))
+    assert_close(z, recurrences.coefficient_dynamics(q, k, householders(w, beta, log_decay.exp())))
 
 
-def test_e27b_path_attention_is_an_exponential_readout_of_reflections(draw):
+def test_e27b_path_attention_is_an_exponential_readout_of_delta_steps(draw):
     q, k, w = draw(T, D), draw(T, D), F.normalize(draw(T, D), dim=-1)
     beta = 2 * torch.sigmoid(draw(T))
     transition = {"direction": batched(w), "strength": batched(beta)}
     z = impulse_response(batched(q), batched(k / math.sqrt(D)), transition, MASK)
-    matrices = reflections(w, beta, torch.ones(T, dtype=q.dtype))
+    matrices = householders(w, beta, torch.ones(T, dtype=q.dtype))
     scores = recurrences.coefficient_dynamics(q, k, matrices) / math.sqrt(D)
     assert_close(masked_softmax(z, MASK)[0, 0], recurrences.softmax_rows(scores))
 
 
-def test_e26_products_of_reflections_never_grow(draw):
+def test_e26_products_of_delta_steps_never_grow(draw):
     w, beta = F.normalize(draw(T, D), dim=-1), 2 * torch.sigmoid(draw(T))
     product = torch.eye(D, dtype=w.dtype)
-    for matrix in reflections(w, beta, torch.ones(T, dtype=w.dtype)):
+    for matrix in householders(w, beta, torch.ones(T, dtype=w.dtype)):
         product = matrix @ product
     assert torch.linalg.matrix_norm(product, ord=2) <= 1 + 1e-12
 

@@ -9,7 +9,7 @@ from openevolve_unified.frameworks import CoefficientDynamics
 
 # EVOLVE-BLOCK-START
 class EvolvableAttention(CoefficientDynamics):
-    """PaTH: scores read keys through the product of the reflections in between.
+    """PaTH: scores read keys through the product of the delta steps in between.
 
     M_ij = softmax_j(q_i' H_i ... H_{j+1} k_j / sqrt(d)), H_t = I - beta_t w_t w_t', beta = 2
     sigmoid(W x).

@@ -12,7 +12,7 @@ class EvolvableAttention(MatrixMixer):
     """DeltaNet: every token corrects what the memory holds for its key.
 
     S_t = S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys. In
-    this notation a semiseparable matrix whose transitions are reflections.
+    this notation a semiseparable matrix whose transitions are delta steps.
     Source: arXiv 2102.11174, 2406.06484, without a short convolution and output norm. So values of
     rms 1 leave with 0.1 (first token) to 0.6 at the start (softmax: 1 to 0.1).
     """

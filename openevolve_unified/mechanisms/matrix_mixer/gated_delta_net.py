@@ -12,7 +12,7 @@ class EvolvableAttention(MatrixMixer):
     """Gated DeltaNet: the delta rule with a forget gate.
 
     S_t = a_t S_(t-1) (I - beta_t k_t k_t') + beta_t v_t k_t', y_t = S_t q_t, unit queries and keys,
-    a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation a semiseparable matrix of reflections
+    a_t = exp(-Delta_t r_h) as in Mamba-2. In this notation a semiseparable matrix of delta steps
     times a 1-semiseparable matrix of decays.
     Source: arXiv 2412.06464, without a short convolution, output gate and output norm. So values of
     rms 1 leave with 0.1 (first token) to 0.4 at the start (softmax: 1 to 0.1).
