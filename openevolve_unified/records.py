@@ -182,8 +182,8 @@ class Evaluation:
     cached: bool = False
 
 
-MACHINE_STAGES = ("deadline", "worker", "machine")
-"""Stages whose failures say something about the machine only."""
+MACHINE_STAGES = ("deadline", "worker", "machine", "set-up", "internal")
+"""Stages whose failures say something about the machine, the set-up or this package only."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,9 @@ class Reporter:
         if entry["verdict"] == "rejected":
             self.say(f"{title}: rejected at '{entry['stage']}': {entry['reason']}")
             return
+        if entry["verdict"] == "not judged":
+            self.say(f"{title}: not judged: {entry['reason']}")
+            return
         text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}"
         score = f"{entry['combined_score']:+.4f}"
         if score != f"{entry['fitness']:+.4f}":

@@ -1,0 +1,31 @@
+"""The commands' first module: from its first lines on, Ctrl-C is one line and not a traceback.
+
+It imports next to nothing: what the commands need is imported after the handler is in place.
+"""
+
+import os
+import signal
+
+
+def _end(number: int, frame: object) -> None:
+    os.write(2, b"interrupted: nothing was started yet\n")
+    os._exit(130)
+
+
+for _number in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(_number) is not signal.SIG_IGN:
+        signal.signal(_number, _end)
+
+
+def evolve() -> int:
+    """The command ``openevolve``."""
+    from openevolve_unified.cli import evolve_main
+
+    return evolve_main()
+
+
+def unified() -> int:
+    """The command ``openevolve-unified``."""
+    from openevolve_unified.cli import main
+
+    return main()
