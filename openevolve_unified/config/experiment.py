@@ -95,7 +95,7 @@ def load_experiment(
     if output_dir is not None:
         _section(mapping)["output_dir"] = str(output_dir.expanduser().resolve())
     scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
-    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES)
+    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES, path.resolve().parent)
     experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
     if not experiment.initial_program.is_file():
         raise ConfigError(
@@ -113,11 +113,30 @@ def redacted(mapping: dict[str, Any]) -> dict[str, Any]:
             return {name: hide(item, str(name)) for name, item in value.items()}
         if isinstance(value, list):
             return [hide(item) for item in value]
-        if key == "api_key" and isinstance(value, str) and not value.startswith("${"):
+        if key == "api_key" and value is not None and not str(value).startswith("${"):
             return "(hidden)"
         return value
 
     return hide(copy.deepcopy(mapping))
+
+
+def without_key(override: str) -> str:
+    """A ``dotted.key=value`` text as it may be printed: literal keys in it are hidden."""
+    name, separator, text = override.partition("=")
+    if not separator:
+        return override
+    last = name.strip().rpartition(".")[2]
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"{name}=(hidden)" if "api_key" in override else override
+    hidden = redacted({last: value})[last]
+    if hidden == value:
+        return override
+    if isinstance(hidden, str):
+        return f"{name}={hidden}"
+    flow = yaml.safe_dump(hidden, default_flow_style=True, width=10**6, sort_keys=False)
+    return f"{name}={flow.strip()}"
 
 
 def _section(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +179,11 @@ def _apply_override(mapping: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+        raise ConfigError(f"--set {without_key(override)}: the value is not valid YAML") from None
     *parents, last = name.strip().split(".")
     place = mapping
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {override}: {parent} is not a section")
+            raise ConfigError(f"--set {without_key(override)}: {parent} is not a section")
     place[last] = value

@@ -2,24 +2,30 @@
 
 OpenEvolve 0.4 ignores unknown keys, turns an unknown provider into the OpenAI client, and reads
 some settings in ways that would let a crash outrank an honest candidate. Each rule here names the
-trap that it closes.
+trap that it closes. Keys and providers are those of the installed release.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import ipaddress
+import math
 import os
 import re
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError, nearest
 from openevolve_unified.records import UNTRAINED_SCORE
 
-PROVIDERS = ("openai", "claude_code", "copilot_cli", "grammar")
+OUR_PROVIDER = "grammar"
+NOT_IN_A_FILE = ("init_client", "novelty_llm")
+"""Fields of OpenEvolve's dataclasses that hold Python objects, which OpenEvolve sets itself."""
 DATABASE_DIMENSIONS = ("complexity", "diversity", "score")
 """Feature dimensions that OpenEvolve measures itself."""
 DEADLINE_MARGIN_S = 60
@@ -27,13 +33,17 @@ _ENVIRONMENT_VARIABLE = re.compile(r"^\$\{([^}]+)\}$")
 
 
 def check_openevolve_half(
-    mapping: Mapping[str, Any], scaling_law: ScalingLawConfig, feature_names: tuple[str, ...]
+    mapping: Mapping[str, Any],
+    scaling_law: ScalingLawConfig,
+    feature_names: tuple[str, ...],
+    base_dir: Path,
 ) -> None:
     """Refuse what OpenEvolve would silently ignore or misread.
 
     Args:
         mapping: the file's top level without ``scaling_law``.
         feature_names: the metrics of our evaluator that can be feature dimensions.
+        base_dir: what relative paths are relative to.
 
     Raises:
         ConfigError: one line that names the key, what it got and what it wanted.
@@ -44,6 +54,7 @@ def check_openevolve_half(
     _check_types(mapping)
     _check_llm(_section(mapping, "llm"))
     _check_evaluator(_section(mapping, "evaluator"), scaling_law)
+    _check_island_programs(_section(mapping, "database"), base_dir)
     dimensions = _section(mapping, "database").get("feature_dimensions", ["complexity"])
     for dimension in dimensions:
         known = (*DATABASE_DIMENSIONS, *feature_names)
@@ -59,14 +70,40 @@ def missing_api_keys(mapping: Mapping[str, Any]) -> list[str]:
     llm = _section(mapping, "llm")
     if llm.get("manual_mode"):
         return []
-    blocks = [block for block in (llm, *llm.get("models", ())) if isinstance(block, Mapping)]
-    named = [str(block["api_key"]) for block in blocks if block.get("api_key")]
-    matches = [match for match in map(_ENVIRONMENT_VARIABLE.match, named) if match]
-    variables = [match.group(1) for match in matches]
-    providers = {block.get("provider") or llm.get("provider") or "openai" for block in blocks[1:]}
-    if not named and "openai" in providers:
-        variables = ["OPENAI_API_KEY"]
+    variables = []
+    for model in _models(llm):
+        key = model.get("api_key") or llm.get("api_key")
+        match = _ENVIRONMENT_VARIABLE.match(str(key))
+        if match:
+            variables.append(match.group(1))
+        elif not key and _provider(model, llm) == "openai":
+            variables.append("OPENAI_API_KEY")
     return [name for name in dict.fromkeys(variables) if not os.environ.get(name)]
+
+
+def local_server(mapping: Mapping[str, Any]) -> str | None:
+    """The address of the model's server if every model is served on this machine or network."""
+    llm = _section(mapping, "llm")
+    servers = [str(model.get("api_base") or llm.get("api_base") or "") for model in _models(llm)]
+    return servers[0] if servers and all(map(_is_local, servers)) else None
+
+
+def _is_local(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith((".local", ".internal", ".lan")))
+
+
+def _models(llm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The blocks of the proposing models; ``primary_model`` alone is one without settings."""
+    models: list[Mapping[str, Any]] = list(llm.get("models") or ())
+    return models or [{}]
+
+
+def _provider(model: Mapping[str, Any], llm: Mapping[str, Any]) -> str:
+    return str(model.get("provider") or llm.get("provider") or "openai")
 
 
 def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -81,7 +118,7 @@ def _check_keys(cls: type, mapping: Any, path: str) -> None:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{path or 'the file'}: got {mapping!r}, wanted a mapping of settings")
     hints = {field.name: field.type for field in dataclasses.fields(cls)}
-    public = [name for name in hints if not name.startswith("_")]
+    public = [name for name in hints if not name.startswith("_") and name not in NOT_IN_A_FILE]
     if not path:
         public.append("scaling_law")
     resolved = typing.get_type_hints(cls, localns={"LLMInterface": Any})
@@ -117,15 +154,40 @@ def _check_types(mapping: Mapping[str, Any]) -> None:
 
 def _check_llm(llm: Mapping[str, Any]) -> None:
     models = llm.get("models") or ()
-    for block in (llm, *models):
+    for block in (llm, *models, *(llm.get("evaluator_models") or ())):
         provider = block.get("provider")
-        if provider is not None and provider not in PROVIDERS:
+        if provider is not None and provider not in (known := known_providers()):
             raise ConfigError(
-                f"llm.provider: got {provider!r}, wanted one of {', '.join(PROVIDERS)}"
-                f"{nearest(str(provider), PROVIDERS)} (OpenEvolve would silently use OpenAI)"
+                f"llm.provider: got {provider!r}, wanted one of {', '.join(known)}"
+                f"{nearest(str(provider), known)} (OpenEvolve would silently use OpenAI)"
             )
     if not models and not llm.get("primary_model"):
         raise ConfigError("llm.models: missing; wanted at least one model to propose programs")
+    weights = [model.get("weight", 1.0) for model in models]
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or not (
+        sum(weights) > 0 or not models
+    ):
+        raise ConfigError(
+            f"llm.models: got the weights {', '.join(map(str, weights))}; wanted numbers of 0 or "
+            "more, at least one above 0: a model is asked as often as its share says"
+        )
+
+
+def known_providers() -> list[str]:
+    """What ``llm.provider`` can be: OpenEvolve's, as installed, and the embedded grammar."""
+    from openevolve.llm import ensemble
+
+    return sorted({*ensemble._PROVIDER_REGISTRY, OUR_PROVIDER})
+
+
+def _check_island_programs(database: Mapping[str, Any], base_dir: Path) -> None:
+    """Since OpenEvolve 0.4.1 an island can start from a program of its own."""
+    for index, place in enumerate(database.get("island_initial_programs") or ()):
+        if place is not None and not (base_dir / str(place)).is_file():
+            raise ConfigError(
+                f"database.island_initial_programs[{index}]: no file at {base_dir / str(place)}; "
+                "wanted a program, relative to the config file"
+            )
 
 
 def _check_evaluator(evaluator: Mapping[str, Any], scaling_law: ScalingLawConfig) -> None:
@@ -141,6 +203,11 @@ def _check_evaluator(evaluator: Mapping[str, Any], scaling_law: ScalingLawConfig
         raise ConfigError(
             "evaluator.use_llm_feedback: got true, wanted false: OpenEvolve would mix a language "
             "model's opinion into the measured fitness"
+        )
+    if evaluator.get("evaluator_args"):
+        raise ConfigError(
+            "evaluator.evaluator_args: got arguments, wanted none: the evaluator takes the program "
+            "only, and OpenEvolve would stop; its settings are in scaling_law"
         )
     thresholds = evaluator.get("cascade_thresholds", [0.5])
     if evaluator.get("cascade_evaluation", True) and (

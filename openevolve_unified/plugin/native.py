@@ -11,8 +11,11 @@ from pathlib import Path
 
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
+from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+from openevolve_unified.runner.events import EventLog
 from openevolve_unified.runner.lifetime import end_with_parent
 
 CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
@@ -54,7 +57,8 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    return ScalingLawEvaluator(config=experiment)
+    events = EventLog(RunDirectory(experiment.output_dir).events_path)
+    return ScalingLawEvaluator(config=experiment, listener=NumberedEvents(events))
 
 
 def option_of(arguments: Sequence[str], *names: str) -> str | None:

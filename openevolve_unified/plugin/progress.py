@@ -29,8 +29,8 @@ class Reporter:
     def __init__(self, console: Console | None = None):
         self.console = console or Terminal()
         self._progress: Progress | None = None
-        self._bars: dict[str, TaskID] = {}
-        self._last_plain: dict[str, float] = {}
+        self._bars: dict[tuple[str, str], TaskID] = {}
+        self._last_plain: dict[tuple[str, str], float] = {}
         self._candidate = ""
 
     def say(self, text: str = "") -> None:
@@ -100,8 +100,9 @@ class Reporter:
             return
         is_last = step >= total
         now = time.monotonic()
-        if is_last or now - self._last_plain.setdefault(name, now) >= PLAIN_INTERVAL_S:
-            self._last_plain[name] = now
+        bar = (self._candidate, name)
+        if is_last or now - self._last_plain.setdefault(bar, now) >= PLAIN_INTERVAL_S:
+            self._last_plain[bar] = now
             left = "done" if is_last else f"{format_duration(left_s)} left"
             self.say(f"{self._candidate}: {name} step {step:,}/{total:,} {text}, {left}")
 
@@ -117,9 +118,10 @@ class Reporter:
                 transient=True,
             )
             self._progress.start()
-        if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, text=text)
-        self._progress.update(self._bars[name], completed=step, text=text)
+        bar = (self._candidate, name)  # candidates that are evaluated side by side share names
+        if bar not in self._bars:
+            self._bars[bar] = self._progress.add_task(name, total=total, text=text)
+        self._progress.update(self._bars[bar], completed=step, text=text)
 
 
 def format_duration(seconds: float) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.config.experiment import Experiment, load_experiment
-from openevolve_unified.config.openevolve_half import missing_api_keys
+from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
+from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plugin.evolve import EvolutionRun, latest_checkpoint
 from openevolve_unified.plugin.plan_table import print_plan
@@ -38,23 +38,37 @@ def run_session(
     with directory.alone():
         run = _plan_and_evolve(experiment, overrides, resume, directory, reporter)
     if run.is_interrupted:
-        reporter.say(f"interrupted; continue with: {resume_command(config, overrides, output)}")
+        reporter.say(f"interrupted; {resume_hint(config, overrides, output)}")
         return EXIT_INTERRUPTED
     if run.config_error is not None:
         raise ConfigError(run.config_error)
+    accounts = run.accounts
     if run.stop_reason is not None:
         reporter.say(f"stopped early: {run.stop_reason}")
-    return EXIT_WRONG if run.backend_is_dead else EXIT_DONE
+    elif accounts.has_nothing:
+        reporter.say(
+            f"failed: not one of {accounts.num_asked} iterations gave a program; the last time: "
+            f"{accounts.last_trouble}"
+        )
+    is_failed = accounts.is_model_dead or accounts.is_worker_lost or accounts.has_nothing
+    return EXIT_WRONG if is_failed else EXIT_DONE
 
 
-def resume_command(config: Path, overrides: Sequence[str], output: Path | None) -> str:
-    """What to type to continue a run: with the same settings, or it would be refused."""
+def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:
+    """How to continue a run: with the same settings, or it would be refused.
+
+    A literal key is never printed: terminals are logged, and lines are copied into reports.
+    """
     words = ["openevolve", str(config), "--resume"]
     if output is not None:
         words += ["--output", str(output)]
-    for override in overrides:
+    shown = [without_key(override) for override in overrides]
+    for override in shown:
         words += ["--set", override]
-    return shlex.join(words)
+    hint = f"continue with: {shlex.join(words)}"
+    if shown != list(overrides):
+        hint = f"put your key where (hidden) stands, then {hint}"
+    return hint
 
 
 def require_api_keys(experiment: Experiment) -> None:
@@ -64,11 +78,20 @@ def require_api_keys(experiment: Experiment) -> None:
         ConfigError: names the environment variables that are not set.
     """
     missing = missing_api_keys(experiment.mapping)
-    if missing:
+    if not missing:
+        return
+    names = " and ".join(missing)
+    server = local_server(experiment.mapping)
+    if server is not None:
         raise ConfigError(
-            f"the proposer needs an API key: set {' and '.join(missing)} in the environment, or "
-            "run configs/quickstart.yaml, which needs none"
+            f"the client of the proposer needs an API key, and {names} is not set in the "
+            f"environment; {server} is a local server, for which any text will do: "
+            f"export {missing[0]}=none"
         )
+    raise ConfigError(
+        f"the proposer needs an API key: set {names} in the environment, or "
+        "run configs/quickstart.yaml, which needs none"
+    )
 
 
 def require_resumable(experiment: Experiment) -> None:

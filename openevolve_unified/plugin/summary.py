@@ -8,6 +8,7 @@ from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.plugin.progress import Reporter
+from openevolve_unified.plugin.proposals import ProposalLog, count_lines
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.store import write_text
 
@@ -25,11 +26,8 @@ def print_summary(
     best = max(trained, key=lambda entry: entry["combined_score"])
     reporter.say()
     reporter.say(f"summary [{initial['horizon']}]")
-    proposals = sum(entry["num_proposals"] for entry in entries if entry["index"] > 0)
-    reporter.say(
-        f"  candidates   {proposals} proposed, {len(trained) - 1} distinct ones trained, "
-        f"{len(entries) - len(trained)} rejected"
-    )
+    for heading, text in count_lines(ProposalLog(directory.path).proposals):
+        reporter.say(f"  {heading:<12} {text}")
     if experiment.is_non_llm:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
     reporter.say(f"  baseline     {_fitness(initial)}")

@@ -45,7 +45,7 @@ def test_our_command_scores_the_good_answer_and_says_why_not_for_the_others(
     entries = history(tmp_path / "run")
     assert set(verdicts(entries)) == {"trained", "policy", "block", "causality"}
     assert "no usable program in the answer" in output
-    assert "LLM generation failed" in output
+    assert "the call of the language model failed" in output
     failed = [entry for entry in entries if entry["verdict"] == "rejected"]
     assert all(entry["combined_score"] == -1000 for entry in failed)
     assert "summary [pilot, 20 of 100,000 steps]" in output

@@ -1,0 +1,153 @@
+"""From a finished iteration to a record, a line, a hint to the proposer, and perhaps the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.plugin.answering.answer import Answer
+from openevolve_unified.plugin.answering.exchange import Report
+from openevolve_unified.plugin.population import RejectionFeedback
+from openevolve_unified.plugin.progress import Reporter
+from openevolve_unified.plugin.proposals import Outcome, Proposal, ProposalLog
+from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.records import MACHINE_STAGES, UNTRAINED_SCORE, Program
+
+HASH_DIGITS = 12
+
+
+class Accounts:
+    """Accounts for every iteration of a session, in the order in which they end.
+
+    Args:
+        rules: hear of every outcome but the machine's; what they say goes to ``stop``.
+        stop: ends the run with a reason.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        log: ProposalLog,
+        rules: StoppingRules,
+        reporter: Reporter,
+        stop: Callable[[str], None],
+    ):
+        self.feedback: RejectionFeedback | None = None
+        self.is_model_dead = False
+        self.is_worker_lost = False
+        self.num_asked = 0
+        self.num_programs = 0
+        self.last_trouble = ""
+        self._framework = experiment.scaling_law.framework
+        self._num_iterations = experiment.iterations
+        self._initial = self._hash_of(experiment.initial_program.read_text(encoding="utf-8"))
+        self._log = log
+        self._rules = rules
+        self._reporter = reporter
+        self._stop = stop
+
+    @property
+    def has_nothing(self) -> bool:
+        """True when iterations were asked for and not one gave a program."""
+        return self.num_asked > 0 and self.num_programs == 0
+
+    def title(self, iteration: int) -> str:
+        """What a person reads in front of what concerns an iteration."""
+        return f"candidate {iteration}/{self._num_iterations}"
+
+    def account(self, iteration: int, future: Future[Any]) -> None:
+        """Take in one iteration of OpenEvolve, which is done.
+
+        Raises:
+            ConfigError: its record cannot be written.
+        """
+        error = future.exception()
+        if error is not None:
+            self._lost_worker(iteration, error)
+            return
+        self.num_asked += 1
+        result = future.result()
+        report: Report = result.report
+        if result.child_program_dict is None:
+            self._without_program(iteration, report.answer)
+        else:
+            self.num_programs += 1
+            self._with_program(iteration, result, report)
+
+    def _lost_worker(self, iteration: int, error: BaseException) -> None:
+        if self.is_worker_lost:
+            return  # the same loss fails every iteration that waited in the pool
+        self.is_worker_lost = True
+        self.num_asked += 1
+        self.last_trouble = f"OpenEvolve's worker process is gone ({type(error).__name__})"
+        self._log.add(Proposal(iteration=iteration, outcome="machine", reason="worker"))
+        self._stop(
+            f"{self.title(iteration)}: OpenEvolve's worker process was ended from outside, as a "
+            "machine without memory does; finished sizes are kept, --resume continues"
+        )
+
+    def _without_program(self, iteration: int, answer: Answer) -> None:
+        title, trouble = self.title(iteration), str(answer.trouble)
+        self.last_trouble = answer.detail
+        self._log.add(Proposal(iteration=iteration, outcome="unusable", reason=trouble))
+        if answer.is_failed_call:
+            self._reporter.say(f"{title}: the call of the language model failed: {answer.detail}")
+            reason = self._rules.observe_backend_failure(answer.detail)
+            self.is_model_dead = self.is_model_dead or reason is not None
+        else:
+            self._reporter.say(f"{title}: no usable program in the answer: {answer.detail}")
+            self._tell(f"answer: {answer.detail}")
+            reason = self._rules.observe_rejection("answer")
+        self._stop_for(reason)
+
+    def _with_program(self, iteration: int, result: Any, report: Report) -> None:
+        child = result.child_program_dict
+        program = self._hash_of(child["code"])
+        score = float(child["metrics"].get("combined_score", UNTRAINED_SCORE))
+        stage, why = ("", "") if score > UNTRAINED_SCORE else _refusal(report.entry, result)
+        answer = report.answer
+        if answer.unmatched:
+            self._reporter.say(f"{self.title(iteration)}: {answer.detail}")
+            self._tell(f"answer: {answer.detail}")
+        trained = Proposal(
+            iteration=iteration,
+            outcome="trained",
+            program=program,
+            num_edits=answer.num_edits,
+            num_unmatched=len(answer.unmatched),
+        )
+        if stage in MACHINE_STAGES:
+            self.last_trouble = f"{stage}: {why}"
+            self._log.add(replace(trained, outcome="machine", reason=stage))
+            return
+        is_known = program == self._initial or self._log.knows(program)
+        if score > UNTRAINED_SCORE:
+            self._log.add(replace(trained, outcome="duplicate") if is_known else trained)
+            self._stop_for(self._rules.observe_score(score))
+            return
+        outcome: Outcome = "duplicate" if is_known else "rejected"
+        self._log.add(replace(trained, outcome=outcome, reason=stage))
+        self._tell(f"{stage}: {why}")
+        self._stop_for(self._rules.observe_rejection(stage))
+
+    def _tell(self, text: str) -> None:
+        if self.feedback is not None:
+            self.feedback.add(text)
+
+    def _stop_for(self, reason: str | None) -> None:
+        if reason is not None:
+            self._stop(reason)
+
+    def _hash_of(self, source: str) -> str:
+        return Program(source=source, framework=self._framework).source_hash[:HASH_DIGITS]
+
+
+def _refusal(entry: dict[str, Any] | None, result: Any) -> tuple[str, str]:
+    """The stage that refused a program and its reason, as far as the worker could tell."""
+    if entry is not None:
+        return entry.get("stage", ""), entry.get("reason", "")
+    reason = (result.artifacts or {}).get("rejected_because")
+    return "evaluation", str(reason or "OpenEvolve's own timeout or retry limit was reached")
