@@ -42,7 +42,7 @@ METRIC_NAMES = (
 """``gain_largest``: nats below the baseline at the largest size; ``harm``: mean nats above it."""
 
 NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"
-"""Artifacts of what the machine could not finish; OpenEvolve needs a number, and gets a failure's."""
+"""Artifacts of what the machine could not finish; OpenEvolve needs a number: a failure's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,13 +39,12 @@ class Interruption:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._receive)
 
-    def begin(self) -> None:
-        """A command begins in this process; until ``unwind`` nothing is at work, so it ends at
-        once."""
+    def begin(self, last_line: str) -> None:
+        """A command begins; until ``unwind`` nothing is at work, so a signal ends it at once."""
         self._owner = os.getpid()
         self._num_received = 0
         self._first = self.end_at_once
-        self.last_line = KEPT
+        self.last_line = last_line
         self.install()
 
     def unwind(self) -> None:

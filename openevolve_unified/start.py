@@ -5,11 +5,14 @@ It imports next to nothing: what the commands need is imported after the handler
 
 import os
 import signal
+import sys
+
+_INTERRUPTED = 130
 
 
 def _end(number: int, frame: object) -> None:
     os.write(2, b"interrupted: nothing was started yet\n")
-    os._exit(130)
+    os._exit(_INTERRUPTED)
 
 
 for _number in (signal.SIGINT, signal.SIGTERM):
@@ -21,11 +24,20 @@ def evolve() -> int:
     """The command ``openevolve``."""
     from openevolve_unified.cli import evolve_main
 
-    return evolve_main()
+    return _ended(evolve_main())
 
 
 def unified() -> int:
     """The command ``openevolve-unified``."""
     from openevolve_unified.cli import main
 
-    return main()
+    return _ended(main())
+
+
+def _ended(status: int) -> int:
+    """An interrupted command is gone now: Python would clean up for seconds, without a handler."""
+    if status == _INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

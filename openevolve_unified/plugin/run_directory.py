@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -38,6 +39,7 @@ class RunDirectory:
         self.events_path = path / "events.jsonl"
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
+        self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
         """Write the resolved configuration (keys hidden), its hash and the package versions."""
@@ -53,7 +55,23 @@ class RunDirectory:
             "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
-        write_json(self.path / "settings.json", settings)
+        write_json(self.settings_path, settings)
+
+    def has_settings_of(self, experiment: Experiment) -> bool | None:
+        """Whether the run is one of this experiment; None when its settings cannot be read."""
+        try:
+            text = self.settings_path.read_text(encoding="utf-8")
+            return json.loads(text)["config_hash"] == experiment.hash
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def has_config_of(self, experiment: Experiment) -> bool:
+        """The same from the run's ``config.yaml``, which says all that the hash is made of."""
+        try:
+            mapping = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            return dataclasses.replace(experiment, mapping=mapping).hash == experiment.hash
+        except (FileNotFoundError, ValueError, yaml.YAMLError, AttributeError, LookupError):
+            return False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

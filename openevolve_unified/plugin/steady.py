@@ -24,6 +24,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ from openevolve.selection import IslandSelectionContext, IslandSelector
 
 from openevolve_unified.plugin.turn import seed_for, take_turn
 from openevolve_unified.records import Program as OwnProgram
+
+_CONTROLLER = "ProcessParallelController"
+"""The name by which OpenEvolve's loop finds its controller; a test watches over it."""
 
 
 def island_in_turn(config: Config) -> IslandSelector | None:
@@ -49,60 +53,84 @@ def island_in_turn(config: Config) -> IslandSelector | None:
     return select
 
 
-@contextlib.contextmanager
-def steady_workers(run_path: Path, on_start: Callable[[Any], None]) -> Iterator[None]:
-    """Have OpenEvolve control its workers in the steady way while this context lasts.
+@dataclass(frozen=True, kw_only=True)
+class Attendant:
+    """What a run has to say to the controller of its workers, all in the main thread."""
 
-    Args:
-        run_path: the folder of the run.
-        on_start: called with the controller when its workers can be asked, in the main thread.
-    """
+    folder: Path
+    """The run's."""
+    on_start: Callable[[], None]
+    """The workers can be asked; OpenEvolve has just installed its signal handlers."""
+    before_iteration: Callable[[], None]
+    """The next iteration is about to see the population."""
+    on_failed_start: Callable[[int, Future[Any]], None]
+    """An iteration could not be handed to a worker; the future holds the exception."""
+
+
+@contextlib.contextmanager
+def steady_workers(attendant: Attendant) -> Iterator[None]:
+    """Have OpenEvolve control its workers in the steady way while this context lasts."""
 
     class Workers(SteadyWorkers):
-        folder = run_path
-
-        def start(self) -> None:
-            super().start()
-            on_start(self)
+        run = attendant
 
     original = controller.ProcessParallelController
-    controller.ProcessParallelController = Workers
+    setattr(controller, _CONTROLLER, Workers)
     try:
         yield
     finally:
-        controller.ProcessParallelController = original
+        setattr(controller, _CONTROLLER, original)
 
 
 class SteadyWorkers(ProcessParallelController):
-    """See the module; ``folder`` is the run's."""
+    """See the module."""
 
-    folder: Path
+    run: Attendant
     _at_work: Future[Any] | None = None
+    _handed_out = 0
+    _refusal: BaseException | None = None
 
     def start(self) -> None:
         super().start()
         pool: Any = self.executor
-        pool.submit = functools.partial(
-            pool.submit, take_turn, self.folder, self.config.random_seed
-        )
+        submit, seed = pool.submit, self.config.random_seed
+
+        def submit_turn(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+            try:
+                return submit(take_turn, self.run.folder, seed, self._handed_out, work, *arguments)
+            except BaseException as error:
+                self._refusal = error
+                raise
+
+        pool.submit = submit_turn
+        self.run.on_start()
 
     def _submit_iteration(self, iteration: int, island_id: int | None = None) -> Any:
         if self.num_workers != 1:
-            return super()._submit_iteration(iteration, island_id)
+            return self._hand_out(iteration, island_id)
         return _Waiting(functools.partial(self._start_if_free, iteration, island_id))
 
     def _start_if_free(self, iteration: int, island_id: int | None) -> Future[Any] | None:
         """The iteration's future, or None while another one is at work."""
         if self._at_work is not None and not self._at_work.done():
             return None
+        self.run.before_iteration()
+        if self.shutdown_event.is_set():
+            return None
         list_in_order(self.database)
         seed_for(self.config.random_seed, iteration, "parent")
-        started = super()._submit_iteration(iteration, island_id)
-        if started is None:  # OpenEvolve has logged why
-            started = Future()
-            started.set_exception(RuntimeError(f"iteration {iteration} could not be handed out"))
-        self._at_work = started
-        return started
+        self._at_work = self._hand_out(iteration, island_id)
+        return self._at_work
+
+    def _hand_out(self, iteration: int, island_id: int | None) -> Future[Any]:
+        self._handed_out, self._refusal = iteration, None
+        future: Future[Any] | None = super()._submit_iteration(iteration, island_id)
+        if future is None:  # OpenEvolve has caught the exception, and logged it
+            reason = self._refusal or RuntimeError(f"iteration {iteration} was not handed out")
+            future = Future()
+            future.set_exception(reason)
+            self.run.on_failed_start(iteration, future)
+        return future
 
 
 class _Waiting:

@@ -27,7 +27,7 @@ def current_turn() -> Turn | None:
 
 
 def take_turn(
-    run_path: Path, seed: int | None, work: Callable[..., Any], iteration: int, *arguments: Any
+    run_path: Path, seed: int | None, iteration: int, work: Callable[..., Any], *arguments: Any
 ) -> Any:
     """In a worker: do OpenEvolve's work on an iteration, with random numbers of its own.
 
@@ -38,7 +38,7 @@ def take_turn(
     _current = Turn(iteration=iteration, run_path=run_path)
     seed_for(seed, iteration, "worker")
     try:
-        return work(iteration, *arguments)
+        return work(*arguments)
     finally:
         _current = None
 
