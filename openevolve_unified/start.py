@@ -3,6 +3,7 @@
 It imports next to nothing: what the commands need is imported after the handler is in place.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -37,7 +38,8 @@ def unified() -> int:
 def _ended(status: int) -> int:
     """An interrupted command is gone now: Python would clean up for seconds, without a handler."""
     if status == _INTERRUPTED:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # its reader has left, or it is closed
+                stream.flush()
         os._exit(status)
     return status

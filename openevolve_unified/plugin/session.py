@@ -164,11 +164,11 @@ def _plan_and_evolve(
             reporter.say(f"an earlier run was moved to {moved}")
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
-        interruption.last_line = f"interrupted; {hint}"
         damage = directory.repair()
         if damage is not None:
             reporter.say(f"note: {damage}")
         initial = score_initial_program(evaluator, reporter)
+    interruption.last_line = f"interrupted; {hint}"
     checkpoint = None
     if resume:
         checkpoint = latest_checkpoint(
