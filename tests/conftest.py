@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from scripted_model import ScriptedModel
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
@@ -16,3 +17,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA GPU, and torch finds none here")
+
+
+@pytest.fixture
+def scripted_model():
+    """Start servers that answer from a script: ``scripted_model(answer, answer, ...)``."""
+    models = []
+
+    def start(*answers):
+        models.append(ScriptedModel(answers))
+        return models[-1]
+
+    yield start
+    for model in models:
+        model.close()

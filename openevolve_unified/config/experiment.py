@@ -125,7 +125,8 @@ def without_key(override: str) -> str:
     name, separator, text = override.partition("=")
     if not separator:
         return override
-    last = name.strip().rpartition(".")[2]
+    parts = [part.strip() for part in name.split(".")]
+    last = "api_key" if "api_key" in parts else parts[-1]
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import replace
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.errors import ConfigError, shortage
 from openevolve_unified.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
-from openevolve_unified.plugin.answering.answer import Answer
+from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
 from openevolve_unified.plugin.progress import Reporter
@@ -71,10 +71,16 @@ class Accounts:
             ConfigError: its record cannot be written, or the set-up broke in the worker.
         """
         error = future.exception()
-        if error is not None:
+        if error is not None and (isinstance(error, BrokenExecutor) or shortage(error)):
             self._lost_worker(iteration, error)
             return
+        if self.is_worker_lost:
+            return  # nothing that follows was asked for
         self.num_asked += 1
+        if error is not None:
+            detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self._without_program(iteration, Answer(trouble=INTERNAL_ERROR, detail=detail))
+            return
         result = future.result()
         report: Report = result.report
         if result.child_program_dict is None:
@@ -105,8 +111,10 @@ class Accounts:
             reason = self._rules.observe_backend_failure(answer.detail)
             self.is_model_dead = self.is_model_dead or reason is not None
         else:
-            self._reporter.say(f"{title}: no usable program in the answer: {answer.detail}")
-            self._tell(f"answer: {answer.detail}")
+            where = "no program" if answer.is_internal else "no usable program in the answer"
+            self._reporter.say(f"{title}: {where}: {answer.detail}")
+            if not answer.is_internal:
+                self._tell(f"answer: {answer.detail}")
             reason = self._rules.observe_rejection("answer")
         self._stop_for(reason)
 

@@ -40,6 +40,8 @@ _INITIAL_LOST = (
     "the verdict on the initial program was lost between its evaluation and the evolution: is the "
     "disk full, or was the store removed? Run the same command again"
 )
+SETTLES_PER_POLL = 10
+"""So that a rule fires before the last iterations, which wait in the pool, are used up as well."""
 
 
 class EvolutionRun:
@@ -64,9 +66,12 @@ class EvolutionRun:
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        log = ProposalLog(experiment.output_dir)
+        if log.is_damaged:
+            reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
         self.accounts = Accounts(
             experiment,
-            ProposalLog(experiment.output_dir),
+            log,
             StoppingRules(experiment.scaling_law.stopping, initial_score),
             reporter,
             self._stop,
@@ -120,8 +125,9 @@ class EvolutionRun:
         """Show what the evaluating process reports."""
         while True:
             self._drain()
-            self._settle()
-            await asyncio.sleep(POLL_S)
+            for _ in range(SETTLES_PER_POLL):
+                self._settle()
+                await asyncio.sleep(POLL_S / SETTLES_PER_POLL)
 
     def _settle(self) -> None:
         if self._openevolve is not None:
@@ -171,7 +177,7 @@ class EvolutionRun:
 
     def _on_done(self, iteration: int, future: Future[Any]) -> None:
         if future.exception() is not None and (self.stop_reason or self.is_interrupted):
-            return  # ended with the run, not by itself
+            return  # it ended with the run, not by itself
         self._drain()  # the verdict stands before what follows from it
         try:
             self.accounts.account(iteration, future)

@@ -23,6 +23,10 @@ NoProgramError: type[Exception] | tuple[()] = getattr(controller, "EvolutionFail
 """What 0.4.1 and later raise when no iteration produced a program; 0.4.0 ends quietly."""
 
 
+class NotAsked(Exception):
+    """OpenEvolve gave an iteration up before a worker had it."""
+
+
 class ObservedOpenEvolve(OpenEvolve):
     """Calls ``when_done`` once for every iteration that was asked for, in the loop's thread."""
 
@@ -64,11 +68,16 @@ class ObservedOpenEvolve(OpenEvolve):
                 self._asked.clear()  # those that stop ends below were not answered
                 stop()
 
-        def observed_submit(*arguments: Any, **options: Any) -> Any:
+        def observed_submit(iteration: int, *arguments: Any, **options: Any) -> Any:
             self.settle()  # before the prompt is written: what was wrong is to be in it
             if workers.shutdown_event.is_set():
                 return None
-            return submit_iteration(*arguments, **options)
+            future = submit_iteration(iteration, *arguments, **options)
+            if future is None:
+                self._asked[iteration] = _failed(
+                    NotAsked("OpenEvolve could not ask for it; its log in logs/ says why")
+                )
+            return future
 
         workers.start, workers.stop = observed_start, observed_stop
         workers._submit_iteration = observed_submit
@@ -85,3 +94,9 @@ class ObservedOpenEvolve(OpenEvolve):
             return future
 
         pool.submit = observed_submit
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -46,7 +46,15 @@ class ProposalLog:
 
     def __init__(self, run_path: Path):
         self.path = run_path / _FILE
-        self.proposals = _read(self.path)
+        self.is_damaged = False
+        self.proposals: list[Proposal] = []
+        try:
+            records = json.loads(self.path.read_text(encoding="utf-8"))
+            self.proposals = [Proposal(**record) for record in records]
+        except FileNotFoundError:
+            pass
+        except (ValueError, TypeError):
+            self.is_damaged = True
 
     def add(self, proposal: Proposal) -> None:
         """Keep a record.
@@ -83,10 +91,3 @@ def count_lines(proposals: Sequence[Proposal]) -> list[tuple[str, str]]:
             ("edits", f"{lost} of {asked} matched nothing in {len(partial)} of the programs")
         )
     return lines
-
-
-def _read(path: Path) -> list[Proposal]:
-    try:
-        return [Proposal(**record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (FileNotFoundError, ValueError, TypeError):
-        return []

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import importlib.util
+from dataclasses import fields
 
 import pytest
 import yaml
+from openevolve.config import (
+    Config,
+    DatabaseConfig,
+    EvaluatorConfig,
+    EvolutionTraceConfig,
+    LLMConfig,
+    PromptConfig,
+)
 
 from openevolve_unified.config.experiment import load_experiment, redacted
-from openevolve_unified.config.openevolve_half import missing_api_keys
+from openevolve_unified.config.openevolve_half import known_providers, missing_api_keys
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.evolve import openevolve_config
 
 GOOD = {
     "max_iterations": 3,
@@ -68,6 +80,9 @@ BAD = {
     "evaluator.use_llm_feedback": (True, "language model's opinion"),
     "llm.provider": ("gramar", "did you mean 'grammar'"),
     "llm.models": ([], "at least one model"),
+    "llm.evaluator_models": ([{"name": "m", "provider": "opnai"}], "did you mean 'openai'"),
+    "llm.init_client": ("json.loads", "unknown key"),
+    "database.novelty_llm": ("gpt", "unknown key"),
     "llm.temperature": ("hot", "OpenEvolve cannot read"),
     "database.feature_dimensions": (["lokback"], "did you mean 'lookback'"),
 }
@@ -98,6 +113,89 @@ def test_a_file_that_is_no_configuration_is_refused(text, wanted, tmp_path):
         load_experiment(path)
 
 
+@pytest.mark.parametrize("weights", [[-1.0, 2.0], [0.0], [float("nan"), 1.0], [float("inf")]])
+def test_weights_that_cannot_be_shares_are_refused(weights, write):
+    models = [{"name": "grammar", "weight": weight} for weight in weights]
+    with pytest.raises(ConfigError, match=r"llm\.models: got the weights"):
+        load_experiment(write({"llm.models": models}))
+    load_experiment(write({"llm.models": [{"name": "grammar", "weight": 0.5}]}))
+
+
+SECTIONS = {
+    "": Config,
+    "llm.": LLMConfig,
+    "prompt.": PromptConfig,
+    "database.": DatabaseConfig,
+    "evaluator.": EvaluatorConfig,
+    "evolution_trace.": EvolutionTraceConfig,
+}
+IN_PYTHON_ONLY = {"init_client", "novelty_llm"}
+SET_ELSEWHERE = {
+    "llm.models",
+    "llm.primary_model",
+    "llm.provider",
+    "llm.system_message",
+    "database.feature_dimensions",
+    "evaluator.timeout",
+    "evaluator.cascade_evaluation",
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_the_installed_openevolve_is_known(section, write):
+    default = SECTIONS[section]()
+    values = {
+        f"{section}{field.name}": getattr(default, field.name)
+        for field in dataclasses.fields(default)
+        if not field.name.startswith("_") and field.name not in IN_PYTHON_ONLY
+    }
+    plain = {
+        key: value
+        for key, value in values.items()
+        if key not in SET_ELSEWHERE and value is not None and not dataclasses.is_dataclass(value)
+    }
+    assert len(plain) > 5
+    load_experiment(write(plain))
+
+
+def test_every_provider_of_the_installed_openevolve_is_known(write):
+    providers = known_providers()
+    assert {"openai", "grammar"} < set(providers)
+    assert ("codex_app_server" in providers) is has_module("openevolve.llm.codex_app_server")
+    for provider in providers:
+        load_experiment(write({"llm.provider": provider}))
+
+
+def has_module(name):
+    return importlib.util.find_spec(name) is not None
+
+
+HAS_ISLAND_PROGRAMS = any(f.name == "island_initial_programs" for f in fields(DatabaseConfig))
+needs_island_programs = pytest.mark.skipif(not HAS_ISLAND_PROGRAMS, reason="came with 0.4.1")
+
+
+@needs_island_programs
+def test_the_programs_of_islands_are_files_beside_the_config(write, tmp_path):
+    islands = {"database.num_islands": 2}
+    with pytest.raises(ConfigError, match=r"island_initial_programs\[1\]: no file at"):
+        load_experiment(write({**islands, "database.island_initial_programs": [None, "b.py"]}))
+    (tmp_path / "b.py").write_text("pass\n")
+    experiment = load_experiment(
+        write({**islands, "database.island_initial_programs": [None, "b.py"]})
+    )
+    config = openevolve_config(experiment)
+    assert config.database.island_initial_programs == [None, str(tmp_path / "b.py")]
+    with pytest.raises(ConfigError, match="OpenEvolve cannot read this configuration"):
+        load_experiment(write({"database.island_initial_programs": ["b.py"]}))
+
+
+@needs_island_programs
+def test_arguments_that_the_evaluator_does_not_take_are_refused(write):
+    with pytest.raises(ConfigError, match=r"evaluator\.evaluator_args: got arguments, wanted none"):
+        load_experiment(write({"evaluator.evaluator_args": {"steps": 3}}))
+    load_experiment(write({"evaluator.evaluator_args": {}}))
+
+
 def test_a_missing_file_points_to_init(tmp_path):
     with pytest.raises(ConfigError, match="openevolve-unified init"):
         load_experiment(tmp_path / "none.yaml")
@@ -123,6 +221,13 @@ def test_a_missing_key_is_named_and_a_set_one_is_enough(write, monkeypatch):
     monkeypatch.setenv("SOME_KEY", "x")
     assert missing_api_keys(experiment.mapping) == []
     assert missing_api_keys(load_experiment(write()).mapping) == []
+
+
+def test_a_key_in_an_override_that_is_wrong_is_not_repeated(write):
+    for override in ("llm.api_key=@sk-123", "llm.api_key.x=sk-123", "llm.models=[{api_key: sk-123"):
+        with pytest.raises(ConfigError) as caught:
+            load_experiment(write(), ["llm.api_key=a", override])
+        assert "sk-123" not in str(caught.value)
 
 
 def test_literal_keys_are_hidden_and_variables_stay():

@@ -1,19 +1,17 @@
-"""Small real experiments, the installed commands, and a server that speaks the OpenAI protocol."""
+"""Small real experiments, the installed commands, and answers for their language model."""
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from scripted_model import diff
 
 ROOT = Path(__file__).parents[2]
 LADDER = [
@@ -133,90 +131,17 @@ def run(place):
     return place.run
 
 
-class ScriptedModel:
-    """A local server for ``/v1/chat/completions`` that gives its answers in order.
-
-    An answer is text, or an int: the HTTP status of a failure. The last answer repeats.
-    """
-
-    def __init__(self, answers):
-        self.answers = answers
-        self.requests = []
-        model = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                length = int(self.headers["Content-Length"])
-                model.requests.append(json.loads(self.rfile.read(length)))
-                position = min(len(model.requests), len(model.answers)) - 1
-                answer = model.answers[position]
-                status = answer if isinstance(answer, int) else 200
-                body = {"error": {"message": "scripted failure"}}
-                if status == 200:
-                    message = {"role": "assistant", "content": answer}
-                    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                    body = {
-                        "id": "x",
-                        "object": "chat.completion",
-                        "created": 0,
-                        "model": "scripted",
-                        "choices": [choice],
-                    }
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def settings(self):
-        """The ``llm`` section that talks to this server."""
-        return {
-            "api_base": self.url,
-            "api_key": "${SCRIPTED_KEY}",
-            "models": [{"name": "scripted"}],
-            "retries": 0,
-            "retry_delay": 0,
-            "timeout": 30,
-        }
-
-
-@pytest.fixture
-def scripted_model():
-    models = []
-
-    def start(*answers):
-        models.append(ScriptedModel(answers))
-        return models[-1]
-
-    yield start
-    for model in models:
-        model.close()
-
-
-def diff(search, replace):
-    return f"An idea.\n\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n"
-
-
 @pytest.fixture
 def answers():
     """Scripted answers against the initial program of coefficient dynamics."""
     impulse = "        return k / math.sqrt(self.head_dim)"
+    good = diff(impulse, "        return 1.5 * k / math.sqrt(self.head_dim)")
+    better = diff(impulse, "        return 1.25 * k / math.sqrt(self.head_dim)")
+    call = {"id": "1", "type": "function", "function": {"name": "edit", "arguments": "{}"}}
     return {
-        "good": diff(impulse, "        return 1.5 * k / math.sqrt(self.head_dim)"),
+        "good": good,
+        "reasoned": f"<think>\n{good.replace('1.5', '2.5')}No.</think>\n{better}"
+        + diff("        return k / 3", "        return k / 4"),
         "broken": diff(impulse, "        return k / math.sqrt(self.head_dim"),
         "outside": diff("import torch.nn as nn", "import torch.nn as nn\nimport os"),
         "leak": diff(
@@ -225,5 +150,9 @@ def answers():
             "        return self.normaliser(self.readout(z), mask)",
         ),
         "malformed": "I would rather talk about the weather.",
+        "null": {"content": None},
+        "tools": {"content": None, "tool_calls": [call]},
+        "elsewhere": diff("        return k / 3", "        return k / 4"),
+        "page": b"<!doctype html><html>Log in</html>",
         "failure": 500,
     }

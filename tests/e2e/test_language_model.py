@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-ORDER = ("good", "broken", "outside", "leak", "malformed", "failure")
+ORDER = (
+    *("malformed", "null", "tools", "elsewhere", "page", "failure"),
+    *("broken", "outside", "leak"),
+    # Two that train come last: both were asked for while the initial program was alone.
+    *("reasoned", "good"),
+)
 
 
 def history(folder):
@@ -19,6 +24,17 @@ def verdicts(entries):
     return [entry.get("stage", "trained") for entry in entries]
 
 
+def counts(output):
+    """What the summary says was asked for, and what became of it."""
+    (line,) = [line for line in output.splitlines() if line.startswith("  candidates ")]
+    asked, _, parts = line.partition("candidates ")[2].partition(" asked for: ")
+    outcomes = {
+        words: int(n) for n, _, words in (part.partition(" ") for part in parts.split(", "))
+    }
+    assert int(asked) == sum(outcomes.values()), line
+    return outcomes
+
+
 @pytest.fixture
 def experiment(tiny, scripted_model, answers):
     model = scripted_model(*(answers[name] for name in ORDER))
@@ -26,7 +42,7 @@ def experiment(tiny, scripted_model, answers):
         {
             "llm": model.settings(),
             "max_iterations": len(ORDER),
-            "scaling_law.stopping": {"max_invalid_in_a_row": 0},
+            "scaling_law.stopping": {"max_invalid_in_a_row": 0, "patience_iterations": 0},
             # Every answer fits the initial program only, so it must stay the parent.
             "database.exploration_ratio": 0.0,
             "database.exploitation_ratio": 1.0,
@@ -36,23 +52,44 @@ def experiment(tiny, scripted_model, answers):
     return path, model
 
 
-def test_our_command_scores_the_good_answer_and_says_why_not_for_the_others(
+def test_our_command_scores_the_good_answers_and_says_why_not_for_the_others(
     experiment, run, tmp_path
 ):
     path, model = experiment
     status, output, errors = run("openevolve", path, environment={"SCRIPTED_KEY": "sk-secret"})
     assert status == 0, errors
     entries = history(tmp_path / "run")
-    assert set(verdicts(entries)) == {"trained", "policy", "block", "causality"}
-    assert "no usable program in the answer" in output
-    assert "the call of the language model failed" in output
+    assert verdicts(entries) == ["trained", "policy", "block", "causality", "trained", "trained"]
     failed = [entry for entry in entries if entry["verdict"] == "rejected"]
     assert all(entry["combined_score"] == -1000 for entry in failed)
+    for number, words in enumerate(LINES, 1):
+        assert f"candidate {number}/{len(ORDER)}: {words}" in output
     assert "summary [pilot, 20 of 100,000 steps]" in output
+    assert counts(output) == {"trained": 2, "rejected": 3, UNUSABLE: 6}
+    assert "edits        1 of 2 matched nothing in 1 of the programs" in output
+    tried = "".join(p.read_text() for p in (tmp_path / "run" / "programs").glob("*.py"))
+    assert "1.25 * k" in tried
+    assert "2.5 * k" not in tried, "a draft in the model's reasoning"
     prompts = [request["messages"][-1]["content"] for request in model.requests]
     assert "recently_rejected" in prompts[-1].lower().replace(" ", "_")
     everything = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"sk-secret" not in everything + output.encode() + errors.encode()
+
+
+UNUSABLE = "without a usable program"
+LINES = (
+    "no usable program in the answer: the answer holds no SEARCH/REPLACE block",
+    "no usable program in the answer: the answer is empty",
+    "no usable program in the answer: tool calls instead of text",
+    "no usable program in the answer: none of the 1 SEARCH texts",
+    "the call of the language model failed: ValueError",
+    "the call of the language model failed: InternalServerError",
+    "rejected at 'policy'",
+    "rejected at 'block'",
+    "rejected at 'causality'",
+    "1 of 2 edits applied",
+    "fitness",
+)
 
 
 def test_the_native_command_runs_the_same_config(experiment, run, tmp_path):
@@ -81,13 +118,46 @@ def test_the_native_command_runs_the_same_config(experiment, run, tmp_path):
     assert best["metrics"]["combined_score"] > -100
 
 
-def test_a_dead_backend_stops_the_run(tiny, scripted_model, run, tmp_path):
-    model = scripted_model(500)
-    path = tiny({"llm": model.settings(), "max_iterations": 30})
-    status, output, _ = run("openevolve", path, environment={"SCRIPTED_KEY": "k"})
-    assert status == 2
+def test_a_dead_key_stops_the_run_and_so_does_a_model_that_only_talks(
+    tiny, scripted_model, run, tmp_path
+):
+    model = scripted_model(401)
+    path = tiny({"llm": {**model.settings(), "retries": 3, "retry_delay": 9}, "max_iterations": 30})
+    status, output, errors = run("openevolve", path, environment={"SCRIPTED_KEY": "k"})
+    assert (status, errors) == (2, "")
+    assert "stopped early: the language model failed 3 times in a row" in output.splitlines()[-1]
+    assert "AuthenticationError" in output.splitlines()[-1]
+    assert len(model.requests) <= 5, "two wait in the pool; what cannot succeed is not tried again"
+    num_failed = counts(output)[UNUSABLE]
+
+    model.answers = ["Lovely weather."]
+    again = ("openevolve", path, "--resume", "--iterations", 2)
+    status, output, errors = run(*again, environment={"SCRIPTED_KEY": "k"})
+    assert (status, errors) == (2, "")
+    assert output.splitlines()[-1].startswith("failed: not one of 2 iterations gave a program")
+    assert "Lovely weather." in output.splitlines()[-1]
+    assert counts(output) == {"trained": 0, UNUSABLE: num_failed + 2}
+
+
+def test_a_model_that_dies_later_ends_the_run_and_the_counts_go_on_when_resumed(
+    tiny, scripted_model, answers, run, tmp_path
+):
+    model = scripted_model(answers["good"], 401)
+    path = tiny({"llm": model.settings(), "max_iterations": 12})
+    status, output, errors = run("openevolve", path, environment={"SCRIPTED_KEY": "k"})
+    assert (status, errors) == (2, "")
     assert "stopped early: the language model failed 3 times in a row" in output
-    assert len(model.requests) < 12, "it does not burn the iterations"
+    num_failed = counts(output)[UNUSABLE]
+    assert counts(output) == {"trained": 1, UNUSABLE: num_failed}
+
+    model.answers = [answers["elsewhere"]]
+    again = ("openevolve", path, "--resume", "--iterations", 2)
+    status, output, _ = run(*again, environment={"SCRIPTED_KEY": "k"})
+    assert status == 2
+    assert "resuming after 1 of 2 candidates" in output
+    assert "candidate 2/2: no usable program" in output
+    assert counts(output) == {"trained": 1, UNUSABLE: num_failed + 1}
+    assert f"unusable     {num_failed} failed call, 1 no match\n" in output
 
 
 def test_a_missing_key_is_one_line(tiny, scripted_model, run):
@@ -96,7 +166,7 @@ def test_a_missing_key_is_one_line(tiny, scripted_model, run):
     assert status == 2
     assert errors.strip().count("\n") == 0
     assert "SCRIPTED_KEY" in errors
-    assert "quickstart" in errors
+    assert "is a local server, for which any text will do" in errors
 
 
 @pytest.mark.slow

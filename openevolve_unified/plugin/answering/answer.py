@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from openevolve_unified.plugin.answering.exchange import Exchange
 
 FAILED_CALL = "failed call"
+INTERNAL_ERROR = "an error inside OpenEvolve"
 _EXCERPT_CHARACTERS = 70
 
 
@@ -57,6 +58,11 @@ class Answer:
     def is_failed_call(self) -> bool:
         return self.trouble == FAILED_CALL
 
+    @property
+    def is_internal(self) -> bool:
+        """True when the model has no part in it, so that there is nothing to tell it."""
+        return self.trouble == INTERNAL_ERROR
+
 
 def judge_answer(exchange: Exchange, result: Any, parent_code: str, reading: Reading) -> Answer:
     """What came of an iteration's answer.
@@ -75,7 +81,7 @@ def judge_answer(exchange: Exchange, result: Any, parent_code: str, reading: Rea
     if result.child_program_dict:
         return edits if edits is not None and edits.trouble is None else Answer()
     if not exchange.was_answered:
-        return Answer(trouble="an error inside OpenEvolve", detail=_line(result.error))
+        return Answer(trouble=INTERNAL_ERROR, detail=_line(result.error))
     empty = _why_empty(exchange)
     if empty is not None:
         return empty

@@ -1,0 +1,32 @@
+"""The installed OpenEvolve, and a population under our rules."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+from openevolve.config import DatabaseConfig
+from openevolve.database import Program, ProgramDatabase
+from openevolve.population import PopulationStrategy
+from packaging.version import Version
+
+from openevolve_unified.fitness import untrained_metrics
+from openevolve_unified.plugin.population import admit, replaces
+
+INSTALLED = Version(version("openevolve"))
+
+
+def seen_up_to(release):
+    """Marks a trap that was met in releases up to this one; a later one may have mended it."""
+    reason = f"seen up to OpenEvolve {release}, installed is {INSTALLED}"
+    return pytest.mark.skipif(Version(release) < INSTALLED, reason=reason)
+
+
+def database(**settings):
+    config = DatabaseConfig(num_islands=1, feature_dimensions=["lookback"], **settings)
+    return ProgramDatabase(config, PopulationStrategy(admit=admit, replace_cell=replaces))
+
+
+def program(name, parent="seed", **changes):
+    metrics = {**untrained_metrics(True), "combined_score": 0.1, "lookback": 0.2, **changes}
+    return Program(id=name, code=f"{name} = 1", parent_id=parent, metrics=metrics)

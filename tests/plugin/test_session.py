@@ -1,0 +1,92 @@
+"""The command's own lines: how to continue, and what it needs before it starts."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.plugin.session import require_api_keys, resume_hint
+
+KEY = "sk-planted"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"llm.api_key={KEY}",
+        f"llm.api_key='{KEY}'",
+        f"llm.models=[{{name: a, api_key: {KEY}}}]",
+        f"llm={{api_key: {KEY}, models: [{{name: a}}]}}",
+        f"llm.models=[{{api_key: {KEY}",
+        f"llm.api_key=@{KEY}",
+    ],
+)
+def test_a_literal_key_is_never_printed(override):
+    hint = resume_hint(Path("x.yaml"), [override, "max_iterations=3"], None)
+    assert KEY not in hint
+    assert "(hidden)" in hint
+    assert hint.startswith("put your key where (hidden) stands, then continue with: ")
+    words = shlex.split(hint.partition("continue with: ")[2])
+    assert words[:4] == ["openevolve", "x.yaml", "--resume", "--set"]
+    assert words[-1] == "max_iterations=3"
+
+
+@pytest.mark.parametrize(
+    "override", ["llm.api_key=${SOME_KEY}", "llm.models=[{name: a, weight: 1.0}]", "a.b={x: 1}"]
+)
+def test_what_holds_no_key_is_printed_as_it_was_typed(override):
+    hint = resume_hint(Path("with space.yaml"), [override], Path("out"))
+    words = shlex.split(hint.removeprefix("continue with: "))
+    assert words == [
+        *("openevolve", "with space.yaml", "--resume"),
+        *("--output", "out", "--set", override),
+    ]
+
+
+def experiment(**llm):
+    return SimpleNamespace(mapping={"llm": {"models": [{"name": "m"}], **llm}})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost:8000/v1",
+        "http://127.0.0.1:1/v1",
+        "http://192.168.1.7:8000",
+        "http://gpu:1",
+    ],
+)
+@pytest.mark.parametrize(
+    ("llm", "name"), [({}, "OPENAI_API_KEY"), ({"api_key": "${MY_KEY}"}, "MY_KEY")]
+)
+def test_for_a_local_server_any_text_will_do(address, llm, name, monkeypatch):
+    monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="any text will do") as caught:
+        require_api_keys(experiment(api_base=address, **llm))
+    assert f"export {name}=none" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setenv(name, "none")
+    require_api_keys(experiment(api_base=address, **llm))
+
+
+@pytest.mark.parametrize("llm", [{}, {"api_base": "https://api.example.com/v1"}])
+def test_for_a_server_elsewhere_a_key_is_needed(llm, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="set OPENAI_API_KEY in the environment") as caught:
+        require_api_keys(experiment(**llm))
+    assert "any text" not in str(caught.value)
+
+
+def test_every_model_needs_a_key_of_its_own_or_the_shared_one(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    models = [{"name": "a", "api_key": "literal"}, {"name": "b"}]
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        require_api_keys(experiment(models=models))
+    require_api_keys(experiment(models=models, api_key="literal"))
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        require_api_keys(SimpleNamespace(mapping={"llm": {"primary_model": "m"}}))
+    require_api_keys(experiment(provider="claude_code"))
