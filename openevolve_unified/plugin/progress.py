@@ -51,7 +51,7 @@ class Reporter:
             self._on_training(event)
         elif kind == "notice":
             self.say(f"note: {event['message']}")
-        elif kind in ("config_error", "bug"):
+        elif kind == "bug":
             self.say(f"error: {event['message']}")
 
     def show_verdict(self, entry: dict[str, Any]) -> None:
