@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for true; ``typing`` itself is slow to import
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
 __version__ = "0.1.0"

@@ -1,24 +1,25 @@
 """The commands ``openevolve CONFIG`` and ``openevolve-unified COMMAND``.
 
 Exit status: 0 done (for ``check``: accepted), 1 the candidate was rejected, 2 the command or its
-configuration is wrong (one clear line), 130 interrupted. With ``--json`` the last line of standard
-output is one JSON object.
+configuration is wrong, or the machine could not finish (one clear line), 130 interrupted. With
+``--json`` the last line of standard output is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from openevolve_unified import __version__
-from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
+from openevolve_unified.runner.open_files import require_open_files
+from openevolve_unified.signals import EXIT_INTERRUPTED, KEPT, interruption
 
-EXIT_DONE, EXIT_REJECTED, EXIT_WRONG, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_REJECTED, EXIT_WRONG = 0, 1, 2
 
 
 def evolve_main(arguments: Sequence[str] | None = None) -> int:
@@ -123,33 +124,39 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _guarded(command: Callable[[], int], is_kept: bool = True) -> int:
-    """Run a command; a wrong set-up is one line, Ctrl-C is one line, a bug is a traceback.
+    """Run a command; a wrong set-up, a machine that fails and Ctrl-C are one line each, a bug is a
+    traceback.
 
     Args:
         is_kept: whether what an interrupted command has finished is found by the next one.
     """
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    interruption.begin(KEPT if is_kept else "interrupted: nothing was written")
     try:
+        require_open_files()
         return command()
-    except ConfigError as error:
+    except (ConfigError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_DONE
+    except OSError as error:
+        lacking = shortage(error)
+        if lacking is None:
+            raise
+        print(f"error: {lacking}", file=sys.stderr)
+        return EXIT_WRONG
     except KeyboardInterrupt:
-        kept = "finished sizes are kept; the same command continues from them"
-        print(f"interrupted: {kept if is_kept else 'nothing was written'}", file=sys.stderr)
+        print(interruption.last_line, file=sys.stderr)
         return EXIT_INTERRUPTED
-
-
-def _raise_interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    finally:
+        interruption.begin(interruption.last_line)  # what is left to do prints no traceback either
 
 
 def _evolve(options: argparse.Namespace) -> int:
     from openevolve_unified.plugin.session import run_session
 
+    interruption.unwind()
     return run_session(
         config=options.config,
         overrides=_overrides(options),
@@ -168,13 +175,22 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    report: dict[str, Any] = {"accepted": True, "stage": None, "reason": None}
+    report: dict[str, Any] = {
+        "accepted": True,
+        "stage": None,
+        "reason": None,
+        "machine_trouble": False,
+    }
+    trouble: MachineError | None = None
     with _evaluator(options) as evaluator:
         try:
             checked = evaluator.pipeline.check(_read_program(options.program))
         except CandidateError as error:
-            report = {"accepted": False, "stage": error.stage, "reason": error.reason}
+            report.update(accepted=False, stage=error.stage, reason=error.reason)
             print(f"rejected at '{error.stage}': {error.reason}")
+        except MachineError as error:
+            trouble = error
+            report.update(accepted=None, stage=error.stage, reason=str(error), machine_trouble=True)
         else:
             report.update(
                 fingerprint=checked.fingerprint, features=checked.features, **checked.evidence
@@ -185,17 +201,36 @@ def _check(options: argparse.Namespace) -> int:
             print(f"  isolation: {checked.evidence['isolation']['level']}")
     if options.json:
         print(json.dumps(report))
+    if trouble is not None:
+        return _not_judged(str(trouble))
     return EXIT_DONE if report["accepted"] else EXIT_REJECTED
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from openevolve_unified.records import Failure
+
     _read_program(options.program)
     with _evaluator(options) as evaluator:
-        result = evaluator.evaluate(options.program)
-    print("\n".join(str(text) for text in result.artifacts.values()))
+        verdict = evaluator.judge(options.program)
+        result = evaluator.as_openevolve(verdict)
+    is_trouble = isinstance(verdict, Failure) and verdict.is_machine_trouble
+    if not is_trouble:
+        print("\n".join(str(text) for text in result.artifacts.values()))
     if options.json:
-        print(json.dumps({"metrics": result.metrics, "artifacts": result.artifacts}))
+        report = {
+            "metrics": result.metrics,
+            "artifacts": result.artifacts,
+            "machine_trouble": is_trouble,
+        }
+        print(json.dumps(report))
+    if isinstance(verdict, Failure) and is_trouble:
+        return _not_judged(verdict.reason)
     return EXIT_DONE if result.metrics["trained"] else EXIT_REJECTED
+
+
+def _not_judged(reason: str) -> int:
+    print(f"error: not judged: {reason}", file=sys.stderr)
+    return EXIT_WRONG
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -216,6 +251,7 @@ def _redteam(options: argparse.Namespace) -> int:
         path = template_dir() / "initial_programs" / f"{framework}.py"
         return path.read_text(encoding="utf-8")
 
+    interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     return red_team_command(
         experiment.scaling_law,
@@ -233,6 +269,7 @@ def _bench(options: argparse.Namespace) -> int:
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.records import to_plain
 
+    interruption.unwind()
     experiment = load_experiment(options.config, options.overrides)
     if options.output is not None:
         _write(options.output, "")  # before minutes are spent on what could not be kept
@@ -302,6 +339,7 @@ def _evaluator(options: argparse.Namespace) -> Any:
     from openevolve_unified.plugin.progress import Reporter, Terminal
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
+    interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     reporter = Reporter(Terminal(stderr=True))
     reporter.start_candidate(getattr(options, "program", options.config).name)

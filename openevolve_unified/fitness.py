@@ -41,6 +41,9 @@ METRIC_NAMES = (
 )
 """``gain_largest``: nats below the baseline at the largest size; ``harm``: mean nats above it."""
 
+NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"
+"""Artifacts of what the machine could not finish; OpenEvolve needs a number: a failure's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -145,6 +148,12 @@ def untrained_metrics(is_pilot: bool) -> dict[str, float]:
 
 def artifacts(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, str]:
     """Feedback for the proposer: what happened, in a few lines of text."""
+    if isinstance(result, Failure) and result.is_machine_trouble:
+        return {
+            "verdict": f"NOT JUDGED: the machine failed at the stage '{result.stage}'",
+            NOT_JUDGED_STAGE: result.stage,
+            NOT_JUDGED_REASON: result.reason,
+        }
     if isinstance(result, Failure):
         return {
             "verdict": f"REJECTED at the stage '{result.stage}'; score {FAILURE_SCORE:.0f}",

@@ -183,8 +183,8 @@ class Evaluation:
     cached: bool = False
 
 
-MACHINE_STAGES: tuple[Stage, ...] = ("deadline", "worker", "machine")
-"""Stages whose failures say something about the machine only."""
+MACHINE_STAGES: tuple[Stage, ...] = ("deadline", "worker", "machine", "set-up", "internal")
+"""Stages whose failures say something about the machine, the set-up or this package only."""
 
 
 @dataclass(frozen=True, kw_only=True)

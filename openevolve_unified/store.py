@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.errors import ConfigError
+from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.records import to_plain
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -129,6 +129,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: the disk is full or ``path`` cannot be written.
+        MachineError: too many files are open, or there is no memory.
     """
     try:
         yield
@@ -138,6 +139,9 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk is full: cannot write {path}; free some space and run the same command "
                 "again, finished work is kept"
             ) from error
+        lacking = shortage(error)
+        if lacking is not None:
+            raise MachineError(lacking) from error
         raise ConfigError(
             f"cannot write {path} ({error.strerror or error}); wanted a folder that can be "
             "written, choose another with --output or scaling_law.execution.store_dir"

@@ -13,12 +13,13 @@ MAX_LINES = 400
 LAYERS = [
     {"errors", "stages"},
     {"config", "records"},
-    {"isolation", "frameworks", "store", "scaling", "fitness"},
+    {"isolation", "frameworks", "store", "scaling", "fitness", "signals"},
     {"candidate", "model", "data", "mechanisms"},
     {"training"},
     {"runner"},
     {"plugin", "validation", "report", "redteam", "bench"},
     {"cli"},
+    {"start"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 WITHIN_A_LAYER = {

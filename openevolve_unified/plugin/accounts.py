@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.errors import ConfigError, shortage
+from openevolve_unified.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
 from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
@@ -17,6 +19,8 @@ from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.records import MACHINE_STAGES, UNTRAINED_SCORE, Program
 
 HASH_DIGITS = 12
+MAX_TROUBLES_IN_A_ROW = 3
+"""So many candidates that the machine could not judge end a run: it would not judge the next."""
 
 
 class Accounts:
@@ -38,9 +42,11 @@ class Accounts:
         self.feedback: RejectionFeedback | None = None
         self.is_model_dead = False
         self.is_worker_lost = False
+        self.is_machine_failing = False
         self.num_asked = 0
         self.num_programs = 0
         self.last_trouble = ""
+        self._troubles_in_a_row = 0
         self._framework = experiment.scaling_law.framework
         self._num_iterations = experiment.iterations
         self._initial = self._hash_of(experiment.initial_program.read_text(encoding="utf-8"))
@@ -62,10 +68,10 @@ class Accounts:
         """Take in one iteration of OpenEvolve, which is done.
 
         Raises:
-            ConfigError: its record cannot be written.
+            ConfigError: its record cannot be written, or the set-up broke in the worker.
         """
         error = future.exception()
-        if isinstance(error, BrokenExecutor):
+        if error is not None and (isinstance(error, BrokenExecutor) or shortage(error)):
             self._lost_worker(iteration, error)
             return
         if self.is_worker_lost:
@@ -90,10 +96,11 @@ class Accounts:
         self.num_asked += 1
         self.last_trouble = f"OpenEvolve's worker process is gone ({type(error).__name__})"
         self._log.add(Proposal(iteration=iteration, outcome="machine", reason="worker"))
-        self._stop(
-            f"{self.title(iteration)}: OpenEvolve's worker process was ended from outside, as a "
-            "machine without memory does; finished sizes are kept, --resume continues"
+        cause = shortage(error) or (
+            "OpenEvolve's worker process was ended from outside, as a machine without memory does; "
+            "finished sizes are kept"
         )
+        self._stop(f"{self.title(iteration)}: {cause}")
 
     def _without_program(self, iteration: int, answer: Answer) -> None:
         title, trouble = self.title(iteration), str(answer.trouble)
@@ -130,7 +137,11 @@ class Accounts:
         if stage in MACHINE_STAGES:
             self.last_trouble = f"{stage}: {why}"
             self._log.add(replace(trained, outcome="machine", reason=stage))
+            if report.entry is None:
+                self._reporter.say(f"{self.title(iteration)}: not judged: {why}")
+            self._count_trouble(stage, why)
             return
+        self._troubles_in_a_row = 0
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
             self._log.add(replace(trained, outcome="duplicate") if is_known else trained)
@@ -140,6 +151,17 @@ class Accounts:
         self._log.add(replace(trained, outcome=outcome, reason=stage))
         self._tell(f"{stage}: {why}")
         self._stop_for(self._rules.observe_rejection(stage))
+
+    def _count_trouble(self, stage: str, why: str) -> None:
+        if stage == "set-up":
+            raise ConfigError(why)
+        self._troubles_in_a_row += 1
+        if self._troubles_in_a_row >= MAX_TROUBLES_IN_A_ROW:
+            self.is_machine_failing = True
+            self._stop(
+                f"{self._troubles_in_a_row} candidates in a row could not be judged; the last: "
+                f"{why}"
+            )
 
     def _tell(self, text: str) -> None:
         if self.feedback is not None:
@@ -157,5 +179,8 @@ def _refusal(entry: dict[str, Any] | None, result: Any) -> tuple[str, str]:
     """The stage that refused a program and its reason, as far as the worker could tell."""
     if entry is not None:
         return entry.get("stage", ""), entry.get("reason", "")
-    reason = (result.artifacts or {}).get("rejected_because")
+    artifacts = result.artifacts or {}
+    if NOT_JUDGED_STAGE in artifacts:
+        return artifacts[NOT_JUDGED_STAGE], artifacts[NOT_JUDGED_REASON]
+    reason = artifacts.get("rejected_because")
     return "evaluation", str(reason or "OpenEvolve's own timeout or retry limit was reached")

@@ -4,49 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
-import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from openevolve.config import Config
 from openevolve.population import PopulationSnapshot, PopulationStrategy, ProgramState
 
 from openevolve_unified.config.experiment import Experiment
-from openevolve_unified.errors import ConfigError
+from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
+from openevolve_unified.plugin.checkpoints import Checkpoint, save_whole
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
 from openevolve_unified.plugin.population import RejectionFeedback, admit, replaces
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.proposals import ProposalLog
 from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.plugin.templates import EVALUATOR_PATH
+from openevolve_unified.records import UNTRAINED_SCORE
 from openevolve_unified.runner.events import EventReader
+from openevolve_unified.signals import interruption, kill_descendants
+from openevolve_unified.store import disk_errors
 
 POLL_S = 0.2
+_INITIAL_LOST = (
+    "the verdict on the initial program was lost between its evaluation and the evolution: is the "
+    "disk full, or was the store removed? Run the same command again"
+)
 SETTLES_PER_POLL = 10
 """So that a rule fires before the last iterations, which wait in the pool, are used up as well."""
-
-
-def latest_checkpoint(run_path: Path) -> tuple[Path, int] | None:
-    """OpenEvolve's newest checkpoint of the run and its iteration."""
-    found = [
-        (int(path.name.rpartition("_")[2]), path)
-        for path in (run_path / "checkpoints").glob("checkpoint_*")
-        if path.name.rpartition("_")[2].isdigit() and (path / "metadata.json").exists()
-    ]
-    if not found:
-        return None
-    iteration, path = max(found)
-    return path, iteration
 
 
 class EvolutionRun:
@@ -70,6 +65,7 @@ class EvolutionRun:
         self._directory = RunDirectory(experiment.output_dir)
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         log = ProposalLog(experiment.output_dir)
         if log.is_damaged:
             reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
@@ -81,23 +77,38 @@ class EvolutionRun:
             self._stop,
         )
 
-    def run(self, checkpoint: tuple[Path, int] | None) -> None:
-        """Evolve until the iterations are done, a stopping rule fires, or a signal comes."""
-        done = checkpoint[1] if checkpoint else 0
+    def run(self, checkpoint: Checkpoint | None) -> None:
+        """Evolve until the iterations are done, a stopping rule fires, or a signal comes.
+
+        Raises:
+            ConfigError: OpenEvolve cannot write into the run's folder.
+            MachineError: the machine has no files, processes or memory left.
+        """
+        done = checkpoint.iteration if checkpoint else 0
         remaining = self._num_iterations - done
         if remaining <= 0:
             return
         self._set_environment()
-        self._openevolve = self._build()
-        self._openevolve.when_done = self._on_done
-        self.accounts.feedback = RejectionFeedback(self._openevolve.database)
+        logging.raiseExceptions = False  # a log that cannot be written is no reason for tracebacks
+        attendant = Attendant(
+            folder=self.experiment.output_dir,
+            on_start=self._on_start,
+            before_iteration=self._settle,
+            on_failed_start=self._on_done,
+        )
         try:
-            asyncio.run(self._run(remaining, str(checkpoint[0]) if checkpoint else None))
+            with disk_errors(self.experiment.output_dir), steady_workers(attendant):
+                self._openevolve = self._build()
+                self._openevolve.when_done = self._on_done
+                self.accounts.feedback = RejectionFeedback(self._openevolve.database)
+                with interruption.calls(self._interrupt):
+                    asyncio.run(self._run(remaining, str(checkpoint.path) if checkpoint else None))
         finally:
             self._reporter.close()
 
     async def _run(self, iterations: int, checkpoint_path: str | None) -> None:
         assert self._openevolve is not None
+        self._loop = asyncio.get_running_loop()
         self._reader = EventReader(self._directory.events_path)
         follower = asyncio.create_task(self._follow())
         try:
@@ -111,17 +122,16 @@ class EvolutionRun:
             self._drain()
 
     async def _follow(self) -> None:
-        """Show what the evaluating process reports, and notice signals before OpenEvolve does."""
-        handlers_are_ours = False
+        """Show what the evaluating process reports."""
         while True:
-            if not handlers_are_ours and self._openevolve_handles_signals():
-                self._chain_signals()
-                handlers_are_ours = True
             self._drain()
             for _ in range(SETTLES_PER_POLL):
-                if self._openevolve is not None:
-                    self._openevolve.settle()
+                self._settle()
                 await asyncio.sleep(POLL_S / SETTLES_PER_POLL)
+
+    def _settle(self) -> None:
+        if self._openevolve is not None:
+            self._openevolve.settle()
 
     def _drain(self) -> None:
         if self._reader is None:
@@ -137,27 +147,28 @@ class EvolutionRun:
             else:
                 self._reporter(event)
             if event["kind"] == "config_error":
-                self.config_error = event["message"]
-                self._stop("the set-up broke")
+                self._break(event["message"])
 
-    def _openevolve_handles_signals(self) -> bool:
-        handler = signal.getsignal(signal.SIGINT)
-        return getattr(handler, "__module__", "").startswith("openevolve.")
+    def _on_start(self) -> None:
+        """OpenEvolve's second handler would end the run with status 0, and lose the hint."""
+        interruption.install()
+        assert self._openevolve is not None
+        if self._openevolve.parallel_controller.shutdown_event.is_set():
+            self.is_interrupted = True  # a signal came while theirs were in place
 
-    def _chain_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            theirs = signal.getsignal(number)
+    def _interrupt(self) -> None:
+        """The first signal. The shutdown event's lock may be held by what the signal interrupts,
+        so the event is set a moment later, by the loop."""
+        self.is_interrupted = True
+        workers = self._openevolve.parallel_controller if self._openevolve is not None else None
+        if workers is None or self._loop is None:
+            raise KeyboardInterrupt
+        self._loop.call_soon_threadsafe(self._end_workers, workers)
 
-            def handle(
-                received: int,
-                frame: FrameType | None,
-                theirs: Any = theirs,
-            ) -> None:
-                self.is_interrupted = True
-                if callable(theirs):
-                    theirs(received, frame)
-
-            signal.signal(number, handle)
+    def _end_workers(self, workers: Any) -> None:
+        """All of them at once: whose parent is gone would end, but only after a while."""
+        kill_descendants()
+        workers.request_shutdown()
 
     def _set_environment(self) -> None:
         os.environ[native.CONFIG_VARIABLE] = str(self.experiment.path)
@@ -170,11 +181,23 @@ class EvolutionRun:
         self._drain()  # the verdict stands before what follows from it
         try:
             self.accounts.account(iteration, future)
-        except ConfigError as error:
-            self.config_error = str(error)
-            self._stop("the set-up broke")
+        except (ConfigError, MachineError) as error:
+            self._break(str(error))
+
+    def _save_checkpoint(self, save: Callable[[int], None], iteration: int) -> None:
+        """OpenEvolve would log that it cannot, and go on."""
+        try:
+            with disk_errors(self.experiment.output_dir / "checkpoints"):
+                save_whole(save, self.experiment.output_dir, iteration)
+        except (ConfigError, MachineError) as error:
+            self._break(str(error))
+
+    def _break(self, message: str) -> None:
+        self.config_error = self.config_error or message
+        self._stop("the set-up broke")
 
     def _build(self) -> ObservedOpenEvolve:
+        config = openevolve_config(self.experiment)
         log_dir = self.experiment.output_dir / "logs"
         log_dir.mkdir(parents=True, exist_ok=True)
         strategy = PopulationStrategy(admit=self._admit, replace_cell=replaces)
@@ -183,19 +206,29 @@ class EvolutionRun:
             openevolve = ObservedOpenEvolve(
                 initial_program_path=str(self.experiment.initial_program),
                 evaluation_file=str(EVALUATOR_PATH),
-                config=openevolve_config(self.experiment),
+                config=config,
                 output_dir=str(self.experiment.output_dir),
                 population_strategy=strategy,
+                island_selector=island_in_turn(config),
             )
+        save = functools.partial(self._save_checkpoint, openevolve._save_checkpoint)
+        openevolve.__dict__["_save_checkpoint"] = save
         for handler in logging.getLogger().handlers[:]:
             if type(handler) is logging.StreamHandler:
                 logging.getLogger().removeHandler(handler)
         return openevolve
 
     def _admit(self, snapshot: PopulationSnapshot, candidate: ProgramState, island: int) -> bool:
-        """The iteration is accounted for first: its reason is to be in the next prompt."""
-        if self._openevolve is not None:
-            self._openevolve.settle()
+        """The iteration is accounted for first: its reason is to be in the next prompt.
+
+        Raises:
+            ConfigError: the initial program, judged a moment ago, cannot be judged again.
+        """
+        score = float(candidate.metrics.get("combined_score", UNTRAINED_SCORE))
+        if not snapshot.programs and score <= UNTRAINED_SCORE:
+            self._drain()
+            raise ConfigError(self.config_error or _INITIAL_LOST)
+        self._settle()
         return admit(snapshot, candidate, island)
 
     def _stop(self, reason: str | None) -> None:

@@ -51,7 +51,7 @@ class Reporter:
             self._on_training(event)
         elif kind == "notice":
             self.say(f"note: {event['message']}")
-        elif kind in ("config_error", "bug"):
+        elif kind == "bug":
             self.say(f"error: {event['message']}")
 
     def show_verdict(self, entry: dict[str, Any]) -> None:
@@ -60,6 +60,9 @@ class Reporter:
         title = self._candidate or "candidate"
         if entry["verdict"] == "rejected":
             self.say(f"{title}: rejected at '{entry['stage']}': {entry['reason']}")
+            return
+        if entry["verdict"] == "not judged":
+            self.say(f"{title}: not judged: {entry['reason']}")
             return
         text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}"
         score = f"{entry['combined_score']:+.4f}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import importlib.metadata
 import json
 import os
 import platform
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,14 @@ import yaml
 
 from openevolve_unified.config.experiment import Experiment, redacted
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.fitness import loss_table, metrics, score
+from openevolve_unified.fitness import loss_table
+from openevolve_unified.plugin.history import (
+    History,
+    entry_again,
+    losses_by_seed,
+    new_entry,
+    read_history,
+)
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.store import disk_errors, lock_errors, write_json, write_text
 
@@ -32,6 +39,7 @@ class RunDirectory:
         self.events_path = path / "events.jsonl"
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
+        self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
         """Write the resolved configuration (keys hidden), its hash and the package versions."""
@@ -47,7 +55,23 @@ class RunDirectory:
             "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
-        write_json(self.path / "settings.json", settings)
+        write_json(self.settings_path, settings)
+
+    def has_settings_of(self, experiment: Experiment) -> bool | None:
+        """Whether the run is one of this experiment; None when its settings cannot be read."""
+        try:
+            text = self.settings_path.read_text(encoding="utf-8")
+            return json.loads(text)["config_hash"] == experiment.hash
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def has_config_of(self, experiment: Experiment) -> bool:
+        """The same from the run's ``config.yaml``, which says all that the hash is made of."""
+        try:
+            mapping = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            return dataclasses.replace(experiment, mapping=mapping).hash == experiment.hash
+        except (FileNotFoundError, ValueError, yaml.YAMLError, AttributeError, LookupError):
+            return False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -73,7 +97,7 @@ class RunDirectory:
         Raises:
             ConfigError: it cannot be renamed, or another run takes the new folder first.
         """
-        if not self.history_path.exists():
+        if not self.history_path.exists() and not any((self.path / "programs").glob("*.json")):
             return None
         number = 1
         while (moved := self.path.with_name(f"{self.path.name}.{number}")).exists():
@@ -86,32 +110,66 @@ class RunDirectory:
 
     def history(self) -> list[dict[str, Any]]:
         """The entries of ``fitness_history.json``, in the order in which they were tried."""
-        try:
-            return json.loads(self.history_path.read_text(encoding="utf-8"))["programs"]
-        except (FileNotFoundError, ValueError, KeyError):
-            return []
+        return self._read().entries
 
-    def record(self, result: Evaluation | Failure, tolerance_nats: float) -> dict[str, Any]:
+    def repair(self) -> str | None:
+        """Write a history that is damaged or missing anew, from the records in ``programs/``.
+
+        The damaged file is kept beside it.
+
+        Returns:
+            What was wrong and what is there now, in one line; None for a history in order.
+        """
+        if self._read().damage is None:
+            return None
+        with self._lock():
+            found = self._read()
+            if found.damage is None:
+                return None
+            if self.history_path.exists():
+                with disk_errors(self.history_path):
+                    self.history_path.replace(self.path / "fitness_history.damaged.json")
+            self._write(found.entries)
+        return found.damage
+
+    def sources_before(self, iteration: int) -> list[str]:
+        """The programs that were tried in earlier iterations, or in none that is known."""
+        sources = []
+        for entry in self.history():
+            iterations = entry.get("iterations", [])
+            if not iterations or min(iterations) < iteration:
+                with contextlib.suppress(FileNotFoundError):
+                    path = self.path / "programs" / entry["file"]
+                    sources.append(path.read_text(encoding="utf-8"))
+        return sources
+
+    def record(
+        self, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None = None
+    ) -> dict[str, Any]:
         """Add a verdict to the history, keep its program, and renew ``best_code.py``.
 
         A program that was tried before keeps its entry and counts one more proposal.
+
+        Args:
+            iteration: OpenEvolve's, where the program is one of its proposals.
         """
         with self._lock():
             entries = self.history()
-            source_hash = result.program.source_hash
-            known = next((e for e in entries if e["program"] == source_hash[:12]), None)
-            if known is None:
-                entry = _entry(len(entries), result, tolerance_nats)
-                entries.append(entry)
-                self._keep_program(entry, result)
+            source_hash = result.program.source_hash[:12]
+            places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
+            if places:
+                entry = entry_again(entries[places[0]], result, tolerance_nats, iteration)
+                entries[places[0]] = entry
             else:
-                entry = _entry(known["index"], result, tolerance_nats)
-                entry["num_proposals"] = known["num_proposals"] + 1
-                entry["time"] = known["time"]
-                entries[known["index"]] = entry
-                self._keep_program(entry, result)
-            self._write(entries, result)
+                index = max((entry["index"] for entry in entries), default=-1) + 1
+                entry = new_entry(index, result, tolerance_nats, iteration)
+                entries.append(entry)
+            self._keep_program(entry, result)
+            self._write(entries)
         return entry
+
+    def _read(self) -> History:
+        return read_history(self.history_path, self.path / "programs")
 
     def _keep_program(self, entry: dict[str, Any], result: Evaluation | Failure) -> None:
         stem = self.path / "programs" / entry["file"].removesuffix(".py")
@@ -120,21 +178,24 @@ class RunDirectory:
         if isinstance(result, Evaluation):
             details.update(checks=result.checks, features=result.features)
             details["losses_per_size"] = loss_table(result).splitlines()
+            details["losses"] = [losses_by_seed(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 
-    def _write(self, entries: list[dict[str, Any]], result: Evaluation | Failure) -> None:
+    def _write(self, entries: list[dict[str, Any]]) -> None:
         trained = [entry for entry in entries if entry["verdict"] == "trained"]
         best = max(trained, key=lambda entry: entry["combined_score"], default=None)
+        latest = entries[-1] if entries else {}
         history = {
-            "horizon": result.horizon,
-            "is_pilot": result.is_pilot,
+            "horizon": latest.get("horizon", ""),
+            "is_pilot": latest.get("is_pilot", True),
             "best": best["program"] if best else None,
             "programs": entries,
         }
         write_json(self.history_path, history)
         if best is not None:
-            source = (self.path / "programs" / best["file"]).read_text(encoding="utf-8")
-            write_text(self.best_path, source)
+            with contextlib.suppress(FileNotFoundError):
+                path = self.path / "programs" / best["file"]
+                write_text(self.best_path, path.read_text(encoding="utf-8"))
 
     def _hold(self) -> TextIO:
         place = self.path / ".running"
@@ -169,37 +230,6 @@ class RunDirectory:
             with lock_errors(self.path / ".lock"):
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
-
-
-def _entry(index: int, result: Evaluation | Failure, tolerance_nats: float) -> dict[str, Any]:
-    source_hash = result.program.source_hash[:12]
-    entry: dict[str, Any] = {
-        "index": index,
-        "program": source_hash,
-        "file": f"{index:04d}_{source_hash}.py",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "horizon": result.horizon,
-        "num_proposals": 1,
-        "duration_s": round(result.duration_s, 2),
-        "combined_score": metrics(result, tolerance_nats)["combined_score"],
-    }
-    if isinstance(result, Failure):
-        return {**entry, "verdict": "rejected", "stage": result.stage, "reason": result.reason}
-    scored = score(result, tolerance_nats)
-    return {
-        **entry,
-        "verdict": "trained",
-        "fitness": scored.fitness,
-        "fitness_stderr": result.fit.slope_stderr,
-        "harm_nats": scored.harm_nats,
-        "r2": result.fit.r2,
-        "cached": result.cached,
-        "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
-        "num_params_non_embedding": {
-            size.size.name: size.num_params_non_embedding for size in result.sizes
-        },
-        "num_params_total": {size.size.name: size.num_params_total for size in result.sizes},
-    }
 
 
 def _version(package: str) -> str:

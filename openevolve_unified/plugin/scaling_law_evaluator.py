@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from openevolve.evaluation_result import EvaluationResult
 
 from openevolve_unified.config.experiment import Experiment, load_experiment
-from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.fitness import artifacts, metrics, untrained_metrics
 from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.templates import template_dir
+from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runner.events import EventLog, Listener
 from openevolve_unified.runner.pipeline import Pipeline
@@ -92,6 +93,10 @@ class ScalingLawEvaluator:
 
     def evaluate(self, program_path: str | Path) -> EvaluationResult:
         """The metrics and artifacts of the program in this file; recorded in the run directory."""
+        return self.as_openevolve(self.judge(program_path))
+
+    def judge(self, program_path: str | Path) -> Evaluation | Failure:
+        """Like ``evaluate``, as the record that the metrics and artifacts are made of."""
         source, failure = self._read(program_path)
         is_initial = source == self.pipeline.initial.source
         self._listener({"kind": "candidate", "is_initial": is_initial})
@@ -99,7 +104,13 @@ class ScalingLawEvaluator:
         result, entry = self._record(result)
         if entry is not None:
             self._listener({"kind": "verdict", "is_initial": is_initial, "entry": entry})
-        return self._as_openevolve(result)
+        return result
+
+    def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
+        """What OpenEvolve reads of a result."""
+        values = metrics(result, self._tolerance)
+        texts: dict[str, str | bytes] = dict(artifacts(result, self._tolerance))
+        return EvaluationResult(metrics=values, artifacts=texts)
 
     def evaluate_program(
         self, program_code: str, output_dir: str | Path, iteration: int
@@ -114,12 +125,12 @@ class ScalingLawEvaluator:
         source, failure = self._read(program_path)
         failure = failure or self._guarded(source, lambda: self._refusal(source))
         if failure is not None:
-            return self._as_openevolve(self._record(failure)[0])
+            return self.as_openevolve(self._record(failure)[0])
         is_pilot = self.experiment.scaling_law.training.is_pilot
         return EvaluationResult(metrics=untrained_metrics(is_pilot), artifacts={})
 
     def evaluate_source(self, source: str) -> Evaluation | Failure:
-        """The verdict on source text; a broken set-up becomes a failure that is not remembered."""
+        """The verdict on source text; a machine or a set-up that fails is one of no consequence."""
         return self._guarded(source, lambda: self.pipeline.evaluate(source))
 
     def plan(self) -> Plan:
@@ -127,6 +138,7 @@ class ScalingLawEvaluator:
 
         Raises:
             ConfigError: the initial program is refused, or a candidate outlasts its deadline.
+            MachineError: the machine could not check the initial program.
         """
         initial = self.pipeline.initial
         self.pipeline.services.warm_up()
@@ -167,7 +179,12 @@ class ScalingLawEvaluator:
         except ConfigError as error:
             self._listener({"kind": "config_error", "message": str(error)})
             return self._failure(source, "set-up", str(error))
+        except MachineError as error:
+            return self._failure(source, error.stage, str(error))
         except Exception as error:  # the one place where OpenEvolve's world meets ours
+            lacking = shortage(error)
+            if lacking is not None:
+                return self._failure(source, "machine", lacking)
             self._listener({"kind": "bug", "message": traceback.format_exc()})
             return self._failure(source, "internal", f"{type(error).__name__}: {error}")
 
@@ -178,11 +195,18 @@ class ScalingLawEvaluator:
 
         What the run directory cannot hold is a failure: it must not enter the population either.
         """
+        turn = current_turn()
+        iteration = None if turn is None else turn.iteration
         try:
-            return result, self.run_directory.record(result, self._tolerance)
+            damage = self.run_directory.repair()
+            if damage is not None:
+                self._listener({"kind": "notice", "message": damage})
+            return result, self.run_directory.record(result, self._tolerance, iteration)
         except ConfigError as error:
             self._listener({"kind": "config_error", "message": str(error)})
             return self._failure(result.program.source, "set-up", str(error)), None
+        except MachineError as error:
+            return self._failure(result.program.source, error.stage, str(error)), None
 
     def _new_pipeline(self) -> Pipeline:
         experiment = self.experiment
@@ -200,6 +224,9 @@ class ScalingLawEvaluator:
         try:
             return Path(program_path).read_text(encoding="utf-8"), None
         except (OSError, UnicodeDecodeError) as error:
+            lacking = shortage(error)
+            if lacking is not None:
+                return "", self._failure("", "machine", lacking)
             return "", self._failure("", "read", f"{program_path} cannot be read as text: {error}")
 
     def _failure(self, source: str, stage: Stage, reason: str) -> Failure:
@@ -211,11 +238,6 @@ class ScalingLawEvaluator:
             horizon=law.training.horizon,
             is_pilot=law.training.is_pilot,
         )
-
-    def _as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
-        values = metrics(result, self._tolerance)
-        texts: dict[str, str | bytes] = dict(artifacts(result, self._tolerance))
-        return EvaluationResult(metrics=values, artifacts=texts)
 
 
 def _shipped_config(framework: str) -> Path:

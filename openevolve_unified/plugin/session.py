@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
-from openevolve_unified.errors import ConfigError
-from openevolve_unified.plugin.evolve import EvolutionRun, latest_checkpoint
+from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.plugin.checkpoints import latest_checkpoint
+from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.plan_record import keep_plan
 from openevolve_unified.plugin.plan_table import print_plan
 from openevolve_unified.plugin.progress import Reporter
@@ -19,6 +19,8 @@ from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.plugin.summary import print_summary
+from openevolve_unified.records import Failure
+from openevolve_unified.signals import interruption
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -29,19 +31,21 @@ def run_session(
     """Validate, plan, score the initial program, evolve, summarise; the exit status.
 
     Raises:
-        ConfigError: the experiment cannot run as written.
+        ConfigError: the experiment cannot run as written, or no longer.
+        MachineError: the machine cannot run it.
     """
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
     require_semaphores()
-    if resume:
-        require_resumable(experiment)
     reporter = Reporter()
+    if resume:
+        require_resumable(experiment, reporter)
     directory = RunDirectory(experiment.output_dir)
+    hint = resume_hint(config, overrides, output)
     with directory.alone():
-        run = _plan_and_evolve(experiment, overrides, resume, directory, reporter)
+        run = _plan_and_evolve(experiment, overrides, resume, directory, reporter, hint)
     if run.is_interrupted:
-        reporter.say(f"interrupted; {resume_hint(config, overrides, output)}")
+        reporter.say(f"interrupted; {hint}")
         return EXIT_INTERRUPTED
     if run.config_error is not None:
         raise ConfigError(run.config_error)
@@ -53,8 +57,10 @@ def run_session(
             f"failed: not one of {accounts.num_asked} iterations gave a program; the last time: "
             f"{accounts.last_trouble}"
         )
-    is_failed = accounts.is_model_dead or accounts.is_worker_lost or accounts.has_nothing
-    return EXIT_WRONG if is_failed else EXIT_DONE
+    if accounts.is_worker_lost or accounts.is_machine_failing:
+        reporter.say(hint)
+        return EXIT_WRONG
+    return EXIT_WRONG if accounts.is_model_dead or accounts.has_nothing else EXIT_DONE
 
 
 def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:
@@ -97,18 +103,21 @@ def require_api_keys(experiment: Experiment) -> None:
     )
 
 
-def require_resumable(experiment: Experiment) -> None:
+def require_resumable(experiment: Experiment, reporter: Reporter) -> None:
     """Refuse to resume what is not a run of this experiment.
 
     Raises:
         ConfigError: there is no run, or one of another configuration.
     """
     path = experiment.output_dir
-    settings_path = path / "settings.json"
-    if not settings_path.exists():
+    directory = RunDirectory(path)
+    if not directory.settings_path.exists():
         raise ConfigError(f"--resume: there is no run in {path} to continue")
-    earlier = json.loads(settings_path.read_text(encoding="utf-8"))["config_hash"]
-    if earlier != experiment.hash:
+    is_same = directory.has_settings_of(experiment)
+    if is_same is None:
+        reporter.say(f"note: {directory.settings_path.name} is damaged and is written anew")
+        is_same = directory.has_config_of(experiment)
+    if not is_same:
         raise ConfigError(
             f"--resume: the run in {path} has another configuration (see its "
             "config.yaml); use the same settings, or --output for a new run"
@@ -122,17 +131,23 @@ def score_initial_program(evaluator: ScalingLawEvaluator, reporter: Reporter) ->
         Its entry in the run's history.
 
     Raises:
-        ConfigError: it is refused, so there is nothing to start from.
+        ConfigError: it is refused, so there is nothing to start from; or the set-up broke.
+        MachineError: the machine could not judge it.
     """
     reporter.start_candidate("initial program")
-    evaluator.evaluate(evaluator.experiment.initial_program)
+    result = evaluator.judge(evaluator.experiment.initial_program)
     reporter.close()
-    entry = evaluator.run_directory.history()[0]
-    if entry["verdict"] != "trained":
+    if isinstance(result, Failure):
+        if result.stage == "set-up":
+            raise ConfigError(result.reason)
+        if result.is_machine_trouble:
+            raise MachineError(f"the initial program was not judged: {result.reason}", result.stage)
         raise ConfigError(
-            f"scaling_law.initial_program is refused at stage '{entry['stage']}': {entry['reason']}"
+            f"scaling_law.initial_program is refused at stage '{result.stage}': {result.reason}"
         )
-    return entry
+    program = result.program.source_hash[:12]
+    entries = evaluator.run_directory.history()
+    return next(entry for entry in entries if entry["program"] == program)
 
 
 def _plan_and_evolve(
@@ -141,6 +156,7 @@ def _plan_and_evolve(
     resume: bool,
     directory: RunDirectory,
     reporter: Reporter,
+    hint: str,
 ) -> EvolutionRun:
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
@@ -153,10 +169,17 @@ def _plan_and_evolve(
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
         keep_plan(directory.path, plan)
+        damage = directory.repair()
+        if damage is not None:
+            reporter.say(f"note: {damage}")
         initial = score_initial_program(evaluator, reporter)
-    checkpoint = latest_checkpoint(experiment.output_dir) if resume else None
+    interruption.last_line = f"interrupted; {hint}"
+    checkpoint = None
     if resume:
-        done = checkpoint[1] if checkpoint else 0
+        checkpoint = latest_checkpoint(
+            experiment.output_dir, lambda text: reporter.say(f"note: {text}")
+        )
+        done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
     run = EvolutionRun(
         experiment, overrides, initial["combined_score"], experiment.iterations, reporter

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from openevolve_unified.errors import CandidateError
+from openevolve_unified.errors import CandidateError, MachineError
 from openevolve_unified.fitness import score
 from openevolve_unified.mechanisms.catalog import Mechanism, mechanisms
 from openevolve_unified.records import Evaluation, Failure
@@ -160,6 +160,8 @@ def _check(cheat: Cheat, source: str, pipeline: Pipeline) -> tuple[str, str]:
 def _evaluate(cheat: Cheat, source: str, pipeline: Pipeline) -> tuple[str, str]:
     result = pipeline.evaluate(source)
     if isinstance(result, Failure):
+        if result.is_machine_trouble:
+            raise MachineError(result.reason, result.stage)
         return result.stage, result.reason
     baseline = pipeline.evaluate(pipeline.initial.source)
     assert isinstance(baseline, Evaluation)

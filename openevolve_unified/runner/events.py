@@ -55,6 +55,8 @@ class EventReader:
         self._offset += len(complete) + 1
         for line in complete.split(b"\n"):
             try:
-                yield json.loads(line)
+                event = json.loads(line)
             except ValueError:
-                continue  # a line cut by a crash
+                continue  # a line cut by a crash or a full disk
+            if isinstance(event, dict):
+                yield event

@@ -9,15 +9,17 @@ always kept. Whatever was finished is in the store before anything else happens.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from openevolve_unified.candidate.block import require_same_outside
 from openevolve_unified.candidate.policy import check_source
 from openevolve_unified.config.strict import from_mapping
-from openevolve_unified.errors import CandidateError, ConfigError, MachineError
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.fitness import too_good_to_be_true
 from openevolve_unified.records import (
     TRAINING_VERSION,
@@ -71,42 +73,37 @@ class Pipeline:
         Raises:
             CandidateError: the program is refused, with the stage and the reason.
             ConfigError: the experiment itself cannot run.
+            MachineError: the machine could not finish; the program is not judged.
         """
         program = Program(source=source, framework=self.config.framework)
-        try:
+        with self._machine_errors():
             return self._check(program, self.services.deadline())
-        except DeadlineError:
-            raise CandidateError("deadline", self._deadline_reason()) from None
-        except WorkerDiedError as error:
-            raise CandidateError("worker", str(error)) from None
-        except MachineError as error:
-            raise CandidateError("machine", str(error)) from None
 
     def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
-        is_initial = program.source_hash == self.initial.source_hash
         try:
-            checked = self._check(program, self.services.deadline())
-            baseline = () if is_initial else self._baseline()
-            deadline = self.services.deadline()
-            sizes = train_ladder(
-                self.services, checked, deadline, lambda event: self._say(program, event)
-            )
-            doubt = too_good_to_be_true(
-                sizes,
-                baseline,
-                self.config.fitness.max_gain_nats,
-                self.services.data().entropy_floor_nats,
-            )
-            if doubt is not None:
-                raise CandidateError("too_good", doubt)
+            with self._machine_errors():
+                return self._judge(program)
         except CandidateError as error:
             return self._failure(program, error.stage, error.reason)
-        except DeadlineError:
-            return self._failure(program, "deadline", self._deadline_reason())
-        except WorkerDiedError as error:
-            return self._failure(program, "worker", str(error))
         except MachineError as error:
-            return self._failure(program, "machine", str(error))
+            return self._failure(program, error.stage, str(error))
+
+    def _judge(self, program: Program) -> Evaluation:
+        is_initial = program.source_hash == self.initial.source_hash
+        checked = self._check(program, self.services.deadline())
+        baseline = () if is_initial else self._baseline()
+        deadline = self.services.deadline()
+        sizes = train_ladder(
+            self.services, checked, deadline, lambda event: self._say(program, event)
+        )
+        doubt = too_good_to_be_true(
+            sizes,
+            baseline,
+            self.config.fitness.max_gain_nats,
+            self.services.data().entropy_floor_nats,
+        )
+        if doubt is not None:
+            raise CandidateError("too_good", doubt)
         fit = fit_scaling_law(
             [size.num_params_non_embedding for size in sizes],
             [size.losses_nats for size in sizes],
@@ -126,6 +123,11 @@ class Pipeline:
     def _baseline(self) -> tuple[SizeResult, ...]:
         result = self.evaluate(self.initial.source)
         if isinstance(result, Failure):
+            if result.is_machine_trouble:
+                raise MachineError(
+                    f"scaling_law.initial_program could not be judged: {result.reason}",
+                    result.stage,
+                )
             raise ConfigError(
                 f"scaling_law.initial_program is refused at stage '{result.stage}': "
                 f"{result.reason}; the run needs a legal starting point"
@@ -227,6 +229,25 @@ class Pipeline:
             horizon=training.horizon,
             is_pilot=training.is_pilot,
         )
+
+    @contextlib.contextmanager
+    def _machine_errors(self) -> Iterator[None]:
+        """One error for all that says nothing about the program.
+
+        Raises:
+            MachineError: no time, no worker, no files, memory or processes were left.
+        """
+        try:
+            yield
+        except DeadlineError:
+            raise MachineError(self._deadline_reason(), "deadline") from None
+        except WorkerDiedError as error:
+            raise MachineError(str(error), "worker") from None
+        except OSError as error:
+            lacking = shortage(error)
+            if lacking is None:
+                raise
+            raise MachineError(lacking) from error
 
     def _deadline_reason(self) -> str:
         return (

@@ -64,7 +64,7 @@ class Place:
 
     def __init__(self, folder, cache_home):
         self.folder = folder
-        self._cache_home = cache_home
+        self.environment = {"XDG_CACHE_HOME": str(cache_home)}
 
     def tiny(self, changes=None, name="tiny.yaml"):
         """Write a tiny experiment; ``changes`` maps dotted keys to values."""
@@ -85,7 +85,7 @@ class Place:
         return subprocess.Popen(
             [*prefix, str(script), *map(str, arguments[1:])],
             cwd=self.folder,
-            env={**os.environ, "XDG_CACHE_HOME": str(self._cache_home), **(environment or {})},
+            env={**os.environ, **self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

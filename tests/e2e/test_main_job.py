@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import signal
-import time
 from types import SimpleNamespace
 
 import pytest
+from processes import are_gone, descendants, outcome, wait_for
 
 SETTING = ("--set", "scaling_law.training.weight_decay=0.01")
 LONG = {
@@ -28,49 +27,6 @@ def finished(place):
     """When each model that the store keeps was finished, by its file."""
     runs = place.folder / "store" / "runs"
     return {path.name: path.stat().st_mtime for path in runs.rglob("*.json")}
-
-
-def living():
-    """Parent ids of all processes that are not zombies, by process id."""
-    parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                with open(f"/proc/{name}/stat") as stat:
-                    state, parent = stat.read().rpartition(") ")[2].split()[:2]
-                if state != "Z":
-                    parents[int(name)] = int(parent)
-    return parents
-
-
-def descendants(pid):
-    """The process and everything below it."""
-    parents, family = living(), {pid}
-    while grown := {child for child, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return family
-
-
-def are_gone(pids, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while pids & living().keys() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not pids & living().keys()
-
-
-def wait_for(condition, process, seconds=200.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError("the run did not get that far")
-
-
-def outcome(process):
-    output, errors = process.communicate(timeout=60)
-    return process.returncode, output, errors
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from openevolve_unified import ScalingLawEvaluator
-from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError
 from openevolve_unified.fitness import METRIC_NAMES
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.native import option_of
@@ -51,6 +51,10 @@ class Raising:
     ("error", "stage"),
     [
         (RuntimeError("a bug"), "internal"),
+        (MachineError("no time", "deadline"), "deadline"),
+        (MachineError("no worker", "worker"), "worker"),
+        (OSError(errno.EMFILE, "Too many open files"), "machine"),
+        (OSError(errno.ENOSPC, "No space left on device"), "machine"),
         (ConfigError("the disk is full"), "set-up"),
         (MemoryError(), "internal"),
     ],
@@ -65,9 +69,16 @@ def test_whatever_breaks_is_a_failure_and_not_an_exception(
     result = getattr(evaluator, method)(program)
     assert result.metrics["combined_score"] == FAILURE_SCORE
     assert tuple(result.metrics) == METRIC_NAMES
-    assert f"'{stage}'" in result.artifacts["verdict"]
-    events = evaluator.run_directory.events_path.read_text()
-    assert ("config_error" if stage == "set-up" else "bug") in events
+    assert result.artifacts["verdict"].startswith(
+        f"NOT JUDGED: the machine failed at the stage '{stage}'"
+    )
+    assert "rejected_because" not in result.artifacts
+    path = evaluator.run_directory.events_path
+    events = path.read_text() if path.exists() else ""
+    for kind, of_stage in (("config_error", "set-up"), ("bug", "internal")):
+        assert (f'"{kind}"' in events) is (stage == of_stage)
+    (entry,) = evaluator.run_directory.history()
+    assert (entry["verdict"], entry["stage"]) == ("not judged", stage)
 
 
 @pytest.mark.parametrize("method", ["evaluate", "check"])
@@ -86,7 +97,7 @@ def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exceptio
     monkeypatch.setattr(os, "fsync", full)
     result = getattr(evaluator, method)(program)
     assert result.metrics["combined_score"] == FAILURE_SCORE
-    assert "the disk is full" in result.artifacts["rejected_because"]
+    assert "the disk is full" in result.artifacts["not_judged_because"]
     assert "the disk is full" in events[-1]["message"]
     assert not [event for event in events if event["kind"] == "verdict"]
 

@@ -4,8 +4,10 @@ It is not a language model and never claims to be one; it is the control arm tha
 reads the current program and the programs shown beside it out of OpenEvolve's prompt, composes a
 program that it has not seen, and answers with a SEARCH/REPLACE diff that replaces the EVOLVE-BLOCK.
 
-Reproducible: a choice depends on the configured seed, the current program, the genomes in the
-prompt, and the calls made before; not on scores, whose last digit differs between machines.
+Reproducible: in a run of ours a choice depends on the configured seed, the iteration, the current
+program, the genomes in the prompt, and those that the run's folder records for earlier iterations;
+elsewhere on the calls made before. So a resumed run goes on as if it had never stopped
+(``plugin.steady`` says when). Not on scores, whose last digit differs between machines.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from openevolve_unified.plugin.proposer.genome import (
 )
 from openevolve_unified.plugin.proposer.ingredients import BY_NAME
 from openevolve_unified.plugin.proposer.render import framework_of, render_block
+from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.plugin.turn import Turn, current_turn
 
 MODEL_NAME = "grammar (not a language model)"
 PROVIDER = "grammar"
@@ -76,8 +80,11 @@ class GrammarLLM(LLMInterface):
             )
         shown = prompt.partition(_SHOWN_PROGRAMS)[2]
         known = (genomes_in(program, framework) or [softmax_genome(framework)])[0]
-        tried = [*genomes_in(prompt, framework), *self._proposed]
-        rng = self._generator(program, tried)
+        turn = current_turn()
+        before = self._proposed if turn is None else _recorded(turn, framework)
+        tried = {*genomes_in(prompt, framework), *before}
+        number = len(self._proposed) if turn is None else turn.iteration
+        rng = self._generator(number, program, tried)
         proposal = propose(known, genomes_in(shown, framework), tried, rng)
         self._proposed.append(proposal.genome)
         block = render_block(proposal.genome)
@@ -86,10 +93,15 @@ class GrammarLLM(LLMInterface):
             return f"{change}\n\n{replacing_diff(program, block)}"
         return f"{change}\n\n```python\n{_replaced(program, block)}\n```"
 
-    def _generator(self, program: str, tried: list[Genome]) -> random.Random:
-        names = [genome.names for genome in tried]
-        key = json.dumps([self._seed, len(self._proposed), program, names])
+    def _generator(self, number: int, program: str, tried: set[Genome]) -> random.Random:
+        names = sorted(genome.names for genome in tried)
+        key = json.dumps([self._seed, number, program, names])
         return random.Random(int(hashlib.sha256(key.encode()).hexdigest(), 16))
+
+
+def _recorded(turn: Turn, framework: str) -> list[Genome]:
+    sources = RunDirectory(turn.run_path).sources_before(turn.iteration)
+    return [genome for source in sources for genome in genomes_in(source, framework)]
 
 
 def create_grammar_client(model_config: LLMModelConfig) -> GrammarLLM:

@@ -1,0 +1,117 @@
+"""What the machine could not judge: said as such, no rejection, and at last the end."""
+
+from __future__ import annotations
+
+import errno
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import pytest
+
+from openevolve_unified.config.schema import StoppingConfig
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.fitness import artifacts, metrics
+from openevolve_unified.plugin.accounts import MAX_TROUBLES_IN_A_ROW, Accounts
+from openevolve_unified.plugin.answering.answer import Answer
+from openevolve_unified.plugin.answering.exchange import Report
+from openevolve_unified.plugin.progress import Reporter
+from openevolve_unified.plugin.proposals import ProposalLog
+from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.records import FAILURE_SCORE, MACHINE_STAGES, Failure, Program
+
+
+class Lines:
+    """Stands in for the reporter and the feedback: what a person and the proposer are told."""
+
+    def __init__(self):
+        self.lines = []
+
+    say = add = lambda self, text: self.lines.append(text)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """Accounts of a run that stops at the first invalid candidate, and all that they say."""
+    program = tmp_path / "initial.py"
+    program.write_text("x = 0\n")
+    experiment = SimpleNamespace(
+        scaling_law=SimpleNamespace(framework="matrix_mixer"), iterations=9, initial_program=program
+    )
+    stops, said, fed = [], Lines(), Lines()
+    rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), 0.0)
+    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, stops.append)
+    accounts.feedback = fed
+    return SimpleNamespace(accounts=accounts, stops=stops, said=said, fed=fed, path=tmp_path)
+
+
+def failure(stage, number=1):
+    program = Program(source=f"x = {number}\n", framework="matrix_mixer")
+    return Failure(program=program, stage=stage, reason=f"because of the {stage}")
+
+
+def finished(result, number=1):
+    """The future of an iteration, as the worker gives it when the folder cannot hold its entry."""
+    future = Future()
+    child = {"code": result.program.source, "metrics": metrics(result, 0.0)}
+    report = Report(answer=Answer(), entry=None)
+    future.set_result(
+        SimpleNamespace(child_program_dict=child, artifacts=artifacts(result, 0.0), report=report)
+    )
+    return future
+
+
+@pytest.mark.parametrize("stage", [stage for stage in MACHINE_STAGES if stage != "set-up"])
+def test_trouble_is_said_as_such_and_reaches_neither_the_rules_nor_the_proposer(stage, scene):
+    scene.accounts.account(1, finished(failure(stage)))
+    assert scene.said.lines == [f"candidate 1/9: not judged: because of the {stage}"]
+    assert scene.stops == scene.fed.lines == []
+    (record,) = ProposalLog(scene.path).proposals
+    assert (record.outcome, record.reason) == ("machine", stage)
+
+
+def test_a_rejection_still_reaches_both(scene):
+    scene.accounts.account(1, finished(failure("causality")))
+    (line,) = scene.fed.lines
+    assert line.endswith("because of the causality")
+    assert "invalid candidates in a row" in scene.stops[0]
+
+
+def test_trouble_in_a_row_ends_the_run_and_a_verdict_between_does_not(scene):
+    for number in range(1, MAX_TROUBLES_IN_A_ROW):
+        scene.accounts.account(number, finished(failure("worker", number)))
+    assert scene.stops == []
+    scene.accounts.account(8, finished(failure("deadline", 8)))
+    assert scene.stops == [
+        "3 candidates in a row could not be judged; the last: because of the deadline"
+    ]
+    assert scene.accounts.is_machine_failing
+
+
+def test_a_broken_set_up_ends_the_run_at_once_although_no_event_told_it(scene):
+    with pytest.raises(ConfigError, match="because of the set-up"):
+        scene.accounts.account(1, finished(failure("set-up")))
+
+
+def test_a_worker_that_could_not_be_started_is_what_the_machine_lacked(scene):
+    future = Future()
+    future.set_exception(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+    scene.accounts.account(2, future)
+    assert scene.accounts.is_worker_lost
+    assert "candidate 2/9: the machine has no memory or no processes left" in scene.stops[0]
+
+
+@pytest.mark.parametrize("stage", MACHINE_STAGES)
+def test_openevolve_gets_a_failing_number_and_words_that_reject_nothing(stage):
+    assert metrics(failure(stage), 0.0)["combined_score"] == FAILURE_SCORE
+    text = " ".join(artifacts(failure(stage), 0.0).values())
+    assert "NOT JUDGED" in text
+    assert "REJECTED" not in text
+    assert "REJECTED at the stage 'causality'" in artifacts(failure("causality"), 0.0)["verdict"]
+
+
+def test_a_candidate_that_was_not_judged_is_not_shown_as_rejected(capsys):
+    entry = {"verdict": "not judged", "stage": "deadline", "reason": "no time was left"}
+    reporter = Reporter()
+    reporter.start_candidate("candidate 2/3")
+    reporter.show_verdict(entry)
+    assert capsys.readouterr().out == "candidate 2/3: not judged: no time was left\n"
