@@ -37,7 +37,8 @@ def print_summary(
     _print_changes(directory, best, initial, reporter)
     reporter.say(f"  files        {directory.path}")
     reporter.say(
-        "               best_code.py, fitness_history.json, programs/, checkpoints/, logs/"
+        "               best_code.py, fitness_history.json, proposals.json, programs/, "
+        "checkpoints/, logs/"
     )
 
 

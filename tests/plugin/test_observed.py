@@ -176,7 +176,7 @@ def test_edits_that_matched_nothing_are_in_the_next_prompt(evolve):
 @pytest.mark.parametrize("answers", [[401], [GOOD, 401]], ids=["at once", "after a program"])
 def test_a_dead_model_ends_the_run_after_the_limit(answers, evolve):
     seen = evolve(answers, num_iterations=20, max_backend_failures=3)
-    (reason,) = seen.reasons
+    reason = seen.reasons[0]
     assert "the language model failed 3 times in a row" in reason
     assert "AuthenticationError" in reason
     assert seen.accounts.is_model_dead
