@@ -93,7 +93,7 @@ class EvolutionRun:
         attendant = Attendant(
             folder=self.experiment.output_dir,
             on_start=self._on_start,
-            before_iteration=self._settle,
+            before_iteration=self._prepare_prompt,
             on_failed_start=self._on_done,
         )
         try:
@@ -132,6 +132,11 @@ class EvolutionRun:
     def _settle(self) -> None:
         if self._openevolve is not None:
             self._openevolve.settle()
+
+    def _prepare_prompt(self) -> None:
+        self._settle()
+        if self.accounts.feedback is not None:
+            self.accounts.feedback.renew()
 
     def _drain(self) -> None:
         if self._reader is None:

@@ -52,6 +52,12 @@ class RejectionFeedback:
         if text in self._latest:
             return
         self._latest.append(text)
+        self.renew()
+
+    def renew(self) -> None:
+        """Show them on every parent, also on one that joined after the last rejection."""
+        if not self._latest:
+            return
         shown = "\n".join(f"- {reason}" for reason in self._latest)
         for program_id in list(self._database.programs):
             known = self._database.get_artifacts(program_id)

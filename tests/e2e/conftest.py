@@ -140,6 +140,10 @@ def answers():
     call = {"id": "1", "type": "function", "function": {"name": "edit", "arguments": "{}"}}
     return {
         "good": good,
+        "steeper": diff(
+            "        return self.normaliser(self.readout(z), mask)",
+            "        return self.normaliser(self.readout(1.1 * z), mask)",
+        ),
         "reasoned": f"<think>\n{good.replace('1.5', '2.5')}No.</think>\n{better}"
         + diff("        return k / 3", "        return k / 4"),
         "broken": diff(impulse, "        return k / math.sqrt(self.head_dim"),

@@ -11,8 +11,8 @@ import pytest
 ORDER = (
     *("malformed", "null", "tools", "elsewhere", "page", "failure"),
     *("broken", "outside", "leak"),
-    # Two that train come last: both were asked for while the initial program was alone.
-    *("reasoned", "good"),
+    # Two that train come last; the second fits the initial program and the child of the first.
+    *("reasoned", "steeper"),
 )
 
 

@@ -7,6 +7,9 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from openevolve.config import DatabaseConfig
+from openevolve.database import Program as Member
+from openevolve.database import ProgramDatabase
 
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.errors import ConfigError
@@ -14,6 +17,7 @@ from openevolve_unified.fitness import artifacts, metrics
 from openevolve_unified.plugin.accounts import MAX_TROUBLES_IN_A_ROW, Accounts
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
+from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT, RejectionFeedback
 from openevolve_unified.plugin.progress import Reporter
 from openevolve_unified.plugin.proposals import ProposalLog
 from openevolve_unified.plugin.stopping import StoppingRules
@@ -115,3 +119,14 @@ def test_a_candidate_that_was_not_judged_is_not_shown_as_rejected(capsys):
     reporter.start_candidate("candidate 2/3")
     reporter.show_verdict(entry)
     assert capsys.readouterr().out == "candidate 2/3: not judged: no time was left\n"
+
+
+def test_a_parent_that_joined_after_the_last_rejection_shows_it_too():
+    database = ProgramDatabase(DatabaseConfig(num_islands=1, feature_dimensions=["complexity"]))
+    feedback = RejectionFeedback(database)
+    feedback.renew()
+    feedback.add("causality: it leaks")
+    database.add(Member(id="late", code="x = 1\n", metrics={"combined_score": 0.1}))
+    assert database.get_artifacts("late") == {}
+    feedback.renew()
+    assert database.get_artifacts("late") == {REJECTIONS_ARTIFACT: "- causality: it leaks"}
