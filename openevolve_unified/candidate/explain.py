@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from types import FrameType
 
 FILE_NAME = "<program>"
 MAX_LENGTH = 400
 
+_READS_VALUES = (
+    "it branches on tensor values or reads one as a Python number: write "
+    "torch.where(condition, a, b), and keep numbers as tensors instead of .item(), .tolist(), "
+    ".numpy() or float()"
+)
 _ADVICE = (
     (
-        ("GuardOnDataDependentSymNode", "DataDependentOutputException", "data-dependent"),
-        "it branches on tensor values or reads one as a Python number: write "
-        "torch.where(condition, a, b), and keep numbers as tensors instead of .item() or float()",
+        (
+            "Cannot copy out of meta tensor",
+            "cannot be called on meta tensors",
+            "tolist() shouldn't be called",
+            "can't convert meta device type tensor to numpy",
+        ),
+        _READS_VALUES,
     ),
     (
-        ("DynamicOutputShapeException", "dynamic shape operator"),
+        ("torch.nonzero()", "dynamic shape operator"),
         "a shape depends on tensor values: use torch.where or multiply by the mask instead of "
         "selecting by a condition",
-    ),
-    (
-        ("were assigned during export", "was assigned during export", "leaking"),
-        "it keeps a tensor on self between calls: state between calls is not allowed",
     ),
     (
         ("not enough memory", "can't allocate memory", "MemoryError", "bad_alloc"),
@@ -30,19 +36,61 @@ _ADVICE = (
     ),
     (("RecursionError",), "it calls itself too deeply"),
 )
+_SHAPE_MARKS = ("is invalid for input of size", "don't multiply up to the size", "must match")
+_SHAPE_ADVICE = (
+    "; every size of the ladder is traced, and the number of heads may be odd: write the shapes "
+    "by self.num_heads and self.head_dim, and do not pair heads"
+)
+
+
+class Refusal(Exception):
+    """The trace stops here.
+
+    Attributes:
+        stage: ``trace`` or ``program``.
+        line: of the program; 0 where it is not known.
+    """
+
+    def __init__(self, reason: str, line: int, stage: str = "trace"):
+        super().__init__(reason)
+        self.reason, self.line, self.stage = reason, line, stage
+
+
+def program_line() -> int:
+    """The line of the candidate's source that is being run; 0 when none is."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == FILE_NAME:
+            return frame.f_lineno
+        frame = frame.f_back
+    return 0
 
 
 def explain(error: BaseException, source: str) -> str:
     """The essential line of ``error``, where in the program, and what to write instead."""
-    where = _where(error, source)
-    message = _essential_line(str(error))
-    kind = type(error).__name__
+    if isinstance(error, Refusal):
+        return shorten(f"{place(error.line, source)}{error.reason}")
+    where = place(_raised_at(error), source)
+    text, kind = str(error), type(error).__name__
     for marks, advice in _ADVICE:
-        if any(mark in kind or mark in str(error) for mark in marks):
+        if any(mark in kind or mark in text for mark in marks):
             return shorten(f"{where}{advice}")
     if isinstance(error, SystemExit):
         return shorten(f"{where}the program tries to exit the process")
-    return shorten(f"{where}{kind}: {message}" if message else f"{where}{kind}")
+    message = _essential_line(text)
+    what = shorten(f"{where}{kind}: {message}" if message else f"{where}{kind}")
+    if isinstance(error, RuntimeError) and any(mark in text for mark in _SHAPE_MARKS):
+        return what[: MAX_LENGTH - len(_SHAPE_ADVICE)] + _SHAPE_ADVICE
+    return what
+
+
+def place(line: int, source: str) -> str:
+    """``line 12 (`code`): ``; empty when the line is not known."""
+    if line <= 0:
+        return ""
+    lines = source.splitlines()
+    code = lines[line - 1].strip() if line <= len(lines) else ""
+    return f"line {line} (`{code[:80]}`): " if code else f"line {line}: "
 
 
 def shorten(text: str) -> str:
@@ -60,17 +108,12 @@ def _essential_line(message: str) -> str:
     return ""
 
 
-def _where(error: BaseException, source: str) -> str:
-    """``line 12 (`code`): ``; torch leaves the program's frame in the error or in its text."""
-    line_number = None
+def _raised_at(error: BaseException) -> int:
+    """The innermost line of the program that ``error`` passed through; 0: none."""
+    line_number = 0
     if isinstance(error, SyntaxError) and error.filename == FILE_NAME:
-        line_number = error.lineno
-    frames: list[tuple[FrameType, int]] = list(traceback.walk_tb(error.__traceback__))
-    for frame, number in frames:
+        line_number = error.lineno or 0
+    for frame, number in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_filename == FILE_NAME:
             line_number = number
-    if line_number is None:
-        return ""
-    lines = source.splitlines()
-    code = lines[line_number - 1].strip() if 0 < line_number <= len(lines) else ""
-    return f"line {line_number} (`{code[:80]}`): " if code else f"line {line_number}: "
+    return line_number

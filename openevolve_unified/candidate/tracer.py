@@ -102,6 +102,7 @@ class Tracer:
         seq_len: int,
         seeds: Sequence[int],
         gates: GatesConfig,
+        batch_size: int,
         out_path: Path,
     ) -> None:
         """Trace ``program`` at every size and write one safetensors file to ``out_path``.
@@ -110,6 +111,7 @@ class Tracer:
 
         Args:
             seeds: training seeds that initial values are drawn for.
+            batch_size: of training; one of the batch sizes that the program is traced at.
 
         Raises:
             CandidateError: stage ``trace`` (or ``budget``, for far too many parameters).
@@ -123,6 +125,7 @@ class Tracer:
             "sizes": [dataclasses.asdict(size) for size in sizes],
             "seq_len": seq_len,
             "seeds": list(seeds),
+            "batch_size": batch_size,
             "gates": dataclasses.asdict(gates),
             "deadline_s": gates.trace_deadline_s,
             "max_bytes": max_bytes,

@@ -67,10 +67,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _warm_up() -> None:
-    """Import everything that a trace by recording and one by an export need.
+    """Import everything that a trace needs.
 
-    A child in a jail without Landlock can import nothing more, and its deadline and its memory are
-    for what it traces.
+    A child in a jail without Landlock can import nothing more, and its time and its memory are for
+    what it traces.
     """
     import torch
     import tqdm
@@ -79,8 +79,6 @@ def _warm_up() -> None:
 
     # Its monitor would be a second thread.
     tqdm.tqdm.monitor_interval = 0
-    # Nobody reads where each node came from, and finding out is a quarter of a trace.
-    torch.fx.config.do_not_emit_stack_traces = True
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     request = capture.CaptureRequest(
@@ -90,31 +88,11 @@ def _warm_up() -> None:
         seq_len=8,
         seeds=(0,),
         gates=GatesConfig(),
+        batch_size=4,
     )
     capture.capture(request)
-    _export_once()
     gc.collect()
     gc.freeze()
-
-
-def _export_once() -> None:
-    """The least that takes every path of an export: to export a whole mechanism takes a second."""
-    import torch
-
-    from openevolve_unified.candidate import capture
-
-    class InPlace(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gate = torch.nn.Linear(3, 3)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            scores = self.gate(x).clone()
-            scores[..., 0] += 1.0
-            return scores.masked_fill_(x > 0, -torch.inf).softmax(-1)
-
-    x = torch.empty(2, 3, device="meta")
-    capture.export(InPlace(), {"x": x}, "", ["gate.weight", "gate.bias"], [])
 
 
 _WARM_UP_SOURCE = """
@@ -130,6 +108,7 @@ class EvolvableAttention(MatrixMixer):
         decay = F.logsigmoid(self.gate(x)).transpose(1, 2).cumsum(-1)
         scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
         position = torch.arange(q.shape[2], device=q.device).float()
+        scores[..., 0] += 1.0
         scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
         return scores.masked_fill(~mask, float("-inf")).softmax(-1)
 """
@@ -290,6 +269,7 @@ def _trace(request: dict[str, Any], gates: GatesConfig) -> bytes:
                 seq_len=request["seq_len"],
                 seeds=tuple(request["seeds"]),
                 gates=gates,
+                batch_size=request["batch_size"],
             )
         )
     except CandidateError as error:

@@ -34,6 +34,7 @@ def trace(tracer: Tracer, desk, line: str, **gates: float) -> None:
         8,
         (0,),
         dataclasses.replace(desk.gates, **gates),
+        4,
         desk.folder / "small.safetensors",
     )
 
@@ -174,7 +175,7 @@ with Tracer() as tracer:
     for text in (source.replace("while True: pass", "pass"), source):
         print("next", flush=True)
         program = Program(source=text, framework="coefficient_dynamics")
-        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
 """
 
 
@@ -206,15 +207,15 @@ source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
 size = SizeConfig(hidden_dim=8, num_layers=1, num_heads=2)
 program = Program(source=source, framework="coefficient_dynamics")
 with Tracer() as tracer:
-    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
     worker = os.fork()
     if worker == 0:
         out_path.unlink()
-        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
         tracer.close()
         os._exit(0 if out_path.exists() else 9)
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
-    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
 """
 
 

@@ -23,7 +23,7 @@ def trace(tracer, desk, folder: Path, opening: str, gates: GatesConfig = GATES) 
     out_path = folder / "traced.safetensors"
     source = opening + "\n" + desk.initial_source(FRAMEWORK)
     program = Program(source=source, framework=FRAMEWORK)
-    tracer.trace(program, SIZES, 8, (0,), gates, out_path)
+    tracer.trace(program, SIZES, 8, (0,), gates, 4, out_path)
     return out_path
 
 

@@ -24,6 +24,7 @@ capture.capture(
         seq_len=16,
         seeds=(0, 1),
         gates=GatesConfig(),
+        batch_size=4,
     )
 )
 print(*sorted(set(sys.modules) - ready))
