@@ -124,16 +124,7 @@ _RANDOM = frozenset(
     ]
 )
 _RECURRENT = frozenset(
-    [
-        "gru",
-        "gru_cell",
-        "lstm",
-        "lstm_cell",
-        "rnn_tanh",
-        "rnn_relu",
-        "rnn_tanh_cell",
-        "rnn_relu_cell",
-    ]
+    f"{kind}{part}" for kind in ("gru", "lstm", "rnn_tanh", "rnn_relu") for part in ("", "_cell")
 )
 _DATA_DEPENDENT = frozenset(
     [
@@ -186,9 +177,10 @@ def objection(operator: str) -> str | None:
         )
     if base in _RECURRENT:
         return (
-            f"a recurrent layer ({name}) hides a loop over time: write the gate from x itself, such "
-            "as torch.sigmoid(self.gate(x)), and what runs over time by cumsum (of logarithms for "
-            "a product of gates), a causal convolution or torch.linalg.solve_triangular"
+            f"a recurrent layer ({name}) hides a loop over time: write the gate from x itself, "
+            "such as torch.sigmoid(self.gate(x)), and what runs over time by cumsum (of "
+            "logarithms for a product of gates), a causal convolution or "
+            "torch.linalg.solve_triangular"
         )
     if base in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
         return "write attention explicitly: (q @ k.transpose(-2, -1)), mask, softmax"
