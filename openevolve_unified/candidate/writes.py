@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from openevolve_unified.candidate import forwarding
 from openevolve_unified.candidate.explain import Refusal, program_line
 from openevolve_unified.candidate.graph import Node, NodeRef, Reference, Value
 from openevolve_unified.candidate.nodes import NodeList
@@ -85,7 +86,8 @@ def read(place: Place, nodes: NodeList) -> Reference:
             if not view.is_of_first:
                 raise _unwritable(view)
             node = Node(view.node.operator, (references[-1], *view.node.args[1:]), view.node.kwargs)
-            references.append(NodeRef(nodes.append(node).node, view.output))
+            taken = NodeRef(nodes.append(node).node, view.output)
+            references.append(forwarding.shown(nodes, taken, view.source_shape))
         place.references, place.version = tuple(references), place.memory.version
     return place.references[-1]
 
@@ -184,7 +186,9 @@ def _kinds(place: Place) -> list[tuple[str, tuple[Value, ...], tuple[Any, ...], 
 def _whole_again(view: View, source: Reference, value: Reference, nodes: NodeList) -> Reference:
     """``source`` with the elements that ``view`` shows replaced by ``value``."""
     undone = _UNDO[operator_name(view.node.operator)](view, source, value)
-    return nodes.append(undone) if isinstance(undone, Node) else undone
+    if not isinstance(undone, Node):
+        return undone
+    return forwarding.put(nodes, undone, view.source_shape)
 
 
 def _unwritable(view: View) -> Refusal:
@@ -220,14 +224,14 @@ def _permuted(view: View, source: Reference, value: Reference) -> Node:
 
 
 def _selected(view: View, source: Reference, value: Reference) -> Node:
-    arguments = (source, value, view.bound["dim"], view.bound["index"])
-    return Node("aten.select_scatter.default", arguments, ())
+    dim, index = view.bound["dim"], view.bound["index"]
+    dim, index = forwarding.select_arguments(dim, index, view.source_shape)
+    return Node("aten.select_scatter.default", (source, value, dim, index), ())
 
 
 def _sliced(view: View, source: Reference, value: Reference) -> Node:
-    get = view.bound.get
-    arguments = (get("dim", 0), get("start"), get("end"), get("step", 1))
-    return Node("aten.slice_scatter.default", (source, value, *arguments), ())
+    arguments = forwarding.slice_arguments(view.node.args[1:], view.source_shape)
+    return Node("aten.slice_scatter.default", (source, value, *arguments), ())  # type: ignore[arg-type]
 
 
 def _narrowed(view: View, source: Reference, value: Reference) -> Node:
@@ -243,7 +247,8 @@ def _diagonal(view: View, source: Reference, value: Reference) -> Node:
 
 
 def _unbound(view: View, source: Reference, value: Reference) -> Node:
-    arguments = (source, value, view.bound.get("dim", 0), view.start)
+    dim = view.bound.get("dim", 0) % len(view.source_shape)
+    arguments = (source, value, dim, view.start)
     return Node("aten.select_scatter.default", arguments, ())
 
 

@@ -214,6 +214,35 @@ def test_a_traced_write_has_functional_operators_only():
     assert not any(name.endswith("_") for name in operators_of(traced))
 
 
+BY_WRITES = """
+y = torch.zeros_like(q @ k.mT)
+for i in range(q.shape[2]):
+    y[:, :, i, : i + 1] = s[..., i, : i + 1]
+    if i:
+        y[:, :, i] += 0.5 * y[:, :, i - 1]
+return y
+"""
+BY_STACK = """
+rows = []
+for i in range(q.shape[2]):
+    row = F.pad(s[..., i, : i + 1], (0, q.shape[2] - 1 - i))
+    if i:
+        row = row + 0.5 * rows[-1]
+    rows.append(row)
+return torch.stack(rows, -2)
+"""
+
+
+def test_a_loop_that_writes_rows_has_at_most_twice_the_operators_of_one_that_stacks_them():
+    """Each operator takes the same time to record, to check and to train, so this bounds all."""
+    lengths = []
+    for body in (BY_WRITES, BY_STACK):
+        traced = capture(request_for(build_program(SCORES + body, CD, ""), seq_len=64))
+        (program, *_) = description_of(traced)["sizes"][0]["programs"]
+        lengths.append(len(program["program"]["nodes"]))
+    assert lengths[0] <= 2 * lengths[1]
+
+
 REFUSED = {
     "no gradient inside": ("with torch.no_grad():\n    s = q @ k.mT\n", "torch.no_grad"),
     "another precision inside": (
