@@ -37,6 +37,11 @@ _BASES: dict[str, type[CausalAttention]] = {
     "matrix_mixer": frameworks.MatrixMixer,
 }
 _PREFIX = "mechanism."
+_SHAPE_MARKS = ("is invalid for input of size", "don't multiply up to the size", "must match")
+_ODD_HEADS_ADVICE = (
+    "; the number of heads may be odd, as here: do not pair heads, and write shapes by "
+    "self.num_heads and self.head_dim"
+)
 _CONSTANT_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
@@ -80,7 +85,10 @@ def _capture(request: CaptureRequest) -> bytes:
             sizes.append(_capture_size(attention_class, request, size, tensors))
         except BaseException as error:
             where = f"at {size.name}, with {size.num_heads} heads: "
-            raise _rejection(error, where, request.source) from None
+            rejection = _rejection(error, where, request.source)
+            if size.num_heads % 2 and any(mark in rejection.reason for mark in _SHAPE_MARKS):
+                rejection = CandidateError(rejection.stage, rejection.reason + _ODD_HEADS_ADVICE)
+            raise rejection from None
     description = {
         "format": layout.FORMAT,
         "framework": request.framework,

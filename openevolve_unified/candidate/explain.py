@@ -9,6 +9,9 @@ from types import FrameType
 
 FILE_NAME = "<program>"
 MAX_LENGTH = 400
+"""Of what is said of one error."""
+MAX_REASON_LENGTH = 640
+"""Of a whole reason: with the size, the batch or time length in front, and advice at the end."""
 
 _READS_VALUES = (
     "it branches on tensor values or reads one as a Python number: write "
@@ -35,11 +38,6 @@ _ADVICE = (
         "it needs more memory than a trace may use: build no large tensors or lists",
     ),
     (("RecursionError",), "it calls itself too deeply"),
-)
-_SHAPE_MARKS = ("is invalid for input of size", "don't multiply up to the size", "must match")
-_SHAPE_ADVICE = (
-    "; every size of the ladder is traced, and the number of heads may be odd: write the shapes "
-    "by self.num_heads and self.head_dim, and do not pair heads"
 )
 
 
@@ -78,10 +76,7 @@ def explain(error: BaseException, source: str) -> str:
     if isinstance(error, SystemExit):
         return shorten(f"{where}the program tries to exit the process")
     message = _essential_line(text)
-    what = shorten(f"{where}{kind}: {message}" if message else f"{where}{kind}")
-    if isinstance(error, RuntimeError) and any(mark in text for mark in _SHAPE_MARKS):
-        return what[: MAX_LENGTH - len(_SHAPE_ADVICE)] + _SHAPE_ADVICE
-    return what
+    return shorten(f"{where}{kind}: {message}" if message else f"{where}{kind}")
 
 
 def place(line: int, source: str) -> str:
@@ -93,12 +88,12 @@ def place(line: int, source: str) -> str:
     return f"line {line} (`{code[:80]}`): " if code else f"line {line}: "
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, max_length: int = MAX_LENGTH) -> str:
     """One printable line of bounded length, without paths of this machine."""
     text = re.sub(r"(/[\w.+-]+){2,}", "<path>", text)
     text = "".join(c if c.isprintable() else " " for c in text)
     text = re.sub(r" {2,}", " ", text).strip()
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 def _essential_line(message: str) -> str:

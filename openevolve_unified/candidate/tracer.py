@@ -23,7 +23,7 @@ from typing import Any
 
 import openevolve_unified
 from openevolve_unified.candidate import layout, wire
-from openevolve_unified.candidate.explain import shorten
+from openevolve_unified.candidate.explain import MAX_REASON_LENGTH, shorten
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError, MachineError
 from openevolve_unified.isolation import watch
@@ -300,7 +300,7 @@ def _read_answer(
         if status.get("status") == "traced":
             return payload
         stage = status.get("stage")
-        reason = shorten(str(status.get("reason")))
+        reason = shorten(str(status.get("reason")), MAX_REASON_LENGTH)
         raise CandidateError(stage if stage in _STAGES else "trace", reason)
     raise CandidateError("trace", _explain_outcome(str(outcome), header.get("code"), gates))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load
 
 from openevolve_unified.candidate.capture import CaptureRequest, capture
 from openevolve_unified.candidate.layout import METADATA_KEY
+from openevolve_unified.candidate.policy import BASE_CLASSES
 from openevolve_unified.candidate.traced import load_traced
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
@@ -324,7 +326,7 @@ def test_a_shape_that_wants_pairs_of_heads_is_refused_at_the_size_with_an_odd_nu
     body = SCORES + "s = s.view(s.shape[0], self.num_heads // 2, 2, *s.shape[2:]).flatten(1, 2)\n"
     refusal = refusal_of(body + SOFTMAX)
     assert "at 12x1, with 3 heads: line" in refusal.reason
-    assert "the number of heads may be odd" in refusal.reason
+    assert "the number of heads may be odd, as here" in refusal.reason
     halved = body.replace("self.num_heads // 2, 2", "self.num_heads, 1")
     assert capture(request_for(build_program(halved + SOFTMAX, CD, "")))
 
@@ -414,3 +416,31 @@ def test_tensors_that_are_no_members_are_literals():
     traced = capture(request_for(source))
     assert all("/l0/" in name for name in load(traced))
     assert len(load(traced)) == len(description_of(traced)["sizes"][0]["programs"]) + 2
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "programs"
+OUTCOMES = {
+    "branch_on_batch_size": "depends on the batch size (it is another one at batch 16 than at",
+    "complex_literal": None,
+    "gru_gate": "line 19 (`g, _ = self.rnn(x)`): a recurrent layer",
+    "no_grad_in_init": None,
+    "orthogonal_to_own_value": None,
+    "paired_heads": "at 48x1, with 3 heads: line 20",
+    "rows_written_in_place": None,
+    "vmap_over_heads": None,
+}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the collected cases are not here")
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_program_from_use_is_traced_or_refused_with_its_place(name):
+    source = (CASES / f"{name}.py").read_text()
+    framework = next(n for n, base in BASE_CLASSES.items() if f"import {base}\n" in source)
+    sizes = tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 16) for d in (32, 48))
+    request = request_for(source, framework, sizes=sizes, seq_len=32, batch_size=16)
+    if OUTCOMES[name] is None:
+        assert capture(request)
+    else:
+        with pytest.raises(CandidateError) as caught:
+            capture(request)
+        assert OUTCOMES[name] in caught.value.reason
