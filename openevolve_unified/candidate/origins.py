@@ -25,7 +25,8 @@ class Origins:
         """Tensors that belong to the program itself."""
         self._parameters = {name: index for index, name in enumerate(parameters)}
         self._constants = constants
-        self._members = {id(t): name.removeprefix(prefix) for name, t in _members(module)}
+        self._members = {id(t): (name.removeprefix(prefix), t) for name, t in _members(module)}
+        """By identity; the tensor is kept so that its identity is not used again."""
 
     def literal(self, tensor: torch.Tensor) -> TensorRef:
         """Keep the numbers of ``tensor`` as they are now."""
@@ -38,7 +39,7 @@ class Origins:
         Raises:
             Refusal: the mechanism may not use it.
         """
-        name = self._members.get(id(tensor))
+        name, _ = self._members.get(id(tensor), (None, None))
         if tensor.is_meta:
             raise Refusal(
                 "it reads a tensor that another call made: state between calls is not allowed; "
