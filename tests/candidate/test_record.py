@@ -239,7 +239,7 @@ def test_a_loop_that_writes_rows_has_at_most_twice_the_operators_of_one_that_sta
     """Each operator takes the same time to record, to check and to train, so this bounds all."""
     lengths = []
     for body in (BY_WRITES, BY_STACK):
-        traced = capture(request_for(build_program(SCORES + body, CD, ""), seq_len=64))
+        traced = capture(request_for(build_program(SCORES + body, CD, ""), seq_len=32))
         (program, *_) = description_of(traced)["sizes"][0]["programs"]
         lengths.append(len(program["program"]["nodes"]))
     assert lengths[0] <= 2 * lengths[1]
