@@ -27,9 +27,9 @@ class MachineError(Exception):
         stage: one of ``records.MACHINE_STAGES``.
     """
 
-    def __init__(self, reason: str, stage: str = "machine"):
+    def __init__(self, reason: str, stage: Stage = "machine"):
         super().__init__(reason)
-        self.stage = stage
+        self.stage: Stage = stage
 
 
 class CandidateError(Exception):

@@ -109,8 +109,8 @@ class _Reader:
         if name in _SINKS:
             arguments = _arguments(call, ("stage", "reason"))
             if name in ERRORS:
-                reason = call.args[0] if call.args else None
-                arguments = {"stage": ast.Constant(ERRORS[name]), "reason": reason}
+                given = _arguments(call, ("reason", "stage"))
+                arguments = {"stage": ast.Constant(ERRORS[name]), **given}
             stages = self._texts(arguments.get("stage"), place)
             yield from itertools.product(stages, self._texts(arguments.get("reason"), place))
             return

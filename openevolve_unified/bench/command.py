@@ -307,7 +307,7 @@ class _Run:
             config = self._bench.config
             path = self._bench.folder / f"length-{seq_len}.safetensors"
             pipeline.services.tracer().trace(
-                pipeline.initial, [middle.size], seq_len, [middle.seed], config.gates, path
+                pipeline.initial, [middle.size], seq_len, [middle.seed], config.gates, 16, path
             )
             return path
 

@@ -1,9 +1,9 @@
 """Run a candidate's source, trace its mechanism at every size, and collect its initial values.
 
 Runs only in the forked child of ``zygote``. Whatever happens here concerns nobody else: the result
-is plain data that the other side validates. The same instance is traced twice, at batch 2 in train
-mode and at batch 3 in eval mode, so that state between calls shows as a difference. What can be
-recorded is recorded; everything else, and every refusal, is left to ``torch.export``.
+is plain data that the other side validates. The same instance is traced at several batch sizes, the
+training batch and 1 among them, in train and in eval mode. All traces must be one program, so that
+what is trained is what the source says; state between calls shows as a difference, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import random
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -21,11 +21,11 @@ from safetensors.torch import save
 
 from openevolve_unified import frameworks
 from openevolve_unified.candidate import layout
-from openevolve_unified.candidate.encode import encode
-from openevolve_unified.candidate.explain import FILE_NAME, explain
+from openevolve_unified.candidate.explain import FILE_NAME, Refusal, explain, place
 from openevolve_unified.candidate.graph import OperatorProgram, program_to_json
 from openevolve_unified.candidate.nodes import EncodedTrace
-from openevolve_unified.candidate.record import NotRecorded, record
+from openevolve_unified.candidate.record import record
+from openevolve_unified.candidate.stand_ins import stand_ins
 from openevolve_unified.candidate.unify import TracesDiffer, unify
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
@@ -37,11 +37,11 @@ _BASES: dict[str, type[CausalAttention]] = {
     "matrix_mixer": frameworks.MatrixMixer,
 }
 _PREFIX = "mechanism."
-Trace: TypeAlias = Callable[
-    [nn.Module, Mapping[str, torch.Tensor], str, list[str], list[str]], EncodedTrace
-]
-"""``record`` or ``export``."""
-_BATCHES = (layout.SHORT_BATCH, 3)
+_SHAPE_MARKS = ("is invalid for input of size", "don't multiply up to the size", "must match")
+_ODD_HEADS_ADVICE = (
+    "; the number of heads may be odd, as here: do not pair heads, and write shapes by "
+    "self.num_heads and self.head_dim"
+)
 _CONSTANT_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
@@ -55,6 +55,8 @@ class CaptureRequest:
     seq_len: int
     seeds: tuple[int, ...]
     gates: GatesConfig
+    batch_size: int
+    """Of training and of the loss on the validation split."""
 
 
 def capture(request: CaptureRequest) -> bytes:
@@ -64,26 +66,29 @@ def capture(request: CaptureRequest) -> bytes:
         CandidateError: the program cannot be traced; the reason is for its author.
     """
     try:
-        try:
-            return capture_by(request, record)
-        except (NotRecorded, CandidateError):
-            return capture_by(request, export)
+        with stand_ins():
+            return _capture(request)
     except CandidateError:
         raise
     # The one place where foreign code meets ours: anything it raises, SystemExit included, is
     # a reason for its author.
     except BaseException as error:
-        raise CandidateError("trace", explain(error, request.source)) from None
+        raise _rejection(error, "", request.source) from None
 
 
-def capture_by(request: CaptureRequest, trace: Trace) -> bytes:
-    """All sizes from a class of its own: what an earlier attempt left behind is gone."""
+def _capture(request: CaptureRequest) -> bytes:
     attention_class = _load_class(request.source, request.framework)
     tensors: dict[str, torch.Tensor] = {}
     sizes = []
     for size in request.sizes:
-        lengths = layout.short_lengths(size, request.sizes, request.seq_len)
-        sizes.append(_capture_size(attention_class, request, size, lengths, tensors, trace))
+        try:
+            sizes.append(_capture_size(attention_class, request, size, tensors))
+        except BaseException as error:
+            where = f"at {size.name}, with {size.num_heads} heads: "
+            rejection = _rejection(error, where, request.source)
+            if size.num_heads % 2 and any(mark in rejection.reason for mark in _SHAPE_MARKS):
+                rejection = CandidateError(rejection.stage, rejection.reason + _ODD_HEADS_ADVICE)
+            raise rejection from None
     description = {
         "format": layout.FORMAT,
         "framework": request.framework,
@@ -94,17 +99,12 @@ def capture_by(request: CaptureRequest, trace: Trace) -> bytes:
     return save(tensors, {layout.METADATA_KEY: json.dumps(description, separators=(",", ":"))})
 
 
-def export(
-    module: nn.Module,
-    inputs: Mapping[str, torch.Tensor],
-    prefix: str,
-    parameters: list[str],
-    constants: list[str],
-) -> EncodedTrace:
-    """Trace as ``record`` does, by an export; only the shapes and types of ``inputs`` matter."""
-    zeros = tuple(torch.zeros(value.shape, dtype=value.dtype) for value in inputs.values())
-    exported = torch.export.export(module, zeros, strict=False)
-    return encode(exported, prefix, parameters, constants)
+def _rejection(error: BaseException, where: str, source: str) -> CandidateError:
+    """``error`` as a reason for the author, with where it happened in front."""
+    if isinstance(error, CandidateError):
+        return CandidateError(error.stage, where + error.reason)
+    stage = error.stage if isinstance(error, Refusal) else "trace"
+    return CandidateError(stage, where + explain(error, source))
 
 
 def _load_class(source: str, framework: str) -> type[CausalAttention]:
@@ -153,21 +153,22 @@ def _capture_size(
     attention_class: type[CausalAttention],
     request: CaptureRequest,
     size: SizeConfig,
-    lengths: Sequence[int],
     tensors: dict[str, torch.Tensor],
-    trace: Trace,
 ) -> dict[str, Any]:
     attention = _instantiate(attention_class, size, request.seeds[0], 0)
     parameters = _own_parameters(attention, request.framework, size, request.gates)
     constants: list[str] = []
     programs = []
-    tracer = _SizeTracer(attention, request.framework, size, parameters, constants, trace)
-    for time in (request.seq_len, *lengths):
-        program, literals = _trace_at(tracer, time, request)
-        for index, literal in enumerate(literals):
+    tracer = _SizeTracer(attention, request, size, parameters, constants)
+    for time in (request.seq_len, *layout.short_lengths(size, request.sizes, request.seq_len)):
+        program, trace = _trace_at(tracer, time, request)
+        _require_few_operators(trace, request)
+        for index, literal in enumerate(trace.literals):
             _require_plain_constant(f"a literal of {size.name}", literal)
             tensors[layout.literal_key(size, time, index)] = literal.contiguous()
-        programs.append({"time": time, "program": program_to_json(program)})
+        programs.append(
+            {"time": time, "program": program_to_json(program), "lines": list(trace.lines)}
+        )
     _collect_initial_values(attention_class, request, size, parameters, constants, tensors)
     return {
         "hidden_dim": size.hidden_dim,
@@ -181,36 +182,45 @@ def _capture_size(
 
 def _trace_at(
     tracer: _SizeTracer, time: int, request: CaptureRequest
-) -> tuple[OperatorProgram, tuple[torch.Tensor, ...]]:
+) -> tuple[OperatorProgram, EncodedTrace]:
+    """The program of one time length, and one of its traces."""
     if time == request.seq_len:
         return tracer.trace_for_any_batch(time)
-    where = f"at time length {time} instead of {request.seq_len}: "
     try:
-        trace = tracer.trace(_BATCHES[0], time, is_training=True)
-        return unify(trace, trace, (1, 1)), trace.literals
-    except NotRecorded:
-        raise
-    except CandidateError as error:
-        raise CandidateError(error.stage, where + error.reason) from None
+        trace = tracer.trace(layout.SHORT_BATCH, time, is_training=True)
     except Exception as error:
-        raise CandidateError("trace", where + explain(error, request.source)) from None
+        where = f"at time length {time} instead of {request.seq_len}: "
+        raise _rejection(error, where, request.source) from None
+    return unify(trace, trace, (1, 1)), trace
+
+
+def _require_few_operators(trace: EncodedTrace, request: CaptureRequest) -> None:
+    count, allowed = len(trace.nodes), request.gates.max_nodes
+    if count > allowed:
+        ((line, most),) = Counter(trace.lines).most_common(1)
+        raise CandidateError(
+            "program",
+            f"{place(line, request.source)}the mechanism traces to {count:,} operators; at most "
+            f"{allowed:,} are allowed, and {most:,} come from this line: replace the loop over "
+            "time by batched tensor operators (torch.stack of rows, cumsum, "
+            "torch.linalg.solve_triangular)",
+        )
 
 
 class _SizeTracer:
     def __init__(
         self,
         attention: CausalAttention,
-        framework: str,
+        request: CaptureRequest,
         size: SizeConfig,
         parameters: list[str],
         constants: list[str],
-        trace: Trace,
     ):
-        self.module = _Mechanism(attention, framework)
+        self.module = _Mechanism(attention, request.framework)
         self.size = size
+        self.request = request
         self.parameters = parameters
         self.constants = constants
-        self.trace_module = trace
 
     def trace(self, batch: int, time: int, *, is_training: bool) -> EncodedTrace:
         """One trace; the inputs hold no data, because only shapes and types enter it."""
@@ -219,32 +229,53 @@ class _SizeTracer:
         inputs["x"] = torch.empty(batch, time, self.size.hidden_dim, device="meta")
         inputs["mask"] = torch.empty(time, time, dtype=torch.bool, device="meta")
         self.module.train(is_training)
-        return self.trace_module(self.module, inputs, _PREFIX, self.parameters, self.constants)
+        max_nodes = self.request.gates.max_nodes
+        return record(self.module, inputs, _PREFIX, self.parameters, self.constants, max_nodes)
 
-    def trace_for_any_batch(self, time: int) -> tuple[OperatorProgram, tuple[torch.Tensor, ...]]:
-        """Unify train and eval at two batch sizes; on a difference, find out what causes it."""
-        train = self.trace(_BATCHES[0], time, is_training=True)
-        evaluation = self.trace(_BATCHES[1], time, is_training=False)
+    def trace_for_any_batch(self, time: int) -> tuple[OperatorProgram, EncodedTrace]:
+        """One program from all batch sizes and both modes, and the first trace."""
+        (batch, is_training), *others = layout.trace_batches(self.request.batch_size)
+        first = self.trace(batch, time, is_training=is_training)
+        program: OperatorProgram | None = None
+        for other, mode in others:
+            try:
+                again = unify(first, self._trace_again(other, time, mode), (batch, other))
+                if program is not None and again != program:
+                    raise TracesDiffer("a number that is no multiple of the batch size")
+                program = again
+            except TracesDiffer as difference:
+                reason = self._why_different(first, (batch, other), mode, time)
+                raise CandidateError("trace", f"{reason} (difference: {difference})") from None
+        assert program is not None
+        return program, first
+
+    def _trace_again(self, batch: int, time: int, mode: bool) -> EncodedTrace:
         try:
-            return unify(train, evaluation, _BATCHES), train.literals
-        except TracesDiffer as difference:
-            again = self.trace(_BATCHES[0], time, is_training=True)
-            if not _is_same(train, again):
-                reason = (
-                    "two traces of the same call differ: the mechanism uses Python random numbers "
-                    "or keeps state between calls; make it a function of its arguments"
-                )
-            elif not _is_same(train, self.trace(_BATCHES[0], time, is_training=False)):
-                reason = (
-                    "the mechanism differs between train and eval mode: it must be the same in "
-                    "both (no dropout, no self.training)"
-                )
-            else:
-                reason = (
-                    "the mechanism depends on the batch size: no loop over the batch, no mean over "
-                    "it, no number computed from it; treat every sequence alike"
-                )
-            raise CandidateError("trace", f"{reason} (difference: {difference})") from None
+            return self.trace(batch, time, is_training=mode)
+        except Exception as error:
+            where = f"in a batch of {batch} (but not in one of {layout.SHORT_BATCH}): "
+            raise _rejection(error, where, self.request.source) from None
+
+    def _why_different(
+        self, first: EncodedTrace, batches: tuple[int, int], mode: bool, time: int
+    ) -> str:
+        """What the difference between the first trace and another comes from."""
+        if not _is_same(first, self.trace(batches[0], time, is_training=True)):
+            return (
+                "two traces of the same call differ: the mechanism uses Python random numbers "
+                "or keeps state between calls, and state between calls is not allowed; make it a "
+                "function of its arguments"
+            )
+        if not _is_same(first, self.trace(batches[0], time, is_training=mode)):
+            return (
+                "the mechanism differs between train and eval mode: it must be the same in "
+                "both (no dropout, no self.training)"
+            )
+        return (
+            f"the mechanism depends on the batch size (it is another one at batch {batches[1]} "
+            f"than at batch {batches[0]}): no branch on it, no loop over the batch, no mean over "
+            "it, no number computed from it; treat every sequence alike"
+        )
 
 
 def _is_same(one: EncodedTrace, other: EncodedTrace) -> bool:

@@ -7,6 +7,7 @@ touches candidate code. On a system that lacks a layer the rest still hold, and 
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from pathlib import Path
 
@@ -30,17 +31,18 @@ def confine_zygote(scratch: Path) -> IsolationReport:
 
 
 def confine_child(
-    zygote_pid: int, writer: int, memory_mb: int, deadline_s: float
+    zygote_pid: int, writer: int, memory_mb: int, cpu_s: float, wall_s: float
 ) -> IsolationReport:
     """Confine the process that runs one candidate; only ``writer`` stays open.
 
     Args:
         memory_mb: data that it may add to what it holds now.
-        deadline_s: wall time, and the same in processor time, after which the kernel kills it.
+        cpu_s: processor time after which the kernel kills it.
+        wall_s: wall time after which the kernel kills it, whatever it waits for.
     """
     limits = Limits(
-        wall_s=deadline_s,
-        cpu_s=int(deadline_s) + 1,
+        wall_s=wall_s,
+        cpu_s=math.ceil(cpu_s),
         data_bytes=memory_mb * 2**20,
         shared_bytes=SHARED_BYTES,
         file_bytes=0,

@@ -2,7 +2,8 @@
 
 Products are counted by torch's own formulas (2 per multiply-add); every other operator that is not
 a view counts one per element that it reads or writes, so that elementwise compute is not free;
-solves, factorisations, transforms and sorts count by their usual leading terms.
+solves, factorisations, transforms and sorts count by their usual leading terms. What is put into a
+slice of a tensor counts by the slice: it stands for a write in place, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -105,5 +106,8 @@ _SPECIAL: dict[str, Callable[[list[torch.Tensor], list[torch.Tensor]], float]] =
     "sort": _ordering,
     "topk": _ordering,
     "kthvalue": _ordering,
+    **dict.fromkeys(
+        ("slice_scatter", "select_scatter", "diagonal_scatter"), lambda i, o: float(i[1].numel())
+    ),
     "_cdist_forward": lambda i, o: 3.0 * o[0].numel() * i[0].shape[-1],
 }

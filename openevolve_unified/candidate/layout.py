@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from openevolve_unified.config.schema import SizeConfig
 
 METADATA_KEY = "candidate"
-FORMAT = 1
+FORMAT = 2
 SMALL_LENGTH = 7
 """Odd and short, so that every cut can be tried; below any seq_len that a config may name."""
 
@@ -30,6 +30,16 @@ def short_lengths(size: SizeConfig, sizes: Sequence[SizeConfig], seq_len: int) -
     if size == order[0]:
         return tuple(sorted({1, SMALL_LENGTH, seq_len // 2 + 1}))
     return (SMALL_LENGTH,) if size == order[-1] else ()
+
+
+def trace_batches(batch_size: int) -> tuple[tuple[int, bool], ...]:
+    """Batch sizes that a program is traced at, each with whether in train mode.
+
+    Two that differ show what is proportional to the batch, one shows what happens at the smallest,
+    and the training batch is what will be run, in training and for the validation loss.
+    """
+    batches = ((SHORT_BATCH, True), (3, False), (1, True), (batch_size, False), (batch_size, True))
+    return tuple(dict.fromkeys(batches))
 
 
 def initial_key(size: SizeConfig, slot: str, seed: int, layer: int) -> str:

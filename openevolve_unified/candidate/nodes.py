@@ -1,4 +1,4 @@
-"""Collect operator calls as plain nodes: what the two ways of tracing have in common.
+"""Collect operator calls as plain nodes, each with the line of the program that it comes from.
 
 Only what has no effect is dropped: dead code, ``pin_memory`` and the strided layout.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from openevolve_unified.candidate.explain import Refusal, program_line
 from openevolve_unified.candidate.graph import (
     DTypeName,
     InputRef,
@@ -24,7 +25,6 @@ from openevolve_unified.candidate.graph import (
     node_references,
 )
 from openevolve_unified.candidate.operators import objection
-from openevolve_unified.errors import CandidateError
 
 _DROPPED_ARGUMENTS = {"pin_memory", "layout"}
 _UNINITIALISED = {
@@ -42,30 +42,32 @@ class EncodedTrace:
     nodes: tuple[Node, ...]
     output: Reference
     literals: tuple[torch.Tensor, ...]
+    lines: tuple[int, ...]
+    """Of the program's source, one per node; 0 where it is not known. For messages only."""
 
 
 class NodeList:
     """Nodes in order of execution.
 
     Args:
-        kind: the type that stands for a tensor in the arguments of a call.
-        look_up: from such a stand-in to where it comes from.
+        look_up: from a tensor among the arguments of a call to where it comes from.
     """
 
-    def __init__(self, kind: type, look_up: Callable[[Any], Reference]):
-        self._kind, self._look_up = kind, look_up
+    def __init__(self, look_up: Callable[[torch.Tensor], Reference]):
+        self._look_up = look_up
         self._nodes: list[Node] = []
+        self._lines: list[int] = []
 
     def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NodeRef:
         """Append the call of operator ``name``.
 
         Raises:
-            CandidateError: stage ``trace``; the operator or an argument is not allowed.
+            Refusal: the operator or an argument is not allowed.
         """
         name = _UNINITIALISED.get(name, name)
         reason = objection(name)
         if reason is not None:
-            raise trace_refusal(reason)
+            raise Refusal(reason, program_line())
         named = tuple(
             (key, self._value(item))
             for key, item in sorted(kwargs.items())
@@ -76,18 +78,34 @@ class NodeList:
     def append(self, node: Node) -> NodeRef:
         """Append a node as it is."""
         self._nodes.append(node)
+        self._lines.append(program_line())
         return NodeRef(len(self._nodes) - 1)
 
     def finish(self, output: Reference, literals: Sequence[torch.Tensor]) -> EncodedTrace:
         """The trace that returns ``output``, without what that does not need."""
-        nodes, output = _without_dead_nodes(self._nodes, output)
-        return EncodedTrace(nodes=nodes, output=output, literals=tuple(literals))
+        number, nodes, output = _without_dead_nodes(self._nodes, output)
+        return EncodedTrace(
+            nodes=nodes,
+            output=output,
+            literals=tuple(literals),
+            lines=tuple(self._lines[old] for old in number),
+        )
+
+    def node(self, number: NodeRef) -> Node:
+        """The call that ``number`` refers to."""
+        return self._nodes[number.node]
+
+    def __len__(self) -> int:
+        """Calls so far, dead ones included."""
+        return len(self._nodes)
 
     def _value(self, item: Any) -> Value:
-        if isinstance(item, self._kind):
+        if isinstance(item, torch.Tensor):
             return self._look_up(item)
         if isinstance(item, (list, tuple)):
             return tuple(self._value(part) for part in item)
+        if isinstance(item, (InputRef, TensorRef, NodeRef)):
+            return item
         if item is None or isinstance(item, (bool, int, float, str)):
             return item
         if isinstance(item, torch.dtype):
@@ -98,21 +116,23 @@ class NodeList:
             return MemoryFormatName(str(item).removeprefix("torch."))
         if isinstance(item, torch.layout):
             return None
-        if isinstance(item, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            raise trace_refusal(
-                "a shape or number depends on tensor values: use torch.where or multiply by the "
-                "mask instead of selecting by a condition"
+        if isinstance(item, complex):
+            raise Refusal(
+                "a complex number that an operator takes as a plain number: multiply and add "
+                "tensors, or use torch.polar, torch.complex, cos and sin",
+                program_line(),
             )
-        raise trace_refusal(f"an operator has an argument of type {type(item).__name__}")
+        raise Refusal(
+            f"an operator has an argument of type {type(item).__name__}: give it tensors and "
+            "plain numbers",
+            program_line(),
+        )
 
 
-def trace_refusal(reason: str) -> CandidateError:
-    """A rejection at stage ``trace``."""
-    return CandidateError("trace", reason)
-
-
-def _without_dead_nodes(nodes: list[Node], output: Reference) -> tuple[tuple[Node, ...], Reference]:
-    """Drop what the output does not need and number the rest anew."""
+def _without_dead_nodes(
+    nodes: list[Node], output: Reference
+) -> tuple[dict[int, int], tuple[Node, ...], Reference]:
+    """Drop what the output does not need; the new number of each that stays, by its old one."""
     needed: set[int] = set()
     stack = [output]
     while stack:
@@ -140,4 +160,4 @@ def _without_dead_nodes(nodes: list[Node], output: Reference) -> tuple[tuple[Nod
     )
     final = renumber(output)
     assert isinstance(final, (InputRef, TensorRef, NodeRef))
-    return kept, final
+    return number, kept, final

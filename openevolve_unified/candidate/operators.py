@@ -123,6 +123,9 @@ _RANDOM = frozenset(
         "feature_alpha_dropout",
     ]
 )
+_RECURRENT = frozenset(
+    f"{kind}{part}" for kind in ("gru", "lstm", "rnn_tanh", "rnn_relu") for part in ("", "_cell")
+)
 _DATA_DEPENDENT = frozenset(
     [
         "item",
@@ -171,6 +174,13 @@ def objection(operator: str) -> str | None:
         return (
             f"the mechanism reads tensor values or makes shapes from them ({name}): use "
             "torch.where or multiply by the mask, and keep numbers as tensors"
+        )
+    if base in _RECURRENT:
+        return (
+            f"a recurrent layer ({name}) hides a loop over time: write the gate from x itself, "
+            "such as torch.sigmoid(self.gate(x)), and what runs over time by cumsum (of "
+            "logarithms for a product of gates), a causal convolution or "
+            "torch.linalg.solve_triangular"
         )
     if base in ("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"):
         return "write attention explicitly: (q @ k.transpose(-2, -1)), mask, softmax"

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from openevolve_unified.candidate.assignments import check_writes
 from openevolve_unified.candidate.block import split_block
 from openevolve_unified.candidate.forbidden import (
     ATTRIBUTES,
@@ -26,7 +27,6 @@ from openevolve_unified.candidate.forbidden import (
 from openevolve_unified.candidate.members import check_own_names
 from openevolve_unified.candidate.places import BASE_CLASSES, EVOLVABLE, initialisers
 from openevolve_unified.candidate.refusal import policy_refusal, text_refusal
-from openevolve_unified.candidate.writes import check_writes
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 

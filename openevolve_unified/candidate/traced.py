@@ -36,6 +36,7 @@ MAX_INITIAL_VALUES = 1_000_000
 """Tensors over all sizes, seeds and layers; one that is shared between layers counts for each."""
 MAX_INITIAL_ELEMENTS = 2**30
 """Numbers in them: all are hashed for the fingerprint."""
+_PROGRAM_KEYS = {"time", "program", "lines"}
 _DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
@@ -280,7 +281,7 @@ def _size(
     if not isinstance(raw_programs, list) or len(raw_programs) != len(lengths):
         raise _malformed("a size has the wrong number of programs")
     for item, time in zip(raw_programs, lengths, strict=True):
-        if not isinstance(item, dict) or set(item) != {"time", "program"} or item["time"] != time:
+        if not isinstance(item, dict) or set(item) != _PROGRAM_KEYS or item["time"] != time:
             raise _malformed("a program of the wrong time length")
         program = program_from_json(item["program"], gates.max_nodes)
         literals = _literals(tensors, size, time, program.num_literals)
@@ -290,7 +291,7 @@ def _size(
         )
         if time != lengths[0]:
             interface = replace(interface, batches=(layout.SHORT_BATCH,))
-        programs[time] = validate_program(program, interface)
+        programs[time] = validate_program(program, interface, _lines(item["lines"]))
     return TracedSize(
         framework=framework,
         size=size,
@@ -301,6 +302,12 @@ def _size(
         tensors=tensors,
         num_constants=len(constants),
     )
+
+
+def _lines(raw: Any) -> tuple[int, ...]:
+    """Line numbers of the source for messages; what is no such list is ignored."""
+    is_list = isinstance(raw, list) and all(_is_int(line, 0, 10**6) for line in raw)
+    return tuple(raw) if is_list else ()
 
 
 def _require_few_values(

@@ -22,20 +22,30 @@ from typing import Any
 
 import openevolve_unified
 from openevolve_unified.candidate import layout, wire
-from openevolve_unified.candidate.explain import shorten
+from openevolve_unified.candidate.explain import MAX_REASON_LENGTH, shorten
 from openevolve_unified.candidate.scratch import new_scratch, remove_scratch
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
-from openevolve_unified.errors import CandidateError
+from openevolve_unified.errors import CandidateError, MachineError, shortage
 from openevolve_unified.isolation import watch
 from openevolve_unified.isolation.report import IsolationReport
 from openevolve_unified.isolation.watch import ProcessWatch, WatchBounds
 from openevolve_unified.records import Program
 from openevolve_unified.store import disk_errors
 
-START_DEADLINE_S = 120.0
+START_DEADLINE_S = 600.0
 """Importing torch takes seconds on a quiet machine, much longer on a crowded one."""
 GRACE_S = 10.0
-"""The child enforces its deadline itself; the parent steps in this much later."""
+"""The child keeps its bounds itself; the parent steps in this much later."""
+MIN_WALL_S = 600.0
+WALL_FACTOR = 10.0
+"""Wall time of a trace: this many times its processor time. Only a machine's trouble takes it."""
+_OWN_SIGNALS = frozenset(
+    (
+        *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV),
+        *(signal.SIGSYS, signal.SIGTRAP, signal.SIGXCPU, signal.SIGXFSZ),
+    )
+)
+"""Ends that a program brings upon itself; a memory killer or an administrator sends the others."""
 _RESIDENT_SLACK_BYTES = 128 * 2**20
 """What tracing itself touches; less than the address space that the jail leaves."""
 _MAX_SCRATCH_BYTES = 64 * 2**20
@@ -102,6 +112,7 @@ class Tracer:
         seq_len: int,
         seeds: Sequence[int],
         gates: GatesConfig,
+        batch_size: int,
         out_path: Path,
     ) -> None:
         """Trace ``program`` at every size and write one safetensors file to ``out_path``.
@@ -110,9 +121,13 @@ class Tracer:
 
         Args:
             seeds: training seeds that initial values are drawn for.
+            batch_size: of training; one of the batch sizes that the program is traced at.
 
         Raises:
-            CandidateError: stage ``trace`` (or ``budget``, for far too many parameters).
+            CandidateError: stage ``trace`` (or ``budget``, for far too many parameters, and
+                ``program``, for far too many operators).
+            MachineError: the tracing process could not be started, was lost twice, or got no
+                processor; that says nothing about the program.
         """
         max_bytes = layout.max_file_bytes(
             sizes, len(seeds), gates.max_params_ratio, gates.max_constant_elements
@@ -123,18 +138,20 @@ class Tracer:
             "sizes": [dataclasses.asdict(size) for size in sizes],
             "seq_len": seq_len,
             "seeds": list(seeds),
+            "batch_size": batch_size,
             "gates": dataclasses.asdict(gates),
-            "deadline_s": gates.trace_deadline_s,
+            "cpu_s": gates.trace_deadline_s,
+            "wall_s": max(MIN_WALL_S, WALL_FACTOR * gates.trace_deadline_s),
             "max_bytes": max_bytes,
         }
         with self._lock:
-            header, answer = self._ask(
-                request, gates.trace_deadline_s, max_bytes, gates.trace_memory_mb
-            )
+            header, answer = self._ask(request, max_bytes, gates)
+            if _is_machine_trouble(header) and header["outcome"] != "wall":
+                header, answer = self._ask(request, max_bytes, gates)
         _write_atomically(out_path, _read_answer(header, answer, gates, max_bytes))
 
     def _ask(
-        self, request: dict[str, Any], deadline_s: float, max_bytes: int, memory_mb: int
+        self, request: dict[str, Any], max_bytes: int, gates: GatesConfig
     ) -> tuple[dict[str, Any], bytes]:
         self._ensure_started()
         self._await_ready()
@@ -142,20 +159,23 @@ class Tracer:
         assert self._child is not None
         assert self._scratch is not None
         bounds = WatchBounds(
-            resident_bytes=self._warm_bytes + memory_mb * 2**20 + _RESIDENT_SLACK_BYTES,
+            resident_bytes=(
+                self._warm_bytes + gates.trace_memory_mb * 2**20 + _RESIDENT_SLACK_BYTES
+            ),
             scratch_bytes=_MAX_SCRATCH_BYTES,
+            idle_s=gates.trace_deadline_s,
         )
         looking = ProcessWatch(self._child.pid, self._scratch, bounds)
         try:
             with looking:
                 wire.send(self._connection, request)
-                until = time.monotonic() + deadline_s + GRACE_S
+                until = time.monotonic() + request["wall_s"] + GRACE_S
                 answered = wire.receive(self._connection, max_bytes + 2**20, until)
             self._note_isolation(answered[0])
             return answered
         except wire.WireTimeoutError:
             self._stop()
-            return {"outcome": "deadline", "code": 0}, b""
+            return {"outcome": "wall", "code": 0}, b""
         except wire.WireError:
             self._stop()
             if looking.breach is not None:
@@ -176,9 +196,17 @@ class Tracer:
         if self._child is not None and self._child.poll() is None:
             return
         self._stop()
-        ours, theirs = socket.socketpair()
-        self._scratch = new_scratch()
+        try:
+            self._launch()
+        except OSError as error:
+            self._stop()
+            reason = shortage(error) or str(error)
+            raise MachineError(f"the tracing process cannot be started: {reason}") from None
+
+    def _launch(self) -> None:
+        self._connection, theirs = socket.socketpair()
         with theirs:
+            self._scratch = new_scratch()
             self._child = subprocess.Popen(
                 _command(theirs.fileno(), self._scratch),
                 env=_environment(self._scratch),
@@ -189,7 +217,7 @@ class Tracer:
                 cwd="/",
                 start_new_session=True,
             )
-        self._connection, self._is_ready = ours, False
+        self._is_ready = False
 
     def _await_ready(self) -> None:
         if self._is_ready:
@@ -200,12 +228,12 @@ class Tracer:
         except wire.WireError as error:
             code = self._child.poll() if self._child is not None else None
             self._stop()
-            raise RuntimeError(
+            raise MachineError(
                 f"the tracing process did not start: {error} (exit status {code})"
             ) from None
         if header.get("ready") is not True:
             self._stop()
-            raise RuntimeError(f"the tracing process did not start: {header.get('error')}")
+            raise MachineError(f"the tracing process did not start: {header.get('error')}")
         self._note_isolation(header)
         assert self._child is not None
         self._warm_bytes = watch.resident_bytes(self._child.pid)
@@ -260,6 +288,8 @@ def _read_answer(
     header: dict[str, Any], answer: bytes, gates: GatesConfig, max_bytes: int
 ) -> bytes:
     """The traced file's bytes, or the reason why there are none."""
+    if _is_machine_trouble(header):
+        raise MachineError(_explain_trouble(header))
     outcome = header.get("outcome")
     if outcome == "answered":
         try:
@@ -271,20 +301,43 @@ def _read_answer(
         if status.get("status") == "traced":
             return payload
         stage = status.get("stage")
-        reason = shorten(str(status.get("reason")))
+        reason = shorten(str(status.get("reason")), MAX_REASON_LENGTH)
         raise CandidateError(stage if stage in _STAGES else "trace", reason)
     raise CandidateError("trace", _explain_outcome(str(outcome), header.get("code"), gates))
 
 
+def _is_machine_trouble(header: dict[str, Any]) -> bool:
+    """Whether a trace ended for reasons that need not be the program's."""
+    outcome, code = header.get("outcome"), header.get("code")
+    if outcome == "exit":
+        # Not even confined: no line of the program was run.
+        return header.get("isolation") is None
+    return outcome in ("wall", "lost") or (outcome == "signal" and code not in _OWN_SIGNALS)
+
+
+def _explain_trouble(header: dict[str, Any]) -> str:
+    if header.get("outcome") == "wall":
+        return (
+            f"tracing got too little of the processor: it did not end within {WALL_FACTOR:g} times "
+            "the processor time that it may use; try again when the machine is less busy"
+        )
+    code = header.get("code")
+    by = f" by {signal.Signals(code).name}" if code in signal.valid_signals() else ""
+    return (
+        f"the tracing process was lost or killed{by}, twice: is the machine short of memory? "
+        "Close other programs and try again"
+    )
+
+
 def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
     memory = f"{gates.trace_memory_mb:,} MB"
-    if outcome == "deadline" or (outcome == "signal" and code == signal.SIGXCPU):
+    if outcome == "cpu" or (outcome == "signal" and code == signal.SIGXCPU):
         return (
-            f"tracing took longer than {gates.trace_deadline_s:g} s: is there an endless or very "
-            "long loop? Replace loops over time by batched tensor operators"
+            f"tracing took longer than {gates.trace_deadline_s:g} s of processor time: is there "
+            "an endless or very long loop? Replace loops over time by batched tensor operators"
         )
     if outcome == "breach":
-        return f"the program {code} that tracing may take: use fewer and smaller tensors"
+        return f"the program {code}"
     if outcome == "overflow":
         return "the traced program and its tensors are too large: use fewer operators and constants"
     if outcome == "signal":
@@ -293,9 +346,7 @@ def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
             f"the program crashed the tracing process ({name}); a common cause is needing more "
             f"than {memory} of memory"
         )
-    if outcome == "exit":
-        return f"the program ended the tracing process (exit status {code})"
-    return "the tracing process was lost while it traced this program"
+    return f"the program ended the tracing process (exit status {code})"
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -26,18 +26,31 @@ def unify(first: EncodedTrace, second: EncodedTrace, batch: tuple[int, int]) -> 
         TracesDiffer: the traces differ in more than sizes proportional to the batch.
     """
     if len(first.nodes) != len(second.nodes):
-        raise TracesDiffer(f"{len(first.nodes)} operators against {len(second.nodes)}")
+        raise TracesDiffer(_first_difference(first, second))
     if len(first.literals) != len(second.literals):
         raise TracesDiffer("different numbers of literal tensors")
-    for one, other in zip(first.literals, second.literals, strict=True):
-        if one.dtype != other.dtype or not torch.equal(one, other):
+    for literal, again in zip(first.literals, second.literals, strict=True):
+        if literal.dtype != again.dtype or not torch.equal(literal, again):
             raise TracesDiffer("a tensor written as a literal")
-    nodes = tuple(
-        _unify_node(one, other, batch) for one, other in zip(first.nodes, second.nodes, strict=True)
-    )
+    nodes = []
+    for one, other, line in zip(first.nodes, second.nodes, first.lines, strict=True):
+        try:
+            nodes.append(_unify_node(one, other, batch))
+        except TracesDiffer as difference:
+            raise TracesDiffer(f"in line {line}, {difference}" if line else difference) from None
     if first.output != second.output:
         raise TracesDiffer("the result")
-    return OperatorProgram(nodes=nodes, output=first.output, num_literals=len(first.literals))
+    return OperatorProgram(
+        nodes=tuple(nodes), output=first.output, num_literals=len(first.literals)
+    )
+
+
+def _first_difference(first: EncodedTrace, second: EncodedTrace) -> str:
+    counts = f"{len(first.nodes)} operators against {len(second.nodes)}"
+    for one, other, line in zip(first.nodes, second.nodes, first.lines, strict=False):
+        if one.operator != other.operator:
+            return f"{counts}, from line {line} on" if line else counts
+    return counts
 
 
 def _unify_node(one: Node, other: Node, batch: tuple[int, int]) -> Node:

@@ -8,8 +8,9 @@ of new tensors written out, and its cost.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,29 +87,62 @@ class ValidProgram:
 
     program: OperatorProgram
     flops_per_sequence: float
+    lines: tuple[int, ...] = ()
+    """Of the source, one per node and 0 where unknown; from the child, so for messages only."""
 
 
-def validate_program(program: OperatorProgram, interface: ProgramInterface) -> ValidProgram:
+def validate_program(
+    program: OperatorProgram, interface: ProgramInterface, lines: tuple[int, ...] = ()
+) -> ValidProgram:
     """Check ``program`` and write out the types of the tensors it makes.
+
+    Args:
+        lines: of the source, for messages; ignored unless there is one per node.
 
     Raises:
         CandidateError: stage ``program``.
     """
-    _require_references(program, interface)
-    for node in program.nodes:
-        arguments_by_name(node)
-    first, *others = interface.batches
-    flops, dtypes = _run_on_meta(program, interface, first)
-    for batch in others:
-        _run_on_meta(program, interface, batch)
+    named = lines if len(lines) == len(program.nodes) else (0,) * len(program.nodes)
+    try:
+        flops, dtypes = _check(program, interface, named)
+    except CandidateError as error:
+        size = interface.size
+        where = f"at {size.name}, with {size.num_heads} heads and {interface.time} tokens: "
+        raise CandidateError(error.stage, where + error.reason) from None
     return ValidProgram(
         program=OperatorProgram(
             nodes=tuple(map(_with_dtype, program.nodes, dtypes)),
             output=program.output,
             num_literals=program.num_literals,
         ),
-        flops_per_sequence=flops / first,
+        flops_per_sequence=flops / interface.batches[0],
+        lines=named,
     )
+
+
+def _check(
+    program: OperatorProgram, interface: ProgramInterface, lines: tuple[int, ...]
+) -> tuple[float, list[torch.dtype | None]]:
+    """Everything of ``validate_program``; the operations and types at the first batch size."""
+    _require_references(program, interface)
+    for node, line in zip(program.nodes, lines, strict=True):
+        with _at_line(line):
+            arguments_by_name(node)
+    first, *others = interface.batches
+    found = _run_on_meta(program, interface, first, lines)
+    for batch in others:
+        _run_on_meta(program, interface, batch, lines)
+    return found
+
+
+@contextlib.contextmanager
+def _at_line(line: int) -> Iterator[None]:
+    """Put the line of the source before what is said about it."""
+    try:
+        yield
+    except CandidateError as error:
+        where = f"line {line}: " if line else ""
+        raise CandidateError(error.stage, where + error.reason) from None
 
 
 def _require_references(program: OperatorProgram, interface: ProgramInterface) -> None:
@@ -133,7 +167,7 @@ def _require_references(program: OperatorProgram, interface: ProgramInterface) -
 
 
 def _run_on_meta(
-    program: OperatorProgram, interface: ProgramInterface, batch: int
+    program: OperatorProgram, interface: ProgramInterface, batch: int, lines: tuple[int, ...]
 ) -> tuple[float, list[torch.dtype | None]]:
     """Run on meta tensors; the operations, and the type of each new tensor."""
     stored = {
@@ -151,8 +185,9 @@ def _run_on_meta(
     }
     environment = _Environment(stored, inputs, [], batch)
     with torch.no_grad(), CostCounter() as counter:
-        for node in program.nodes:
-            environment.results.append(_run_node(node, environment))
+        for node, line in zip(program.nodes, lines, strict=True):
+            with _at_line(line):
+                environment.results.append(_run_node(node, environment))
     output = environment.look_up(program.output)
     wanted = interface.output_shape(batch)
     if not isinstance(output, torch.Tensor) or tuple(output.shape) != wanted:

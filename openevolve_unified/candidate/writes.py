@@ -1,222 +1,293 @@
-"""What a program's text writes to: its own names, and nothing that outlives a call.
+"""Writes in place as functional operators, while a mechanism is recorded.
 
-A trace records tensor operators only, so an assignment to anything else is dropped without a word:
-to an attribute of a library, a class or an input, to an entry of a dictionary of the module. What a
-program may write to are local names, what they hold, and, while initial values are set, ``self``.
-
-The scopes are Python's: a name that a function stores to is its own, the others belong to the
-functions around it or to the module. A local that only ever stands for something else (``f = F``)
-counts as that. Writes into inputs and buffers are left to the trace, which refuses them.
+Several tensors may share one memory: ``out`` and the row ``out[:, :, i]`` of it. Each has a place:
+the memory, and the views that lead from the whole of it to the tensor. A write to a view gives new
+elements for the view; going back through its views (a select by ``select_scatter``, a slice by
+``slice_scatter``, a reshape by a reshape) gives the new whole. Tensors that were made before the
+write read the new whole through their views again. So values and gradients are those of the writes,
+and what is written down has only operators without effects.
 """
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any
 
-from openevolve_unified.candidate.bindings import (
-    aliases,
-    bound_in,
-    parameters,
-    shared_attributes,
-    shared_defaults,
-    shared_names,
-)
-from openevolve_unified.candidate.refusal import policy_refusal, state_refusal
-from openevolve_unified.errors import CandidateError
+import torch
 
-_WRITES = """
-append appendleft clear discard extend insert pop popitem popleft remove reverse setdefault update
-register_buffer register_parameter register_module add_module set_submodule
-"""
-CONTAINER_WRITES = frozenset(_WRITES.split())
-"""Methods that change what they are called on; no tensor has a method of these names."""
-_BUILTINS = ("list", "dict", "set", "bytearray")
-_MAX_ALIASES = 8
-ModuleOf: TypeAlias = Callable[[ast.AST], str | None]
-Owner: TypeAlias = Literal["own", "self", "input", "foreign", "unknown"]
+from openevolve_unified.candidate import forwarding
+from openevolve_unified.candidate.explain import Refusal, program_line
+from openevolve_unified.candidate.graph import Node, NodeRef, Reference, Value
+from openevolve_unified.candidate.nodes import NodeList
+from openevolve_unified.candidate.operators import objection, operator_name
+
+
+@dataclass
+class Memory:
+    """What a storage holds at this point of the recording."""
+
+    whole: Reference
+    protected: str = ""
+    """Why it may not be written; empty when the call itself made it."""
+    version: int = 0
 
 
 @dataclass(frozen=True)
-class _Scope:
-    """One function or class body; the outermost is the block."""
+class View:
+    """One operator whose result shares the memory of a tensor that it is given."""
 
-    kind: Literal["block", "class", "start", "call"]
-    """``start``: a function that only sets initial values; ``call``: any other function."""
-    names: set[str]
-    inputs: set[str] = field(default_factory=set)
-    shared: set[str] = field(default_factory=set)
-    """Names of one container for all calls: constants, attributes of the class, defaults."""
-    aliases: dict[str, ast.expr] = field(default_factory=dict)
+    node: Node
+    output: int | None
+    is_of_first: bool
+    """Its source is its first argument; another source cannot be replaced."""
+    bound: Mapping[str, Any] = field(compare=False)
+    """Its other arguments by name, tensors left out."""
+    source_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    keeps_type: bool
+    start: int = 0
+    """Where the result begins, for operators that cut a tensor into pieces."""
 
 
-def check_writes(
-    body: Sequence[ast.stmt], initialisers: frozenset[str], module_of: ModuleOf
-) -> None:
-    """Require that the block writes to its own names only.
+@dataclass
+class Place:
+    """Where a tensor's elements are: views of a memory, and what they gave at ``version``."""
 
-    Args:
-        body: the statements of the block.
-        initialisers: functions that only set initial values.
-        module_of: the module that an expression names, if it does.
+    memory: Memory
+    views: tuple[View, ...]
+    references: tuple[Reference, ...]
+    """Of the whole, and after each view."""
+    version: int
+
+
+def fresh(reference: Reference, protected: str = "") -> Place:
+    """The place of a tensor with a memory of its own."""
+    return Place(Memory(reference, protected), (), (reference,), 0)
+
+
+def seen_through(source: Place, view: View, reference: Reference) -> Place:
+    """The place of what ``view`` gave of ``source``, which must be current."""
+    views, references = (*source.views, view), (*source.references, reference)
+    return Place(source.memory, views, references, source.version)
+
+
+def is_same(one: Place, other: Place) -> bool:
+    """Whether two tensors are the same elements of one memory."""
+    return one.memory is other.memory and _kinds(one) == _kinds(other)
+
+
+def read(place: Place, nodes: NodeList) -> Reference:
+    """Where the tensor's present value comes from; views of written memory are taken again."""
+    if place.version != place.memory.version:
+        references = [place.memory.whole]
+        for view in place.views:
+            if not view.is_of_first:
+                raise _unwritable(view)
+            node = Node(view.node.operator, (references[-1], *view.node.args[1:]), view.node.kwargs)
+            taken = NodeRef(nodes.append(node).node, view.output)
+            references.append(forwarding.shown(nodes, taken, view.source_shape))
+        place.references, place.version = tuple(references), place.memory.version
+    return place.references[-1]
+
+
+def write(place: Place, value: Reference, nodes: NodeList) -> None:
+    """Replace the tensor's elements by ``value``, of its shape and type.
 
     Raises:
-        CandidateError: stage ``policy``.
+        Refusal: the memory is not the call's own, or a view on the way cannot be written through.
     """
-    block = _Scope("block", bound_in(body), shared=shared_names(body))
-    _Writes(initialisers, module_of).visit_all(body, [block])
+    require_writable(place)
+    read(place, nodes)
+    references = [value]
+    for view, source in zip(reversed(place.views), reversed(place.references[:-1]), strict=True):
+        references.append(_whole_again(view, source, references[-1], nodes))
+    place.memory.whole = references[-1]
+    place.memory.version += 1
+    place.references, place.version = tuple(reversed(references)), place.memory.version
 
 
-class _Writes:
-    def __init__(self, initialisers: frozenset[str], module_of: ModuleOf) -> None:
-        self._initialisers, self._module_of = initialisers, module_of
-
-    def visit_all(self, nodes: Sequence[ast.AST], scopes: list[_Scope]) -> None:
-        for node in nodes:
-            self._visit(node, scopes)
-
-    def _visit(self, node: ast.AST, scopes: list[_Scope]) -> None:
-        match node:
-            case ast.ClassDef():
-                self.visit_all([*node.bases, *node.keywords, *node.decorator_list], scopes)
-                inside = _Scope("class", bound_in(node.body), shared=shared_attributes(node))
-                self.visit_all(node.body, [*scopes, inside])
-                return
-            case ast.FunctionDef() | ast.Lambda():
-                self._enter(node, scopes)
-                return
-            case ast.Attribute(ctx=ast.Store() | ast.Del()):
-                self._require_own_attribute(node, scopes)
-            case ast.Subscript(ctx=ast.Store() | ast.Del()):
-                self._require_own_entry(node.value, node, scopes)
-            case ast.AugAssign(target=ast.Name(id=name)) if name in scopes[-1].shared:
-                if scopes[-1].kind in ("start", "call"):
-                    raise _shared_refusal(name, node)
-            case ast.Call():
-                self._require_own_receiver(node, scopes)
-        self.visit_all(list(ast.iter_child_nodes(node)), scopes)
-
-    def _enter(self, node: ast.FunctionDef | ast.Lambda, scopes: list[_Scope]) -> None:
-        arguments = node.args
-        self.visit_all([*arguments.defaults, *filter(None, arguments.kw_defaults)], scopes)
-        kind: Literal["start", "call"] = "call"
-        if scopes[-1].kind == "start":
-            kind = "start"
-        if isinstance(node, ast.Lambda):
-            body: list[ast.AST] = [node.body]
-        else:
-            self.visit_all(node.decorator_list, scopes)
-            body = [*node.body]
-            if scopes[-1].kind != "call" and node.name in self._initialisers:
-                kind = "start"
-        given = parameters(arguments)
-        inside = _Scope(
-            kind, given | bound_in(body), given, shared_defaults(arguments), aliases(body, given)
-        )
-        self.visit_all(body, [*scopes, inside])
-
-    def _require_own_attribute(self, node: ast.Attribute, scopes: list[_Scope]) -> None:
-        owner, kind = self._owner(node.value, scopes), scopes[-1].kind
-        if owner == "self":
-            self._require_initial(node, scopes)
-        elif owner == "foreign" or (owner in ("input", "unknown") and kind != "start"):
-            raise policy_refusal(
-                f"{_shown(node)} is assigned, but the trace drops what is written to a library, a "
-                "class, an argument or any other object: assign local variables, and members of "
-                "self in __init__ only",
-                node,
-            )
-
-    def _require_own_entry(self, target: ast.expr, node: ast.AST, scopes: list[_Scope]) -> None:
-        owner = self._owner(target, scopes)
-        if owner == "self":
-            self._require_initial(target, scopes)
-        elif owner == "foreign":
-            raise _shared_refusal(_shown(target), node)
-
-    def _require_own_receiver(self, node: ast.Call, scopes: list[_Scope]) -> None:
-        for keyword in node.keywords:
-            if keyword.arg == "out":
-                self._require_own_entry(keyword.value, node, scopes)
-        if not isinstance(node.func, ast.Attribute):
-            return
-        name, receiver = node.func.attr, node.func.value
-        if isinstance(receiver, ast.Name) and receiver.id in _BUILTINS and node.args:
-            receiver = node.args[0]  # list.append(it, 1)
-        if self._module_of(_root(receiver)) is not None:
-            return
-        is_constant = isinstance(receiver, ast.Name) and receiver.id in scopes[0].shared
-        if name in CONTAINER_WRITES or (name in ("add", "sort") and is_constant):
-            self._require_own_entry(receiver, node, scopes)
-        is_in_place = name.endswith("_") and not name.endswith("__")
-        if is_in_place and self._owner(receiver, scopes) == "foreign":
-            raise _shared_refusal(_shown(receiver), node)
-
-    def _require_initial(self, target: ast.expr, scopes: list[_Scope]) -> None:
-        """Members are written while initial values are set, and not what the class holds."""
-        name = _member(target)
-        if scopes[-1].kind == "call":
-            raise state_refusal(name, target)
-        is_entry = not (isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store))
-        if is_entry and any(name in scope.shared for scope in scopes if scope.kind == "class"):
-            raise _shared_refusal(f"self.{name}", target)
-
-    def _owner(self, node: ast.AST, scopes: list[_Scope], num_aliases: int = 0) -> Owner:
-        """Whose what an expression names is; ``unknown``: the result of a call or operator."""
-        while not isinstance(node, ast.Name):
-            if isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
-                node = node.value
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if self._module_of(node.func.value) is not None:
-                    return "unknown"
-                node = node.func.value
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                return "foreign" if node.func.id in ("type", "super") else "unknown"
-            else:
-                return "unknown"
-        name = node.id
-        for scope in reversed(scopes):
-            if name not in scope.names or (scope.kind == "class" and scope is not scopes[-1]):
-                continue
-            if scope.kind == "block":
-                return "own" if scopes[-1].kind in ("block", "class") else "foreign"
-            if name in scope.shared and scope.kind != "class":
-                return "foreign"
-            if name in scope.aliases and num_aliases < _MAX_ALIASES:
-                return self._owner(scope.aliases[name], scopes, num_aliases + 1)
-            if name == "self":
-                return "self"
-            return "input" if name in scope.inputs else "own"
-        return "foreign"
+def require_writable(place: Place) -> None:
+    """Refuse a write into what is given to the call or outlives it."""
+    if place.memory.protected:
+        raise Refusal(place.memory.protected, program_line())
+    for view in place.views:
+        name = operator_name(view.node.operator)
+        if name not in _UNDO or not (view.is_of_first and view.keeps_type):
+            raise _unwritable(view)
 
 
-def _member(target: ast.expr) -> str:
-    """The member of ``self`` that a chain of attributes and entries starts with."""
-    node: ast.AST = target
-    name = ""
-    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred, ast.Call)):
-        name = node.attr if isinstance(node, ast.Attribute) else name
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return name or ast.unparse(node)
+def piece_starts(name: str, bound: Mapping[str, Any], results: Sequence[torch.Tensor]) -> list[int]:
+    """Where each result of an operator begins in its source; zeros when it does not cut."""
+    if name == "unbind":
+        return list(range(len(results)))
+    if name not in _PIECES:
+        return [0] * len(results)
+    sizes = [result.shape[bound.get("dim", 0)] for result in results]
+    return [0, *itertools.accumulate(sizes)][: len(sizes)]
 
 
-def _root(node: ast.AST) -> ast.AST:
-    while isinstance(node, (ast.Attribute, ast.Subscript)):
-        node = node.value
-    return node
+def functional_form(func: Any) -> Any:
+    """The operator that computes what ``func`` writes into its first argument.
 
-
-def _shown(node: ast.AST) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _shared_refusal(shown: str, node: ast.AST) -> CandidateError:
-    return policy_refusal(
-        f"{shown} is written, but it outlives the call, and the trace drops that: constants, "
-        "attributes of the class and default arguments may only be read; create lists, "
-        "dictionaries and tensors in the method, or compute them in __init__ and keep them on self",
-        node,
+    Raises:
+        Refusal: there is none, or it may not be used.
+    """
+    name, overload = operator_name(str(func)), func._overloadname
+    is_dunder = name.startswith("__i") and name.endswith("__")
+    base = f"__{name[3:]}" if is_dunder else name.removesuffix("_")
+    if base in ("zero", "fill", "copy"):
+        return func
+    reason = objection(f"aten.{base}.{overload}")
+    if reason is not None:
+        raise Refusal(reason, program_line())
+    packet = getattr(torch.ops.aten, base)
+    # Names of overloads agree but for a few: pow_.Scalar is pow.Tensor_Scalar.
+    for choice in (overload, *packet.overloads()):
+        found = getattr(packet, choice, None)
+        if found is not None and not found._schema.is_mutable and _types(found) == _types(func):
+            return found
+    raise Refusal(
+        f"{name} writes into a tensor that it is given: write the functional form", program_line()
     )
+
+
+def only_broadcasts(view: View) -> bool:
+    """Whether a view repeats elements or drops leading dimensions of size one, and no more."""
+    name = operator_name(view.node.operator)
+    if name == "expand":
+        return True
+    ones = len(view.source_shape) - len(view.shape)
+    drops_ones = view.source_shape == (1,) * ones + view.shape
+    return name == "view" and view.keeps_type and ones > 0 and drops_ones
+
+
+def _types(func: Any) -> list[str]:
+    return [str(argument.type) for argument in func._schema.arguments]
+
+
+def plain_mask(args: tuple[Any, ...]) -> torch.Tensor | None:
+    """The mask of ``tensor[..., mask] = number``, when an index_put says no more than that."""
+    target, indices, values = args[:3]
+    accumulate = args[3] if len(args) > 3 else False
+    *leading, last = indices
+    if accumulate or not isinstance(last, torch.Tensor) or last.dtype != torch.bool:
+        return None
+    if any(index is not None for index in leading) or values.numel() != 1:
+        return None
+    return last if len(leading) + last.ndim == target.ndim else None
+
+
+def _kinds(place: Place) -> list[tuple[str, tuple[Value, ...], tuple[Any, ...], int | None]]:
+    return [(v.node.operator, v.node.args[1:], v.node.kwargs, v.output) for v in place.views]
+
+
+def _whole_again(view: View, source: Reference, value: Reference, nodes: NodeList) -> Reference:
+    """``source`` with the elements that ``view`` shows replaced by ``value``."""
+    undone = _UNDO[operator_name(view.node.operator)](view, source, value)
+    if not isinstance(undone, Node):
+        return undone
+    return forwarding.put(nodes, undone, view.source_shape)
+
+
+def _unwritable(view: View) -> Refusal:
+    name = operator_name(view.node.operator)
+    return Refusal(
+        f"a write in place through what {name} gives, or into what it shows, cannot be followed: "
+        "write into a .clone(), or write the functional form",
+        program_line(),
+    )
+
+
+Undo = Callable[[View, Reference, Reference], Node | Reference]
+
+
+def _unchanged(view: View, source: Reference, value: Reference) -> Reference:
+    if view.source_shape != view.shape:
+        raise _unwritable(view)
+    return value
+
+
+def _reshaped(view: View, source: Reference, value: Reference) -> Node:
+    return Node("aten.reshape.default", (value, view.source_shape), ())
+
+
+def _permuted(view: View, source: Reference, value: Reference) -> Node:
+    """The order of the dimensions, found on a tensor whose dimensions differ in size."""
+    sizes = tuple(range(2, 2 + len(view.source_shape)))
+    operator = _resolve(view.node.operator)
+    moved = operator(torch.empty(sizes, device="meta"), **view.bound)
+    return Node(
+        "aten.permute.default", (value, tuple(moved.shape.index(size) for size in sizes)), ()
+    )
+
+
+def _selected(view: View, source: Reference, value: Reference) -> Node:
+    dim, index = view.bound["dim"], view.bound["index"]
+    dim, index = forwarding.select_arguments(dim, index, view.source_shape)
+    return Node("aten.select_scatter.default", (source, value, dim, index), ())
+
+
+def _sliced(view: View, source: Reference, value: Reference) -> Node:
+    arguments = forwarding.slice_arguments(view.node.args[1:], view.source_shape)
+    return Node("aten.slice_scatter.default", (source, value, *arguments), ())  # type: ignore[arg-type]
+
+
+def _narrowed(view: View, source: Reference, value: Reference) -> Node:
+    dim, start, length = (view.bound[name] for name in ("dim", "start", "length"))
+    start += view.source_shape[dim] if start < 0 else 0
+    return Node("aten.slice_scatter.default", (source, value, dim, start, start + length), ())
+
+
+def _diagonal(view: View, source: Reference, value: Reference) -> Node:
+    get = view.bound.get
+    arguments = (get("offset", 0), get("dim1", 0), get("dim2", 1))
+    return Node("aten.diagonal_scatter.default", (source, value, *arguments), ())
+
+
+def _unbound(view: View, source: Reference, value: Reference) -> Node:
+    dim = view.bound.get("dim", 0) % len(view.source_shape)
+    arguments = (source, value, dim, view.start)
+    return Node("aten.select_scatter.default", arguments, ())
+
+
+def _piece(view: View, source: Reference, value: Reference) -> Node:
+    dim = view.bound.get("dim", 0)
+    end = view.start + view.shape[dim]
+    return Node("aten.slice_scatter.default", (source, value, dim, view.start, end), ())
+
+
+def _resolve(operator: str) -> Any:
+    _, name, overload = operator.split(".")
+    return getattr(getattr(torch.ops.aten, name), overload)
+
+
+_PIECES = ("chunk", "split", "split_with_sizes", "tensor_split")
+_UNDO: dict[str, Undo] = {
+    **dict.fromkeys(
+        ("alias", "contiguous", "to", "type_as", "positive", "expand", "expand_as", "broadcast_to"),
+        _unchanged,
+    ),
+    **dict.fromkeys(
+        (
+            *("view", "reshape", "_unsafe_view", "view_as", "reshape_as", "flatten", "unflatten"),
+            *("squeeze", "unsqueeze", "ravel", "atleast_1d", "atleast_2d", "atleast_3d"),
+        ),
+        _reshaped,
+    ),
+    **dict.fromkeys(
+        (
+            *("transpose", "t", "numpy_T", "mT", "permute", "movedim", "moveaxis"),
+            *("swapaxes", "swapdims"),
+        ),
+        _permuted,
+    ),
+    "select": _selected,
+    "slice": _sliced,
+    "narrow": _narrowed,
+    "diagonal": _diagonal,
+    "unbind": _unbound,
+    **dict.fromkeys(_PIECES, _piece),
+}
+"""How each kind of view goes back: given the source and the view's new value, the new source."""

@@ -31,7 +31,9 @@ _BUSY_POLL_S = 0.1
 _ENDING_POLL_S = 0.002
 """A child that has closed its end is about to exit; nothing else will wake the zygote."""
 _SPARE_S = 5.0
-"""The child's own deadline comes this much after the one that the zygote keeps."""
+"""The kernel's bounds on the child come this much after those that the zygote keeps."""
+_PROCESS_CPU_CLOCK = 2
+"""CPUCLOCK_SCHED of Linux: with a process's number, the clock of the processor time it used."""
 _MAX_REPORT_BYTES = 16_384
 
 
@@ -40,9 +42,19 @@ class _Outcome:
     """How a child ended: what it wrote, and why it stopped."""
 
     kind: str
-    """``answered``, ``deadline``, ``overflow``, ``signal`` or ``exit``."""
+    """``answered``, ``cpu``, ``wall``, ``overflow``, ``signal`` or ``exit``."""
     code: int
     answer: bytes
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What a child may take before it is ended."""
+
+    cpu_s: float
+    until: float
+    """``time.monotonic()`` seconds."""
+    max_bytes: int
 
 
 def main(arguments: list[str]) -> int:
@@ -67,10 +79,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _warm_up() -> None:
-    """Import everything that a trace by recording and one by an export need.
+    """Import everything that a trace needs.
 
-    A child in a jail without Landlock can import nothing more, and its deadline and its memory are
-    for what it traces.
+    A child in a jail without Landlock can import nothing more, and its time and its memory are for
+    what it traces.
     """
     import torch
     import tqdm
@@ -79,8 +91,6 @@ def _warm_up() -> None:
 
     # Its monitor would be a second thread.
     tqdm.tqdm.monitor_interval = 0
-    # Nobody reads where each node came from, and finding out is a quarter of a trace.
-    torch.fx.config.do_not_emit_stack_traces = True
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     request = capture.CaptureRequest(
@@ -90,31 +100,11 @@ def _warm_up() -> None:
         seq_len=8,
         seeds=(0,),
         gates=GatesConfig(),
+        batch_size=4,
     )
     capture.capture(request)
-    _export_once()
     gc.collect()
     gc.freeze()
-
-
-def _export_once() -> None:
-    """The least that takes every path of an export: to export a whole mechanism takes a second."""
-    import torch
-
-    from openevolve_unified.candidate import capture
-
-    class InPlace(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gate = torch.nn.Linear(3, 3)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            scores = self.gate(x).clone()
-            scores[..., 0] += 1.0
-            return scores.masked_fill_(x > 0, -torch.inf).softmax(-1)
-
-    x = torch.empty(2, 3, device="meta")
-    capture.export(InPlace(), {"x": x}, "", ["gate.weight", "gate.bias"], [])
 
 
 _WARM_UP_SOURCE = """
@@ -130,6 +120,7 @@ class EvolvableAttention(MatrixMixer):
         decay = F.logsigmoid(self.gate(x)).transpose(1, 2).cumsum(-1)
         scores = torch.einsum("bhid,bhjd->bhij", q, k) + decay[..., None] - decay[..., None, :]
         position = torch.arange(q.shape[2], device=q.device).float()
+        scores[..., 0] += 1.0
         scores = F.pad(F.normalize(scores, dim=-1), (0, 1))[..., :-1] + position
         return scores.masked_fill(~mask, float("-inf")).softmax(-1)
 """
@@ -145,8 +136,11 @@ def _wait_for_request(connection: socket.socket, parent: int) -> bool:
 
 
 def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> None:
-    deadline = time.monotonic() + float(request["deadline_s"])
-    max_bytes = int(request["max_bytes"]) + _MAX_REPORT_BYTES
+    bounds = _Bounds(
+        cpu_s=float(request["cpu_s"]),
+        until=time.monotonic() + float(request["wall_s"]),
+        max_bytes=int(request["max_bytes"]) + _MAX_REPORT_BYTES,
+    )
     reader, writer = os.pipe()
     zygote = os.getpid()
     child = os.fork()
@@ -155,7 +149,7 @@ def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> N
     os.close(writer)
     os.set_blocking(reader, False)
     try:
-        outcome = _supervise(child, reader, connection, parent, deadline, max_bytes)
+        outcome = _supervise(child, reader, connection, parent, bounds)
     finally:
         os.close(reader)
         _kill_descendants()
@@ -163,7 +157,7 @@ def _serve(connection: socket.socket, parent: int, request: dict[str, Any]) -> N
         raise wire.WireError("the parent is gone")
     isolation, answer = _split_report(outcome.answer)
     header = {"outcome": outcome.kind, "code": outcome.code, "isolation": isolation}
-    wire.send(connection, header, answer)
+    wire.send(connection, header, answer if outcome.kind == "answered" else b"")
 
 
 def _supervise(
@@ -171,8 +165,7 @@ def _supervise(
     reader: int,
     connection: socket.socket,
     parent: int,
-    deadline: float,
-    max_bytes: int,
+    bounds: _Bounds,
 ) -> _Outcome | None:
     """Collect what the child writes until it ends or must be ended; None: the parent is gone."""
     answer = bytearray()
@@ -183,22 +176,40 @@ def _supervise(
     while True:
         events = dict(poller.poll(poll_s * 1000))
         parent_is_gone = connection.fileno() in events or os.getppid() != parent
-        is_closed = _drain(reader, answer, max_bytes) if reader in events else False
-        if parent_is_gone or len(answer) > max_bytes or time.monotonic() > deadline:
+        is_closed = _drain(reader, answer, bounds.max_bytes) if reader in events else False
+        breach = _find_breach(child, len(answer), bounds)
+        if parent_is_gone or breach is not None:
             _end(child)
-            if parent_is_gone:
-                return None
-            return _Outcome("overflow" if len(answer) > max_bytes else "deadline", 0, b"")
+            return None if parent_is_gone else _Outcome(str(breach), 0, bytes(answer))
         if is_closed:
             poller.unregister(reader)
             poll_s = _ENDING_POLL_S
-        status = _reap(child)
-        if status is not None:
-            _drain(reader, answer, max_bytes)
+        ended = _reap(child)
+        if ended is not None:
+            status, cpu_s = ended
+            _drain(reader, answer, bounds.max_bytes)
             if os.WIFSIGNALED(status):
-                return _Outcome("signal", os.WTERMSIG(status), b"")
+                # The kernel kills what exceeds its processor time; others kill for other reasons.
+                kind = "cpu" if cpu_s >= bounds.cpu_s else "signal"
+                return _Outcome(kind, os.WTERMSIG(status), bytes(answer))
             code = os.waitstatus_to_exitcode(status)
             return _Outcome("answered" if code == 0 else "exit", code, bytes(answer))
+
+
+def _find_breach(child: int, num_bytes: int, bounds: _Bounds) -> str | None:
+    if num_bytes > bounds.max_bytes:
+        return "overflow"
+    if _processor_s(child) > bounds.cpu_s:
+        return "cpu"
+    return "wall" if time.monotonic() > bounds.until else None
+
+
+def _processor_s(child: int) -> float:
+    """Processor time that a child has used; 0 where the system does not tell before it ends."""
+    try:
+        return time.clock_gettime((~child << 3) | _PROCESS_CPU_CLOCK)
+    except OSError:
+        return 0.0
 
 
 def _drain(reader: int, answer: bytearray, max_bytes: int) -> bool:
@@ -214,9 +225,10 @@ def _drain(reader: int, answer: bytearray, max_bytes: int) -> bool:
     return False
 
 
-def _reap(child: int) -> int | None:
-    pid, status = os.waitpid(child, os.WNOHANG)
-    return status if pid == child else None
+def _reap(child: int) -> tuple[int, float] | None:
+    """The status of a child that has ended, and the processor time that it used."""
+    pid, status, used = os.wait4(child, os.WNOHANG)
+    return (status, used.ru_utime + used.ru_stime) if pid == child else None
 
 
 def _end(child: int) -> None:
@@ -259,8 +271,8 @@ def _run_child(zygote: int, writer: int, request: dict[str, Any]) -> None:
     code = 1
     try:
         gates = GatesConfig(**request["gates"])
-        deadline_s = float(request["deadline_s"]) + _SPARE_S
-        report = confine_child(zygote, writer, gates.trace_memory_mb, deadline_s)
+        cpu_s, wall_s = (float(request[name]) + _SPARE_S for name in ("cpu_s", "wall_s"))
+        report = confine_child(zygote, writer, gates.trace_memory_mb, cpu_s, wall_s)
         # In the pipe before candidate code runs, so that it cannot be forged.
         _write(writer, wire.pack(report.to_plain()))
         _write(writer, _trace(request, gates))
@@ -290,6 +302,7 @@ def _trace(request: dict[str, Any], gates: GatesConfig) -> bytes:
                 seq_len=request["seq_len"],
                 seeds=tuple(request["seeds"]),
                 gates=gates,
+                batch_size=request["batch_size"],
             )
         )
     except CandidateError as error:

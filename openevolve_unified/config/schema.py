@@ -200,7 +200,7 @@ class GatesConfig:
     """Numbers that a program may carry as constants, over all of them."""
     max_source_bytes: int = 64_000
     trace_deadline_s: float = 120.0
-    """Wall time of tracing one candidate at all sizes."""
+    """Processor time of tracing one candidate at all sizes, seconds; a busy machine adds none."""
     trace_memory_mb: int = 4_096
     """Data memory of the tracing child, over what it holds after its imports."""
 

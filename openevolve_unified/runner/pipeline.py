@@ -36,7 +36,7 @@ from openevolve_unified.runner.services import Services
 from openevolve_unified.scaling import fit_scaling_law
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -175,6 +175,7 @@ class Pipeline:
             "sizes": config.sizes,
             "seq_len": config.data.seq_len,
             "seeds": config.training.seeds,
+            "batch_size": config.training.batch_size,
             "bounds": (gates.max_nodes, gates.max_constant_elements),
         }
         store, key = self.services.store, content_hash(request)
@@ -182,8 +183,15 @@ class Pipeline:
         record = store.get("traces", key)  # written last: with it, the trace beside it is whole
         if record is None or not path.exists():
             tracer = self.services.tracer()
+            training = config.training
             tracer.trace(
-                program, config.sizes, config.data.seq_len, config.training.seeds, gates, path
+                program,
+                config.sizes,
+                config.data.seq_len,
+                training.seeds,
+                gates,
+                training.batch_size,
+                path,
             )
             assert tracer.isolation is not None
             record = {"isolation": tracer.isolation.to_plain()}

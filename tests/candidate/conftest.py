@@ -58,7 +58,7 @@ class Desk:
     def trace(self, source: str, framework: str, gates: GatesConfig = GATES) -> TracedCandidate:
         out_path = self.folder / "candidate.safetensors"
         program = Program(source=source, framework=framework)
-        self.tracer.trace(program, SIZES, SEQ_LEN, SEEDS, gates, out_path)
+        self.tracer.trace(program, SIZES, SEQ_LEN, SEEDS, gates, BATCH_SIZE, out_path)
         return load_traced(out_path, gates)
 
     def check(self, source: str, framework: str, gates: GatesConfig = GATES) -> CheckReport:

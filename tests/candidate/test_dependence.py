@@ -60,6 +60,14 @@ EXACT = {
     ).squeeze(-1),
     "picked rows": lambda x: x[torch.tensor([0, 0, 1, 2, 3, 4])],
     "einsum": lambda x: torch.einsum("td,sd,ts->td", x, x, MASK.float()),
+    "rows put into zeros": lambda x: _rows_put(x, 0),
+    "a number put into rows": lambda x: x.index_fill(0, torch.tensor([1, 3]), 2.0) * MASK[:, :D],
+    "rows copied later": lambda x: x.index_copy(0, torch.tensor([3, 5]), x[:2]),
+    "rows put later by index": lambda x: x.index_put((torch.tensor([3, 5]),), x[1:3]),
+    "elements scattered later": lambda x: x.scatter(0, torch.full((2, D), 4), x[:2]),
+    "a number scattered": lambda x: x.scatter(0, torch.full((1, D), 2), 9.0),
+    "rows added later": lambda x: x.index_add(0, torch.tensor([3, 3]), x[:2]),
+    "elements added later": lambda x: x.scatter_add(0, torch.full((2, D), 4), x[:2]),
     "reversed twice": lambda x: x.flip(0).flip(0).roll(0, 0),
 }
 """Causal, and proved so."""
@@ -72,6 +80,15 @@ LEAKS = {
     "maximum over time": lambda x: x.amax(0, keepdim=True) + x,
     "shift to the left": lambda x: F.pad(x, (0, 0, 0, 1))[1:],
     "reversed": lambda x: x.flip(0),
+    "rows put one too early": lambda x: _rows_put(x, 1),
+    "a later number put into rows": lambda x: x.index_fill(0, torch.tensor([1]), x[4, 0]),
+    "rows copied earlier": lambda x: x.index_copy(0, torch.tensor([0, 1]), x[-2:]),
+    "rows put earlier by index": lambda x: x.index_put((torch.tensor([0, 1]),), x[-2:]),
+    "rows summed earlier by index": lambda x: x.index_put((torch.tensor([0, 0]),), x[-2:], True),
+    "elements scattered earlier": lambda x: x.scatter(0, torch.zeros(2, D, dtype=int), x[-2:]),
+    "elements scattered by the data": lambda x: x.scatter(0, x[-2:].long().clamp(0, T - 1), 0.5),
+    "rows added earlier": lambda x: x.index_add(0, torch.tensor([1, 1]), x[-2:]),
+    "elements added earlier": lambda x: x.scatter_add(0, torch.zeros(2, D, dtype=int), x[-2:]),
     "rolled": lambda x: x.roll(-1, 0),
     "sorted over time": lambda x: x.sort(0).values,
     "upper triangular solve": lambda x: torch.linalg.solve_triangular(
@@ -119,6 +136,17 @@ FORMS = {
     "_log_softmax": [["x", 0, False]],
     "amax": [["x"], ["x", [0]]],
 }
+
+
+def _rows_put(x: torch.Tensor, early: int) -> torch.Tensor:
+    """Running sums of the rows, as a recording writes a loop that fills a tensor of zeros."""
+    y = torch.zeros_like(x)
+    for i in range(T - early):
+        row = y.select(0, i) + x[: i + 1 + early].sum(0)
+        y = torch.select_scatter(y, row, 0, i)
+        corner = torch.slice_scatter(y.select(0, i), row[1:2], 0, 0, 1)
+        y = torch.select_scatter(y, corner, 0, i)
+    return y
 
 
 def _overflow(x: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import pytest
 
 from openevolve_unified.candidate.tracer import Tracer
 from openevolve_unified.config.schema import SizeConfig
-from openevolve_unified.errors import CandidateError
+from openevolve_unified.errors import CandidateError, MachineError
 from openevolve_unified.records import Program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="uses /proc")
@@ -34,6 +35,7 @@ def trace(tracer: Tracer, desk, line: str, **gates: float) -> None:
         8,
         (0,),
         dataclasses.replace(desk.gates, **gates),
+        4,
         desk.folder / "small.safetensors",
     )
 
@@ -77,7 +79,7 @@ def wait_until_gone(pids: list[int]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("while True: pass", "longer than 1 s"),
+        ("while True: pass", "longer than 1 s of processor time"),
         ("hog = bytearray(10**12)", "more memory"),
         ("hog = [bytearray(2**24) for _ in range(10**6)]", "memory"),
         ("import sys\nsys.exit(0)", "tries to exit"),
@@ -154,6 +156,68 @@ def test_nothing_survives_closing(life):
     assert not life.alive_when_closed
 
 
+class Hand:
+    """Sends signals to the process that traces, once for each of its lives."""
+
+    def __init__(self, tracer: Tracer, act: Callable[[int], None], times: int):
+        self._seen: set[int] = set()
+        self._tracer, self._act, self._times = tracer, act, times
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Hand:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.join(120)
+        assert len(self._seen) == self._times
+
+    def _work(self) -> None:
+        until = time.monotonic() + 120
+        while len(self._seen) < self._times and time.monotonic() < until:
+            for zygote in zygotes_below(os.getpid()):
+                for child in zygotes_below(zygote):
+                    if child not in self._seen:
+                        self._seen.add(child)
+                        self._act(child)
+            time.sleep(0.02)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def stop_for_a_while(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    os.kill(pid, signal.SIGCONT)
+
+
+WORK = "import time\nuntil = time.process_time() + 0.1\nwhile time.process_time() < until: pass"
+
+
+def test_a_trace_that_gets_no_processor_for_longer_than_its_limit_is_no_verdict(tracer, desk):
+    with Hand(tracer, stop_for_a_while, times=1):
+        trace(tracer, desk, WORK, trace_deadline_s=2.0)
+
+
+def test_a_trace_that_somebody_kills_is_made_again(tracer, desk):
+    with Hand(tracer, kill, times=1):
+        trace(tracer, desk, WORK)
+
+
+def test_a_trace_that_is_killed_twice_is_the_machines_trouble(tracer, desk):
+    with Hand(tracer, kill, times=2), pytest.raises(MachineError, match="killed by SIGKILL, twice"):
+        trace(tracer, desk, WORK)
+    trace(tracer, desk, "")
+
+
+def test_a_tracing_process_that_cannot_be_started_is_the_machines_trouble(desk, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    with pytest.raises(MachineError, match="cannot be started"):
+        Tracer().start()
+
+
 def test_a_reply_that_is_too_large_is_refused(tracer, desk, monkeypatch):
     from openevolve_unified.candidate import layout
 
@@ -174,7 +238,7 @@ with Tracer() as tracer:
     for text in (source.replace("while True: pass", "pass"), source):
         print("next", flush=True)
         program = Program(source=text, framework="coefficient_dynamics")
-        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
 """
 
 
@@ -206,15 +270,15 @@ source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
 size = SizeConfig(hidden_dim=8, num_layers=1, num_heads=2)
 program = Program(source=source, framework="coefficient_dynamics")
 with Tracer() as tracer:
-    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
     worker = os.fork()
     if worker == 0:
         out_path.unlink()
-        tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+        tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
         tracer.close()
         os._exit(0 if out_path.exists() else 9)
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
-    tracer.trace(program, (size,), 8, (0,), GatesConfig(), out_path)
+    tracer.trace(program, (size,), 8, (0,), GatesConfig(), 4, out_path)
 """
 
 

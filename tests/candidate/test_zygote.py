@@ -24,6 +24,7 @@ capture.capture(
         seq_len=16,
         seeds=(0, 1),
         gates=GatesConfig(),
+        batch_size=4,
     )
 )
 print(*sorted(set(sys.modules) - ready))
@@ -35,7 +36,7 @@ def imported_while_tracing(source):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_tracing_imports_nothing_more_by_recording_nor_by_an_export():
+def test_tracing_imports_nothing_more_with_writes_in_place_and_without():
     assert BODY in zygote._WARM_UP_SOURCE
     for source in (zygote._WARM_UP_SOURCE, zygote._WARM_UP_SOURCE.replace(BODY, IN_PLACE)):
         assert imported_while_tracing(source) == []

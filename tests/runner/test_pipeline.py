@@ -158,6 +158,23 @@ def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
     assert list((folder / "hurried" / "evaluations").rglob("*.json")) == []
 
 
+def test_a_tracing_process_that_cannot_start_is_no_verdict_and_not_remembered(
+    pipeline, baseline, monkeypatch
+):
+    source = changed("        z2 = z * 2.5\n")
+    folder = pipeline.services.store.root / "evaluations"
+    stored = sorted(folder.rglob("*"))
+    with monkeypatch.context() as patch:
+        pipeline.services.tracer().close()
+        patch.setattr("tempfile.tempdir", "/proc/nowhere")
+        result = pipeline.evaluate(source)
+    assert isinstance(result, Failure)
+    assert (result.stage, result.is_machine_trouble) == ("machine", True)
+    assert "cannot be started" in result.reason
+    assert sorted(folder.rglob("*")) == stored
+    assert pipeline.check(source).fingerprint
+
+
 def test_events_tell_stage_size_step_and_loss(baseline_and_events):
     _, events = baseline_and_events
     stages = [event["stage"] for event in events if event["kind"] == "stage"]

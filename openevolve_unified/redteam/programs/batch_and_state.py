@@ -103,8 +103,6 @@ CHEATS = (
         SCORES,
         SOFTMAX,
         members="self.last = None",
-        stages=(NEUTRALISED,),
-        reason="without the attack",
     ),
     _STATE.cheat(
         "a counter on self",
@@ -114,9 +112,6 @@ CHEATS = (
         "s = s * self.calls\n",
         SOFTMAX,
         members="self.calls = 0",
-        twin=(SCORES, "s = s * 1", SOFTMAX),
-        stages=(NEUTRALISED,),
-        reason="without the attack",
     ),
     _STATE.cheat(
         "a module global",
@@ -191,7 +186,6 @@ CHEATS = (
         "self.scale.data.add_(1.0)\ns = s * self.scale\n",
         SOFTMAX,
         members="self.scale = nn.Parameter(torch.ones(()))",
-        reason="fake tensor",
     ),
     _STATE.cheat(
         "initial values that count instances",

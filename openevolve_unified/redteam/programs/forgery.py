@@ -172,24 +172,31 @@ CHEATS = (
         reason="position",
     ),
     _FORGED.cheat(
-        "export replaced by a function that returns a leak",
+        "the recording replaced by one of a leak",
         CD,
-        SCORES,
-        "s += 0.0  # only an export judges a write in place\n",
-        SOFTMAX,
+        _HONEST,
         members=joined(
-            'room = torch.sys.modules["torch.export"]\n',
+            _CAPTURE,
             _LEAK,
             """
-            old = room.export
-            def forged(module, arguments, strict):
-                room.export = old
-                result = old(Leak(), arguments, strict=False)
-                room.export = forged
-                return result
-            room.export = forged
+            old = room.record
+            def forged(module, *arguments):
+                return old(Leak(), *arguments)
+            room.record = forged
             """,
         ),
+        stages=("causality",),
+        reason="position",
+    ),
+    _FORGED.cheat(
+        "a write in place recorded as none",
+        CD,
+        SCORES,
+        "s[..., ~mask] = -torch.inf\nreturn s.softmax(-1)",
+        members="""
+        room = torch.sys.modules["openevolve_unified.candidate.writes"]
+        room.write = lambda place, value, nodes: None
+        """,
         stages=("causality",),
         reason="position",
     ),

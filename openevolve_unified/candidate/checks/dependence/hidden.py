@@ -14,7 +14,7 @@ import torch
 from torch._ops import OpOverload
 
 from openevolve_unified.candidate.checks.dependence.reach import Reach, spread
-from openevolve_unified.candidate.checks.dependence.rules import MOVES, Bound, reaches
+from openevolve_unified.candidate.checks.dependence.rules import MOVES, PUTS, Bound, reaches
 
 
 def with_hidden(func: OpOverload, bound: Bound, reach: Reach) -> Reach:
@@ -50,7 +50,7 @@ def _passes_nan_on(name: str, bound: Bound, parts: list[Reach], reach: Reach) ->
         return isinstance(exponent, (int, float)) and exponent != 0
     if name == "linalg_vector_norm":
         return bound.get("ord", 2) in (1, 2)  # the norm of order 0 counts
-    return name in PASSING or (name in MOVES and "dtype" not in bound)
+    return name in PASSING or name in PUTS or (name in MOVES and "dtype" not in bound)
 
 
 _PRODUCTS = "mul div mm bmm mv dot addmm baddbmm linalg_solve_triangular"

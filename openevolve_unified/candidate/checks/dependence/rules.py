@@ -125,6 +125,32 @@ def _call(
     return [moved] if isinstance(moved, torch.Tensor) else list(moved)
 
 
+def _put(func: OpOverload, bound: Bound, value: torch.Tensor) -> Reach:
+    """Elements put at certain places, over what was there; a plain number depends on nothing."""
+    if bound.get("accumulate") or bound.get("reduce") is not None:
+        raise TypeError("sums of elements: more than one enters a place")
+    if isinstance(bound.get("value"), (bool, int, float)):
+        bound = {**bound, "value": 0}
+    return _move(func, bound, value, index=0)
+
+
+def _add_at(func: OpOverload, bound: Bound, value: torch.Tensor) -> Reach:
+    """Elements added at certain places to what is there."""
+    index, dim = bound["index"], bound["dim"]
+    if not index.is_certain():
+        raise TypeError("where elements are added depends on the input")
+    base, added = bound["self"], bound["src" if "src" in bound else "source"]
+    places = index.value
+    if func._schema.name == "aten::index_add":
+        row = [-1 if axis == dim % base.late.ndim else 1 for axis in range(base.late.ndim)]
+        places = places.view(row).expand(added.late.shape)
+    both = (
+        one.scatter_reduce(dim, places, other.contiguous(), "amax")
+        for one, other in ((base.late, added.late), (base.free, added.free))
+    )
+    return Reach(value, *both)
+
+
 def _picked(item: Any, pick: Callable[[Reach], torch.Tensor]) -> Any:
     if isinstance(item, Reach):
         return pick(item)
@@ -210,6 +236,8 @@ slice_scatter select_scatter diagonal_scatter index_select gather index
 """
 MOVES = frozenset(_MOVE_NAMES.split())
 """Each output element is one of the input's, or a constant zero of the operator's own."""
+PUTS = frozenset(("index_put", "index_fill", "index_copy", "scatter"))
+"""Each output element is one of the input's or one that is put over it."""
 _FACTORS = {
     "mm": ("self", "mat2"),
     "bmm": ("self", "mat2"),
@@ -247,4 +275,6 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS.split(), _reduce),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"), _accumulate),
     **dict.fromkeys(_FACTORS, _product),
+    **dict.fromkeys(PUTS, _put),
+    **dict.fromkeys(("index_add", "scatter_add"), _add_at),
 }
