@@ -164,7 +164,8 @@ def test_the_markdown_tables_hold_the_measured_numbers(outcome):
     text = "\n".join(lines)
     for row in report["steps"]:
         cells = f"| {row['size']} | {row['contestant']} | {row['num_threads']} | plain | "
-        assert f"{cells}{1e3 * row['step_s']:,.2f} |" in text
+        # On a busy machine a mark follows the number, see ``test_bench_table``.
+        assert f"{cells}{1e3 * row['step_s']:,.2f} " in text
     assert "not measured: growth with candidates" in text
 
 
