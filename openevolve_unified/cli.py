@@ -16,7 +16,7 @@ from typing import Any
 
 from openevolve_unified import __version__
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
-from openevolve_unified.runner.open_files import require_open_files
+from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import EXIT_INTERRUPTED, KEPT, interruption
 
 EXIT_DONE, EXIT_REJECTED, EXIT_WRONG = 0, 1, 2
@@ -234,8 +234,8 @@ def _not_judged(reason: str) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from openevolve_unified.plugin.plan_table import print_plan
-    from openevolve_unified.plugin.progress import Reporter
+    from openevolve_unified.report.console import Reporter
+    from openevolve_unified.report.plan_table import print_plan
 
     with _evaluator(options) as evaluator:
         print_plan(evaluator.plan(), evaluator.experiment, Reporter())
@@ -244,8 +244,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _redteam(options: argparse.Namespace) -> int:
     from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.plugin.templates import template_dir
     from openevolve_unified.redteam.command import red_team_command
+    from openevolve_unified.runs.templates import template_dir
 
     def initial_source(framework: str) -> str:
         path = template_dir() / "initial_programs" / f"{framework}.py"
@@ -267,7 +267,7 @@ def _bench(options: argparse.Namespace) -> int:
     from openevolve_unified.bench.command import run_bench
     from openevolve_unified.bench.table import as_markdown, as_text
     from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.records import to_plain
+    from openevolve_unified.plain.canonical import to_plain
 
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides)
@@ -296,7 +296,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from openevolve_unified.plugin.templates import copy_templates
+    from openevolve_unified.runs.templates import copy_templates
 
     written, kept = copy_templates(options.directory)
     for path in written:
@@ -311,7 +311,7 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _evaluator_path(options: argparse.Namespace) -> int:
-    from openevolve_unified.plugin.templates import EVALUATOR_PATH
+    from openevolve_unified.plugin.native import EVALUATOR_PATH
 
     print(EVALUATOR_PATH)
     return EXIT_DONE
@@ -336,8 +336,8 @@ def _read_program(path: Path) -> str:
 
 def _evaluator(options: argparse.Namespace) -> Any:
     from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.plugin.progress import Reporter, Terminal
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+    from openevolve_unified.report.console import Reporter, Terminal
 
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)

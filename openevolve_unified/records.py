@@ -5,36 +5,13 @@ No torch and no files here. Losses are in nats per token, times in seconds.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
-
-FAILURE_SCORE = -1000.0
-"""Rejected, crashed, timed out: below every honest candidate, whatever the sign of its fitness."""
-UNTRAINED_SCORE = -500.0
-"""Passed a stage but was not trained."""
-
-
-def content_hash(value: Any) -> str:
-    """SHA-256 of the canonical JSON of ``value`` (records and tuples allowed)."""
-    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def to_plain(value: Any) -> Any:
-    """Records, tuples and mappings as plain JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +83,9 @@ class TrainRun:
     """Which form of the training step ran last; see ``training.fastest``."""
     versions: dict[str, str] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
-    """Causality and canary on the trained weights; see ``runner.certificate``."""
+    """Causality and canary on the trained weights; see ``evaluation.certificate``."""
     parameter_changes: dict[str, float] = field(default_factory=dict)
-    """How far training moved each parameter of the candidate's own; see ``runner.applied``."""
+    """How far training moved each parameter of the candidate's own; see ``evaluation.applied``."""
     rejection: str | None = None
     """Why the trained weights were refused, for example a leak that training opened."""
 

@@ -10,7 +10,7 @@ import resource
 import pytest
 
 from openevolve_unified.errors import MachineError, shortage
-from openevolve_unified.store import write_json
+from openevolve_unified.plain.files import write_json
 
 
 @pytest.mark.parametrize(

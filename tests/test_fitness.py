@@ -6,24 +6,17 @@ import math
 
 import pytest
 
+from openevolve_unified.config.names import FAILURE_SCORE, METRIC_NAMES, UNTRAINED_SCORE
 from openevolve_unified.config.schema import LADDERS
-from openevolve_unified.fitness import (
-    METRIC_NAMES,
+from openevolve_unified.judgement.fitness import (
     artifacts,
     metrics,
     score,
     too_good_to_be_true,
     untrained_metrics,
 )
-from openevolve_unified.records import (
-    FAILURE_SCORE,
-    UNTRAINED_SCORE,
-    Evaluation,
-    Failure,
-    Program,
-    SizeResult,
-)
-from openevolve_unified.scaling import fit_scaling_law
+from openevolve_unified.judgement.scaling import fit_scaling_law
+from openevolve_unified.records import Evaluation, Failure, Program, SizeResult
 
 BASELINE = (2.40, 2.31, 2.25, 2.15)
 COUNTS = (25_000, 57_000, 100_000, 223_000)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from openevolve_unified.scaling import fit_scaling_law, least_squares_line
+from openevolve_unified.judgement.scaling import fit_scaling_law, least_squares_line
 
 COUNTS = [0.5e6, 1e6, 2e6, 4e6]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.plugin.run_directory import RunDirectory
-from openevolve_unified.runner.slots import work_slot
-from openevolve_unified.store import Store, write_json
+from openevolve_unified.execution.slots import work_slot
+from openevolve_unified.plain.files import write_json
+from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.store import Store
 
 KEY = "ab" + "0" * 62
 

@@ -44,10 +44,11 @@ from openevolve_unified.bench.results import (
 )
 from openevolve_unified.bench.rounds import steps_in
 from openevolve_unified.config.schema import ScalingLawConfig
-from openevolve_unified.records import TrainJob, to_plain
-from openevolve_unified.runner.device import Resources
-from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.pool import Task, WorkerPool
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.execution.pool import Task, WorkerPool
+from openevolve_unified.execution.resources import Resources
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import TrainJob
 
 PEERS = ("transformers", "x_transformers")
 _MAX_CANDIDATES = 4
@@ -356,7 +357,7 @@ def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:
 
 
 def _worker_start(pipeline: Pipeline) -> float:
-    """Seconds until a new worker of the runner has answered its first task."""
+    """Seconds until a new worker has answered its first task."""
     services = pipeline.services
     pool = WorkerPool(1, pipeline.services.store.root / "start-up.log")
     started_at = time.perf_counter()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from openevolve_unified.runner.channel import Channel
+from openevolve_unified.execution.channel import Channel
 
 REPLY_S = 900.0
 """Longest that one answer may take; a full-size step on two cores is seconds."""

@@ -1,4 +1,4 @@
-"""A whole evaluation by the runner, from cold processes, against the eager loop's sizes in turn.
+"""A whole evaluation by our workers, from cold processes, against the eager loop's sizes in turn.
 
 Both are run for a bounded number of steps and carried to the configured number: what does not
 depend on it (start-up, trace, check, validation, certificate) is measured once and kept; the steps
@@ -21,13 +21,13 @@ from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
 from openevolve_unified.bench.results import Bounds, EvaluationResult
 from openevolve_unified.bench.rounds import ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
-from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_ladder
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.plan import makespan
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
-from openevolve_unified.runner.events import Listener
-from openevolve_unified.runner.ladder import CheckedProgram, train_jobs, train_ladder
-from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.plan import makespan
-from openevolve_unified.runner.services import Services
+from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import Store
 
 

@@ -8,7 +8,7 @@ from openevolve_unified.bench.evaluation import LowerBounds, TimedEvaluation, Ti
 from openevolve_unified.bench.results import EvaluationResult, Limits, StartUp, StepResult
 from openevolve_unified.bench.rounds import ratio
 from openevolve_unified.config.schema import CERTIFICATE_PASSES, CURVE_SEQUENCES, ScalingLawConfig
-from openevolve_unified.runner.plan import makespan
+from openevolve_unified.evaluation.plan import makespan
 
 
 def fixed_s(steps: Sequence[StepResult], config: ScalingLawConfig) -> list[float]:

@@ -13,9 +13,9 @@ from openevolve_unified.bench.evaluation import Bench, bounded_training
 from openevolve_unified.bench.ladder_steps import Setting
 from openevolve_unified.bench.results import Growth, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, fit_power_law, steps_in
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_task
+from openevolve_unified.evaluation.services import Services
 from openevolve_unified.records import TrainJob
-from openevolve_unified.runner.ladder import CheckedProgram, train_jobs, train_task
-from openevolve_unified.runner.services import Services
 
 MIN_SEQ_LEN = 8
 _MAX_OVERRUN = 3

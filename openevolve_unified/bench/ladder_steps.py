@@ -18,7 +18,8 @@ from openevolve_unified.bench.contestant import (
 from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
 from openevolve_unified.config.schema import StepKind
-from openevolve_unified.records import TrainJob, to_plain
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import TrainJob
 
 EAGER = "eager"
 """Label of the baseline, and kind of every plain loop."""

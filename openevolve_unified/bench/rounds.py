@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from openevolve_unified.bench.results import PowerLaw, Ratio
-from openevolve_unified.scaling import least_squares_line
+from openevolve_unified.judgement.scaling import least_squares_line
 
 Timer = Callable[[int], float]
 """Does so many steps and returns the seconds that they took."""

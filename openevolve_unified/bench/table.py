@@ -152,7 +152,7 @@ def _evaluations(report: Report) -> Table:
     )
     note = (
         "All sizes from new processes to stored records. Ours: start-up, trace, checks, training, "
-        "validation, certificates, with the runner's workers. Eager: start-up, the sizes in turn, "
+        "validation, certificates, with our workers. Eager: start-up, the sizes in turn, "
         "one validation pass each. Both from a bounded number of steps, scaled, or computed from "
         "measured parts where even that takes too long. 'steps alone', 'products alone': the ratio "
         "if nothing took time but our training steps, evenly shared by the workers, or but the "

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch._ops import OpOverload
 
-from openevolve_unified.candidate.costs import product_flops
-from openevolve_unified.candidate.observe import OperatorObserver, tensors_in
+from openevolve_unified.candidate.program.costs import product_flops
+from openevolve_unified.candidate.program.observe import OperatorObserver, tensors_in
 
 
 class TrafficCounter(OperatorObserver):

@@ -28,15 +28,15 @@ from openevolve_unified.bench.eager import EagerStep, eager_model
 from openevolve_unified.bench.limits import measure_limits, synchronise
 from openevolve_unified.bench.peers import PEERS
 from openevolve_unified.bench.traffic import TrafficCounter
-from openevolve_unified.candidate.budget import num_parameters
-from openevolve_unified.candidate.traced import TracedSize, load_traced
+from openevolve_unified.candidate.program.budget import num_parameters
+from openevolve_unified.candidate.program.traced import TracedSize, load_traced
 from openevolve_unified.config.schema import GatesConfig, StepKind
-from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.data import open_cached
+from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.lifetime import end_with_parent
+from openevolve_unified.execution.memory import peak_resident_bytes, reset_peak
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob
-from openevolve_unified.runner.channel import Channel
-from openevolve_unified.runner.lifetime import end_with_parent
-from openevolve_unified.runner.memory import peak_resident_bytes, reset_peak
 from openevolve_unified.training.batches import TokenSource, TrainBatches, padded_batches
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.machine import training_settings

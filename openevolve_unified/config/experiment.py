@@ -10,18 +10,16 @@ from typing import Any
 
 import yaml
 
+from openevolve_unified.config.names import FEATURE_NAMES
 from openevolve_unified.config.openevolve_half import check_openevolve_half
 from openevolve_unified.config.openevolve_values import check_openevolve_values
 from openevolve_unified.config.overrides import apply_override
 from openevolve_unified.config.schema import ScalingLawConfig
-from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.config.user_path import user_path
 from openevolve_unified.config.yaml_file import read_yaml, require_plain
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import content_hash
-
-FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
-"""Metrics of the evaluator that are measured properties of the mechanism."""
+from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.plain.strict import from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError, nearest
-from openevolve_unified.records import UNTRAINED_SCORE
 
 OUR_PROVIDER = "grammar"
 NOT_IN_A_FILE = ("init_client", "novelty_llm")

@@ -30,8 +30,8 @@ from openevolve_unified.config.user_path import user_path
 from openevolve_unified.data import corpora
 from openevolve_unified.data.cache_code import code_hash
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import content_hash
-from openevolve_unified.store import NO_LOCKS
+from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.plain.files import NO_LOCKS
 
 SPLITS = ("train", "validation", "test")
 _FILES = (*(f"{split}.npy" for split in SPLITS), "tokenizer.json")

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, shortage
-from openevolve_unified.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
+from openevolve_unified.judgement.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
 from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
-from openevolve_unified.plugin.progress import Reporter
-from openevolve_unified.plugin.proposals import Outcome, Proposal, ProposalLog
 from openevolve_unified.plugin.stopping import StoppingRules
-from openevolve_unified.records import MACHINE_STAGES, UNTRAINED_SCORE, Program
+from openevolve_unified.records import MACHINE_STAGES, Program
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.runs.proposals import Outcome, Proposal, ProposalLog
 
 HASH_DIGITS = 12
 MAX_TROUBLES_IN_A_ROW = 3

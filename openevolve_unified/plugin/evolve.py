@@ -17,23 +17,22 @@ from openevolve.config import Config
 from openevolve.population import PopulationSnapshot, PopulationStrategy, ProgramState
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.checkpoints import Checkpoint, save_whole
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
 from openevolve_unified.plugin.population import RejectionFeedback, admit, replaces
-from openevolve_unified.plugin.progress import Reporter
-from openevolve_unified.plugin.proposals import ProposalLog
-from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
 from openevolve_unified.plugin.stopping import StoppingRules
-from openevolve_unified.plugin.templates import EVALUATOR_PATH
-from openevolve_unified.records import UNTRAINED_SCORE
-from openevolve_unified.runner.events import EventReader
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.events import EventReader
+from openevolve_unified.runs.proposals import ProposalLog
 from openevolve_unified.signals import interruption, kill_descendants
-from openevolve_unified.store import disk_errors
 
 POLL_S = 0.2
 _INITIAL_LOST = (
@@ -210,7 +209,7 @@ class EvolutionRun:
         with open(log_dir / "openevolve_start.log", "a") as log, contextlib.redirect_stderr(log):
             openevolve = ObservedOpenEvolve(
                 initial_program_path=str(self.experiment.initial_program),
-                evaluation_file=str(EVALUATOR_PATH),
+                evaluation_file=str(native.EVALUATOR_PATH),
                 config=config,
                 output_dir=str(self.experiment.output_dir),
                 population_strategy=strategy,

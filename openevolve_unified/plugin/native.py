@@ -11,13 +11,15 @@ from pathlib import Path
 
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.execution.lifetime import end_with_parent
 from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
-from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-from openevolve_unified.runner.events import EventLog
-from openevolve_unified.runner.lifetime import end_with_parent
+from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.events import EventLog
 
+EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
+"""The evaluation file for OpenEvolve, which runs it by its path."""
 CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
 OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
 OUTPUT_VARIABLE = "OPENEVOLVE_UNIFIED_OUTPUT"

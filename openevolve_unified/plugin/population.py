@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from openevolve.population import PopulationSnapshot, ProgramState
 
-from openevolve_unified.records import UNTRAINED_SCORE
+from openevolve_unified.config.names import UNTRAINED_SCORE
 
 if TYPE_CHECKING:
     from openevolve.database import ProgramDatabase

@@ -12,17 +12,18 @@ from openevolve.evaluation_result import EvaluationResult
 
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
-from openevolve_unified.fitness import artifacts, metrics, untrained_metrics
-from openevolve_unified.plugin.run_directory import RunDirectory
-from openevolve_unified.plugin.templates import template_dir
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.plan import Plan, measure_plan
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.judgement.fitness import artifacts, metrics, untrained_metrics
+from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
-from openevolve_unified.runner.events import EventLog, Listener
-from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.plan import Plan, measure_plan
-from openevolve_unified.runner.services import Services
+from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.events import EventLog, Listener
+from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
-from openevolve_unified.store import Store, write_text
+from openevolve_unified.store import Store
 
 Verdict = TypeVar("Verdict")
 

@@ -12,14 +12,14 @@ from openevolve_unified.config.openevolve_half import local_server, missing_api_
 from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
 from openevolve_unified.plugin.evolve import EvolutionRun
-from openevolve_unified.plugin.plan_record import keep_plan
-from openevolve_unified.plugin.plan_table import print_plan
-from openevolve_unified.plugin.progress import Reporter
-from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
-from openevolve_unified.plugin.summary import print_summary
 from openevolve_unified.records import Failure
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.plan_record import keep_plan
+from openevolve_unified.report.plan_table import print_plan
+from openevolve_unified.report.summary import print_summary
+from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.signals import interruption
 
 EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openevolve_unified.errors import CandidateError, MachineError
-from openevolve_unified.fitness import score
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.judgement.fitness import score
 from openevolve_unified.mechanisms.catalog import Mechanism, mechanisms
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
 from openevolve_unified.redteam.cheat import GUARD, NEUTRALISED, Cheat, honest_twin
-from openevolve_unified.runner.pipeline import Pipeline
 
 ACCEPTED = "accepted"
 PipelineFor = Callable[[str], Pipeline]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openevolve_unified.isolation.probes.run import ProbeVerdict
-from openevolve_unified.records import to_plain
+from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.redteam.run import CheatResult, HonestResult, RedTeamReport
 
 _REASON_COLUMNS = 90

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import CurvePoint, to_plain
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import CurvePoint
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from openevolve_unified.bench.processor import OtherPrograms
 from openevolve_unified.bench.results import PowerLaw, Report
 from openevolve_unified.bench.rounds import fit_power_law, ratio
 from openevolve_unified.bench.table import as_text
-from openevolve_unified.config.strict import from_mapping
+from openevolve_unified.plain.strict import from_mapping
 
 ROOT = Path(__file__).parents[2]
 SIZES = [{"hidden_dim": d, "num_layers": 1, "num_heads": d // 8} for d in (16, 24, 32)]

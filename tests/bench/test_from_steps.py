@@ -15,7 +15,7 @@ from openevolve_unified.bench.evaluation import LowerBounds
 from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, lower_bounds
 from openevolve_unified.bench.results import Ratio, StartUp, StepResult, WorkersResult
 from openevolve_unified.config.schema import DataConfig, ScalingLawConfig, TrainingConfig
-from openevolve_unified.runner.device import Resources
+from openevolve_unified.execution.resources import Resources
 
 CONFIG = ScalingLawConfig(
     framework="coefficient_dynamics",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from openevolve_unified.candidate.block import split_block
-from openevolve_unified.candidate.places import BASE_CLASSES
+from openevolve_unified.candidate.source.block import split_block
+from openevolve_unified.candidate.source.places import BASE_CLASSES
 
 REPOSITORY = Path(__file__).parents[2]
 

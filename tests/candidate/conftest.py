@@ -11,8 +11,8 @@ import torch
 from assembled_programs import build_program, initial_source
 
 from openevolve_unified.candidate.checks import CheckReport, run_checks
-from openevolve_unified.candidate.traced import TracedCandidate, load_traced
-from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.candidate.program.traced import TracedCandidate, load_traced
+from openevolve_unified.candidate.tracing.tracer import Tracer
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.records import Program

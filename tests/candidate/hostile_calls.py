@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from openevolve_unified.candidate.graph import INPUTS
-from openevolve_unified.candidate.operators import ALLOWED
+from openevolve_unified.candidate.program.graph import INPUTS
+from openevolve_unified.candidate.program.operators import ALLOWED
 
 Json = Any
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hostile_calls import REFUSED_OPERATORS, hostile_calls
 
-from openevolve_unified.candidate.operators import ALLOWED
+from openevolve_unified.candidate.program.operators import ALLOWED
 
 Json = Any
 Family = Callable[[random.Random, Json], Json]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openevolve_unified.candidate.block import require_same_outside, split_block
+from openevolve_unified.candidate.source.block import require_same_outside, split_block
 from openevolve_unified.errors import CandidateError
 
 INITIAL = "import math\n\n# EVOLVE-BLOCK-START\nx = 1\n# EVOLVE-BLOCK-END\n"

@@ -13,7 +13,7 @@ from openevolve_unified.candidate.checks.dependence import proves_causality
 from openevolve_unified.candidate.checks.dependence.hidden import PASSING
 from openevolve_unified.candidate.checks.dependence.prove import Analysis
 from openevolve_unified.candidate.checks.dependence.reach import Reach
-from openevolve_unified.candidate.layout import initial_seed
+from openevolve_unified.candidate.program.file_layout import initial_seed
 from openevolve_unified.frameworks import CoefficientDynamics
 from openevolve_unified.frameworks.solvers import online_gradient
 from openevolve_unified.frameworks.structured import decay_matrix, semiseparable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from openevolve_unified.candidate.block import require_same_outside
-from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.candidate.source.block import require_same_outside
+from openevolve_unified.candidate.source.policy import check_source
 
 SCORES = "s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)\n"
 SOFTMAX = 'return s.masked_fill(~mask, float("-inf")).softmax(dim=-1)\n'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openevolve_unified.candidate.budget import flops_per_token, num_parameters
 from openevolve_unified.candidate.checks.causality import require_causal, require_prefix_holds
+from openevolve_unified.candidate.program.budget import flops_per_token, num_parameters
 from openevolve_unified.errors import CandidateError
 
 BODY = "s = q @ k.mT * 0.5\nreturn s.masked_fill(~mask, -torch.inf).softmax(-1)"
@@ -51,7 +51,7 @@ def test_each_size_and_seed_has_its_own_fingerprint(desk):
 
 def test_parameters_are_those_of_the_full_experiments_model(desk):
     """2,890,496 in all at 128x4 with vocabulary 16,384, of which 16,384 * 128 are embeddings."""
-    from openevolve_unified.candidate.budget import _fixed_parameters
+    from openevolve_unified.candidate.program.budget import _fixed_parameters
     from openevolve_unified.config.schema import SizeConfig
 
     size = SizeConfig(hidden_dim=128, num_layers=4, num_heads=4)

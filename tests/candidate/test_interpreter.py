@@ -7,7 +7,7 @@ import types
 import pytest
 import torch
 
-from openevolve_unified.candidate import layout
+from openevolve_unified.candidate.program import file_layout as layout
 
 CASES = {
     "coefficient_dynamics": (

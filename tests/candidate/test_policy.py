@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from openevolve_unified.candidate import places, policy
+from openevolve_unified.candidate.source import places, policy
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -181,8 +181,9 @@ def test_the_fixed_names_are_those_of_the_frameworks():
 def test_the_parent_side_imports_no_torch():
     program = (
         "import sys\n"
-        "import openevolve_unified.candidate.block, openevolve_unified.candidate.policy\n"
-        "import openevolve_unified.candidate.tracer\n"
+        "import openevolve_unified.candidate.source.block\n"
+        "import openevolve_unified.candidate.source.policy\n"
+        "import openevolve_unified.candidate.tracing.tracer\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -7,9 +7,9 @@ import torch
 import torch.nn as nn
 
 from openevolve_unified import frameworks
-from openevolve_unified.candidate.members import FRAMEWORK_MEMBERS, MODULE_MEMBERS
-from openevolve_unified.candidate.places import BASE_CLASSES
-from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.candidate.source.members import FRAMEWORK_MEMBERS, MODULE_MEMBERS
+from openevolve_unified.candidate.source.places import BASE_CLASSES
+from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 

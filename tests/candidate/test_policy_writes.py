@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 

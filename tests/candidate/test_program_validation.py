@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from openevolve_unified.candidate import layout
-from openevolve_unified.candidate.graph import program_from_json, program_to_json
-from openevolve_unified.candidate.traced import load_traced
-from openevolve_unified.candidate.validate import ProgramInterface, validate_program
+from openevolve_unified.candidate.program import file_layout as layout
+from openevolve_unified.candidate.program.graph import program_from_json, program_to_json
+from openevolve_unified.candidate.program.traced import load_traced
+from openevolve_unified.candidate.program.validate import ProgramInterface, validate_program
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 

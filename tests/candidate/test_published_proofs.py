@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.mechanisms.catalog import mechanisms
 
 NAMES = ("kimi_delta", "rwkv7", "hgrn2", "delta_product", "attention_sink")

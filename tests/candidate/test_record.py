@@ -12,10 +12,10 @@ import torch
 from assembled_programs import build_program
 from safetensors.torch import load
 
-from openevolve_unified.candidate.capture import CaptureRequest, capture
-from openevolve_unified.candidate.layout import METADATA_KEY
-from openevolve_unified.candidate.policy import BASE_CLASSES
-from openevolve_unified.candidate.traced import load_traced
+from openevolve_unified.candidate.program.file_layout import METADATA_KEY
+from openevolve_unified.candidate.program.traced import load_traced
+from openevolve_unified.candidate.source.policy import BASE_CLASSES
+from openevolve_unified.candidate.tracing.inside.capture import CaptureRequest, capture
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.mechanisms.catalog import mechanisms

@@ -10,18 +10,18 @@ import tempfile
 
 import pytest
 
-from openevolve_unified.candidate.scratch import PREFIX, new_scratch, remove_abandoned
-from openevolve_unified.candidate.scratch import remove_scratch as remove
+from openevolve_unified.candidate.tracing.scratch import PREFIX, new_scratch, remove_abandoned
+from openevolve_unified.candidate.tracing.scratch import remove_scratch as remove
 
 OWNER = """
 import os, sys
-from openevolve_unified.candidate.scratch import new_scratch
+from openevolve_unified.candidate.tracing.scratch import new_scratch
 print(new_scratch(), flush=True)
 sys.stdin.readline()
 """
 FORK = """
 import os, signal, sys
-from openevolve_unified.candidate.scratch import new_scratch, remove_abandoned
+from openevolve_unified.candidate.tracing.scratch import new_scratch, remove_abandoned
 first = new_scratch()
 if os.fork() == 0:  # as OpenEvolve starts its worker
     (new_scratch() / "file").write_text("x")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openevolve_unified.candidate.block import require_same_outside
-from openevolve_unified.candidate.places import BASE_CLASSES
-from openevolve_unified.candidate.policy import check_source
+from openevolve_unified.candidate.source.block import require_same_outside
+from openevolve_unified.candidate.source.places import BASE_CLASSES
+from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.errors import CandidateError
 
 PROGRAMS = Path(__file__).parents[3] / "shared" / "cases" / "programs"

@@ -16,9 +16,9 @@ from rejections import reasons_of_clean_rejections
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from openevolve_unified.candidate import layout
-from openevolve_unified.candidate.budget import require_within_budget
-from openevolve_unified.candidate.traced import load_traced
+from openevolve_unified.candidate.program import file_layout as layout
+from openevolve_unified.candidate.program.budget import require_within_budget
+from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 

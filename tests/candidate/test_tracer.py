@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.candidate.tracing.tracer import Tracer
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError, MachineError
 from openevolve_unified.records import Program
@@ -219,7 +219,7 @@ def test_a_tracing_process_that_cannot_be_started_is_the_machines_trouble(desk, 
 
 
 def test_a_reply_that_is_too_large_is_refused(tracer, desk, monkeypatch):
-    from openevolve_unified.candidate import layout
+    from openevolve_unified.candidate.program import file_layout as layout
 
     monkeypatch.setattr(layout, "max_file_bytes", lambda *arguments: 100)
     line = "q = q + torch.tensor([1.0] * 10_000).sum()"
@@ -229,7 +229,7 @@ def test_a_reply_that_is_too_large_is_refused(tracer, desk, monkeypatch):
 PARENT = """
 import sys
 from pathlib import Path
-from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.candidate.tracing.tracer import Tracer
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.records import Program
 source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])
@@ -263,7 +263,7 @@ def test_killing_the_parent_leaves_nothing_alive(desk, tmp_path):
 FORKED = """
 import os, sys
 from pathlib import Path
-from openevolve_unified.candidate.tracer import Tracer
+from openevolve_unified.candidate.tracing.tracer import Tracer
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.records import Program
 source, out_path = Path(sys.argv[1]).read_text(), Path(sys.argv[2])

@@ -113,7 +113,7 @@ time.sleep({pause_s})
 
 
 def test_the_scratch_folder_goes_with_the_tracer(desk, tmp_path, monkeypatch):
-    from openevolve_unified.candidate.tracer import Tracer
+    from openevolve_unified.candidate.tracing.tracer import Tracer
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with Tracer() as own:

@@ -16,8 +16,8 @@ import torch
 from hostile_programs import FAMILIES, HONEST, MAX_NODES
 from rejections import reasons_of_clean_rejections
 
-from openevolve_unified.candidate.graph import program_from_json
-from openevolve_unified.candidate.validate import (
+from openevolve_unified.candidate.program.graph import program_from_json
+from openevolve_unified.candidate.program.validate import (
     ProgramInterface,
     ValidProgram,
     validate_program,

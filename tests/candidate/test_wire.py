@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from openevolve_unified.candidate import wire
+from openevolve_unified.candidate.tracing import wire
 
 
 def test_a_frame_comes_back_as_it_was_sent():

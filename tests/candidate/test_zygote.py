@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from openevolve_unified.candidate import zygote
+from openevolve_unified.candidate.tracing.inside import zygote
 
 BODY = 'scores.masked_fill(~mask, float("-inf"))'
 IN_PLACE = BODY.replace("masked_fill", "clone().masked_fill_")
 
 SCRIPT = """
 import sys
-from openevolve_unified.candidate import capture, zygote
+from openevolve_unified.candidate.tracing.inside import capture, zygote
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 zygote._warm_up()
 ready = set(sys.modules)

@@ -15,9 +15,10 @@ from openevolve.utils.code_utils import apply_diff
 
 from openevolve_unified import frameworks
 from openevolve_unified.config.experiment import load_experiment
+from openevolve_unified.config.names import METRIC_NAMES
 from openevolve_unified.config.schema import ScalingLawConfig
-from openevolve_unified.config.strict import from_mapping
-from openevolve_unified.fitness import METRIC_NAMES, artifacts, metrics
+from openevolve_unified.judgement.fitness import artifacts, metrics
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT
 from openevolve_unified.plugin.proposer import create_grammar_client
 from openevolve_unified.records import Evaluation, Failure, Program, ScalingFit, SizeResult

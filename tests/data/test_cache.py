@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from openevolve_unified.config.schema import DataConfig
 from openevolve_unified.data import build, cache, open_cached, prepare
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import content_hash
+from openevolve_unified.plain.canonical import content_hash
 
 SMALL = {
     "vocab_size": 300,

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from openevolve_unified.candidate.costs import CostCounter
+from openevolve_unified.candidate.program.costs import CostCounter
 from openevolve_unified.config.schema import FRAMEWORKS, LADDERS
 from openevolve_unified.mechanisms import catalog
 

@@ -10,7 +10,7 @@ from openevolve.database import Program, ProgramDatabase
 from openevolve.population import PopulationStrategy
 from packaging.version import Version
 
-from openevolve_unified.fitness import untrained_metrics
+from openevolve_unified.judgement.fitness import untrained_metrics
 from openevolve_unified.plugin.population import admit, replaces
 
 INSTALLED = Version(version("openevolve"))

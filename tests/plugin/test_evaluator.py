@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from openevolve_unified import ScalingLawEvaluator
+from openevolve_unified.config.names import FAILURE_SCORE, METRIC_NAMES, UNTRAINED_SCORE
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError
-from openevolve_unified.fitness import METRIC_NAMES
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.native import option_of
-from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from openevolve_unified.config.schema import SizeConfig
-from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.records import (
     Applied,
     Evaluation,
@@ -16,7 +16,7 @@ from openevolve_unified.records import (
     Program,
     SizeResult,
 )
-from openevolve_unified.scaling import fit_scaling_law
+from openevolve_unified.runs.directory import RunDirectory
 
 
 def program(number):

@@ -11,17 +11,18 @@ from openevolve.config import DatabaseConfig
 from openevolve.database import Program as Member
 from openevolve.database import ProgramDatabase
 
+from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.fitness import artifacts, metrics
+from openevolve_unified.judgement.fitness import artifacts, metrics
 from openevolve_unified.plugin.accounts import MAX_TROUBLES_IN_A_ROW, Accounts
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT, RejectionFeedback
-from openevolve_unified.plugin.progress import Reporter
-from openevolve_unified.plugin.proposals import ProposalLog
 from openevolve_unified.plugin.stopping import StoppingRules
-from openevolve_unified.records import FAILURE_SCORE, MACHINE_STAGES, Failure, Program
+from openevolve_unified.records import MACHINE_STAGES, Failure, Program
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.runs.proposals import ProposalLog
 
 
 class Lines:

@@ -17,8 +17,8 @@ from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
 from openevolve_unified.plugin.population import RejectionFeedback, admit
-from openevolve_unified.plugin.proposals import ProposalLog, count_lines
 from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
 PROGRAM = "value = 1\nname = 'x'\n"
 EVALUATOR = """

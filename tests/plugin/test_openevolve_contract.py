@@ -19,11 +19,10 @@ from openevolve.llm.ensemble import _PROVIDER_REGISTRY, _create_model
 from openevolve.process_parallel import ProcessParallelController
 from openevolve_release import database, program
 
-from openevolve_unified.fitness import METRIC_NAMES
+from openevolve_unified.config.names import FAILURE_SCORE, METRIC_NAMES, UNTRAINED_SCORE
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
-from openevolve_unified.records import FAILURE_SCORE, UNTRAINED_SCORE
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

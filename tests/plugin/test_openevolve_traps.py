@@ -40,7 +40,7 @@ from openevolve.llm.openai import OpenAILLM
 from openevolve.process_parallel import ProcessParallelController
 from openevolve_release import database, program, seen_up_to
 
-from openevolve_unified.records import UNTRAINED_SCORE
+from openevolve_unified.config.names import UNTRAINED_SCORE
 
 
 @pytest.fixture

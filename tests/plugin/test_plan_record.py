@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from openevolve_unified.config.schema import SizeConfig
-from openevolve_unified.plugin.plan_record import FILE_NAME, keep_plan, time_against_plan
-from openevolve_unified.runner.plan import Plan, PlannedSize
+from openevolve_unified.evaluation.plan import Plan, PlannedSize
+from openevolve_unified.report.plan_record import FILE_NAME, keep_plan, time_against_plan
 
 
 @pytest.fixture

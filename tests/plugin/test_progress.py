@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from openevolve_unified.plugin.progress import Reporter
+from openevolve_unified.report.console import Reporter
 
 
 def test_a_notice_is_one_line_and_unknown_events_are_silent():

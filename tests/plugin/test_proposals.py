@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openevolve_unified.plugin.proposals import OUTCOME_WORDS, Proposal, ProposalLog, count_lines
+from openevolve_unified.runs.proposals import OUTCOME_WORDS, Proposal, ProposalLog, count_lines
 
 
 def proposals():

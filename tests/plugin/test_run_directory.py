@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.runs.directory import RunDirectory
 
 OTHER_RUN = """
 import sys
 from pathlib import Path
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.plugin.run_directory import RunDirectory
+from openevolve_unified.runs.directory import RunDirectory
 try:
     with RunDirectory(Path(sys.argv[1])).alone():
         print("free")

@@ -8,7 +8,7 @@ import pytest
 import rendered_programs as programs
 import torch
 
-from openevolve_unified.candidate.costs import CostCounter
+from openevolve_unified.candidate.program.costs import CostCounter
 from openevolve_unified.config.schema import LADDERS, GatesConfig, SizeConfig
 from openevolve_unified.plugin.proposer.genome import Genome, genome_of, mutate, softmax_genome
 from openevolve_unified.plugin.proposer.ingredients import ALL

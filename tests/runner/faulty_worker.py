@@ -1,4 +1,4 @@
-"""A worker as ``runner.worker``, with the faults and the witness that a test asks for.
+"""A worker as ``execution.worker``, with the faults and the witness that a test asks for.
 
 ``TEST_ROOM_FOR_ONE``: a folder; memory there holds one model, a second one at a time gets torch's
 out-of-memory error. ``TEST_BROKEN_DEVICE``: an empty folder; the first process that trains has lost
@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from tiny_ladder import wait_until
 
-from openevolve_unified.runner import tasks, worker
+from openevolve_unified.evaluation import tasks
+from openevolve_unified.execution import worker
 
 
 def with_room_for_one(work, folder):

@@ -25,12 +25,12 @@ from tiny_ladder import (
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.runner import pool as pool_module
-from openevolve_unified.runner.backlog import Backlog
-from openevolve_unified.runner.events import EventLog
-from openevolve_unified.runner.executor import Task, WorkerDiedError
-from openevolve_unified.runner.ladder import train_jobs, train_ladder, train_task
-from openevolve_unified.runner.slots import work_slot
+from openevolve_unified.evaluation.ladder import train_jobs, train_ladder, train_task
+from openevolve_unified.execution import pool as pool_module
+from openevolve_unified.execution.backlog import Backlog
+from openevolve_unified.execution.executor import Task, WorkerDiedError
+from openevolve_unified.execution.slots import work_slot
+from openevolve_unified.runs.events import EventLog
 
 PACKAGE = Path(__file__).parents[2] / "openevolve_unified"
 FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_worker.py")))
@@ -262,7 +262,7 @@ def test_the_backlog_halves_what_runs_at_once_and_never_gives_up_on_a_crowd():
 
 def test_the_wall_clock_is_only_written_down_never_reckoned_with():
     """A clock that jumps must not end or prolong anything: durations are monotonic."""
-    allowed = {"runner/events.py": {"time"}, "plugin/history.py": {"strftime"}}
+    allowed = {"runs/events.py": {"time"}, "plugin/history.py": {"strftime"}}
     wall = {"time", "strftime", "ctime", "localtime", "gmtime", "now", "utcnow", "today"}
     found = {}
     for path in PACKAGE.rglob("*.py"):

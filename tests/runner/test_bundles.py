@@ -7,8 +7,8 @@ import json
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.runner import ray_node
-from openevolve_unified.runner.bundles import BundleFile, describe, find, keep
+from openevolve_unified.execution.cluster import node as ray_node
+from openevolve_unified.execution.cluster.bundles import BundleFile, describe, find, keep
 
 CONTENT = {"meta.json": b"{}", "train.npy": bytes(range(256))}
 

@@ -10,11 +10,11 @@ import sys
 import pytest
 from tiny_ladder import processes_of, wait_until
 
-from openevolve_unified.runner.lifetime import kill_session
+from openevolve_unified.execution.lifetime import kill_session
 
 LEADER = """
 import os, subprocess, sys, time
-from openevolve_unified.runner.lifetime import end_session_with_me
+from openevolve_unified.execution.lifetime import end_session_with_me
 if sys.argv[1] == "guarded":
     end_session_with_me()
 child = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -75,7 +75,7 @@ def test_the_guardian_survives_a_signal_to_its_leaders_group(leader):
 
 
 def test_only_the_leader_of_a_session_may_have_it_ended():
-    code = "from openevolve_unified.runner.lifetime import end_session_with_me as f; f()"
+    code = "from openevolve_unified.execution.lifetime import end_session_with_me as f; f()"
     run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert "RuntimeError: only the leader of a session" in run.stderr
 

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from openevolve_unified.runner.open_files import MIN_OPEN_FILES
+from openevolve_unified.execution.open_files import MIN_OPEN_FILES
 
 CODE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.runner.open_files import require_open_files
+from openevolve_unified.execution.open_files import require_open_files
 try:
     require_open_files()
     print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openevolve_unified.runner.outcome import LOST, OUT_OF_MEMORY, perform
-from openevolve_unified.runner.tasks import TASKS
+from openevolve_unified.evaluation.tasks import TASKS
+from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, perform
 
 LACKS = [
     MemoryError("no more"),

@@ -11,11 +11,11 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.evaluation import pipeline as pipeline_module
+from openevolve_unified.evaluation import tasks
+from openevolve_unified.evaluation.ladder import train_jobs, train_task
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
-from openevolve_unified.runner import pipeline as pipeline_module
-from openevolve_unified.runner import tasks
-from openevolve_unified.runner.ladder import train_jobs, train_task
 from openevolve_unified.store import Store
 
 READOUT = "    def readout(self, z):"

@@ -10,13 +10,9 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.config.schema import ExecutionConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import to_plain
-from openevolve_unified.runner import memory as memory_module
-from openevolve_unified.runner import tasks
-from openevolve_unified.runner.device import SharedMemory
-from openevolve_unified.runner.ladder import train_jobs
-from openevolve_unified.runner.memory import available_bytes, resident_bytes
-from openevolve_unified.runner.plan import (
+from openevolve_unified.evaluation import tasks
+from openevolve_unified.evaluation.ladder import train_jobs
+from openevolve_unified.evaluation.plan import (
     evaluated_batches,
     fullest_memory,
     jobs_to_measure,
@@ -25,6 +21,10 @@ from openevolve_unified.runner.plan import (
     memory_at_once,
     require_memory,
 )
+from openevolve_unified.execution import memory as memory_module
+from openevolve_unified.execution.memory import available_bytes, resident_bytes
+from openevolve_unified.execution.resources import SharedMemory
+from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES
 
 

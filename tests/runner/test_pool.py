@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from openevolve_unified.runner import pool as pool_module
-from openevolve_unified.runner.executor import DeadlineError, Task
-from openevolve_unified.runner.pool import WorkerPool
+from openevolve_unified.execution import pool as pool_module
+from openevolve_unified.execution.executor import DeadlineError, Task
+from openevolve_unified.execution.pool import WorkerPool
 
 COUNT = Task(name="count_gpus", arguments={})
 
@@ -119,7 +119,7 @@ def test_workers_do_not_see_secrets(pool, monkeypatch):
 PARENT = """
 import sys, time
 from pathlib import Path
-from openevolve_unified.runner.pool import WorkerPool
+from openevolve_unified.execution.pool import WorkerPool
 pool = WorkerPool(1, Path(sys.argv[1]))
 pool.warm_up(1)
 print(pool._idle[0].process.pid, flush=True)

@@ -19,9 +19,9 @@ from tiny_ladder import (
 
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.data import open_cached
-from openevolve_unified.runner.ladder import train_jobs, train_ladder
-from openevolve_unified.runner.memory import available_bytes
-from openevolve_unified.runner.plan import measure_plan
+from openevolve_unified.evaluation.ladder import train_jobs, train_ladder
+from openevolve_unified.evaluation.plan import measure_plan
+from openevolve_unified.execution.memory import available_bytes
 
 pytestmark = [
     pytest.mark.slow,
@@ -176,7 +176,7 @@ def test_two_drivers_whose_nodes_share_nothing_train_each_job_once(
 def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monkeypatch):
     import torch
 
-    from openevolve_unified.candidate.traced import load_traced
+    from openevolve_unified.candidate.program.traced import load_traced
     from openevolve_unified.training.loop import train
 
     folder, checked = reference

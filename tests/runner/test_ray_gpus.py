@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from openevolve_unified.runner.executor import Task
+from openevolve_unified.execution.executor import Task
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,7 +34,8 @@ def ray():
 @pytest.fixture
 def places(ray, monkeypatch):
     """``places(device, at_once)``: process and visible GPU of four tasks."""
-    from openevolve_unified.runner import ray_driver, ray_node
+    from openevolve_unified.execution.cluster import driver as ray_driver
+    from openevolve_unified.execution.cluster import node as ray_node
 
     def report(request, parts):
         time.sleep(0.5)

@@ -21,15 +21,15 @@ from tiny_ladder import (
 )
 
 from openevolve_unified.config.schema import ExecutionConfig
-from openevolve_unified.config.strict import from_mapping
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.runner import ray_pool
-from openevolve_unified.runner.device import Node, resolve_cluster
-from openevolve_unified.runner.executor import DeadlineError, Task
-from openevolve_unified.runner.ladder import train_ladder
-from openevolve_unified.runner.outcome import LOST
-from openevolve_unified.runner.outcome import OUT_OF_MEMORY as OUT
-from openevolve_unified.runner.ray_pool import RayPool
+from openevolve_unified.evaluation.ladder import train_ladder
+from openevolve_unified.execution.cluster import pool as ray_pool
+from openevolve_unified.execution.cluster.pool import RayPool
+from openevolve_unified.execution.executor import DeadlineError, Task
+from openevolve_unified.execution.outcome import LOST
+from openevolve_unified.execution.outcome import OUT_OF_MEMORY as OUT
+from openevolve_unified.execution.resources import Node, resolve_cluster
+from openevolve_unified.plain.strict import from_mapping
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 RAY = ExecutionConfig(backend="ray", num_workers=2)
@@ -124,7 +124,7 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
 def test_what_ray_kills_for_its_memory_counts_as_a_lack_of_memory(monkeypatch):
     from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
-    from openevolve_unified.runner import ray_driver
+    from openevolve_unified.execution.cluster import driver as ray_driver
 
     def fail(error):
         raise error
@@ -224,7 +224,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from openevolve_unified.config.schema import ExecutionConfig
-from openevolve_unified.runner.ray_pool import RayPool
+from openevolve_unified.execution.cluster.pool import RayPool
 pool = RayPool(ExecutionConfig(backend="ray", num_workers=1), Path(sys.argv[1]))
 pool.warm_up(1)
 print("ready", flush=True)

@@ -6,10 +6,10 @@ import pytest
 
 from openevolve_unified.config.schema import ExecutionConfig, ScalingLawConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.evaluation import services as services_module
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.execution.resources import num_cores, resolve_resources
 from openevolve_unified.isolation.report import ESSENTIAL_LAYERS, IsolationReport, unconfined
-from openevolve_unified.runner import services as services_module
-from openevolve_unified.runner.device import num_cores, resolve_resources
-from openevolve_unified.runner.services import Services
 from openevolve_unified.store import Store
 
 

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from openevolve_unified.runner import tasks, worker
+from openevolve_unified.evaluation import tasks
+from openevolve_unified.execution import worker
 
 PREPARED = """
 import sys
 import torch
-from openevolve_unified.candidate.validate import validate_program
-from openevolve_unified.runner.tasks import prepare_to_check
+from openevolve_unified.candidate.program.validate import validate_program
+from openevolve_unified.evaluation.tasks import prepare_to_check
 before = set(sys.modules)
 prepare_to_check()
 prepared = set(sys.modules)

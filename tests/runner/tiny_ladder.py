@@ -15,9 +15,9 @@ from openevolve_unified.config.schema import (
     SizeConfig,
     TrainingConfig,
 )
-from openevolve_unified.runner.ladder import CheckedProgram, train_ladder
-from openevolve_unified.runner.pipeline import Pipeline
-from openevolve_unified.runner.services import Services
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.services import Services
 from openevolve_unified.store import Store
 
 ROOT = Path(__file__).parents[2]

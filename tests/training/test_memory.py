@@ -19,7 +19,7 @@ sys.path.insert(0, {tests!r})
 import torch
 from training_jobs import CPU, softmax, make_job
 from test_memory import large_job
-from openevolve_unified.runner.memory import peak_resident_bytes, resident_bytes, reset_peak
+from openevolve_unified.execution.memory import peak_resident_bytes, resident_bytes, reset_peak
 from openevolve_unified.training.step import TrainStep, build_model
 torch.set_num_threads(1)
 small, job = make_job(), large_job()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from openevolve_unified.candidate.operators import SHAPES, operator_name
-from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
+from openevolve_unified.candidate.program.operators import SHAPES, operator_name
+from openevolve_unified.candidate.program.traced import TracedCandidate, TracedSize
 from openevolve_unified.errors import CandidateError
 
 

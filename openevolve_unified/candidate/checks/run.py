@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from openevolve_unified.candidate.budget import require_within_budget
 from openevolve_unified.candidate.checks.attention import (
     ReferenceAttention,
     model_inputs,
@@ -25,6 +24,7 @@ from openevolve_unified.candidate.checks.causality import (
 )
 from openevolve_unified.candidate.checks.consistency import require_same_at_all_sizes
 from openevolve_unified.candidate.checks.dependence import proves_causality
+from openevolve_unified.candidate.checks.features import measure_features
 from openevolve_unified.candidate.checks.gradients import require_gradients
 from openevolve_unified.candidate.checks.independence import (
     require_independent_sequences,
@@ -36,9 +36,9 @@ from openevolve_unified.candidate.checks.precision import (
     require_sound_at_batch_size,
     require_sound_in_training_formats,
 )
-from openevolve_unified.candidate.features import measure_features
-from openevolve_unified.candidate.layout import SMALL_LENGTH
-from openevolve_unified.candidate.traced import TracedCandidate, TracedSize
+from openevolve_unified.candidate.program.budget import require_within_budget
+from openevolve_unified.candidate.program.file_layout import SMALL_LENGTH
+from openevolve_unified.candidate.program.traced import TracedCandidate, TracedSize
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openevolve_unified.plugin.answering.answer import Answer, Reading, judge_answer
-from openevolve_unified.runner.events import Listener
+from openevolve_unified.runs.events import Listener
 
 
 @dataclass

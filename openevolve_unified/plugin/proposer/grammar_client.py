@@ -32,8 +32,8 @@ from openevolve_unified.plugin.proposer.genome import (
 )
 from openevolve_unified.plugin.proposer.ingredients import BY_NAME
 from openevolve_unified.plugin.proposer.render import framework_of, render_block
-from openevolve_unified.plugin.run_directory import RunDirectory
 from openevolve_unified.plugin.turn import Turn, current_turn
+from openevolve_unified.runs.directory import RunDirectory
 
 MODEL_NAME = "grammar (not a language model)"
 PROVIDER = "grammar"

@@ -21,7 +21,7 @@ from openevolve_unified.redteam.cheat import (
 
 _FORGED = Family(name="forged result", stages=("trace",), reason="before its trace was complete")
 _HONEST = SCORES + WEIGHTS + "return a"
-_CAPTURE = 'room = torch.sys.modules["openevolve_unified.candidate.capture"]\n'
+_CAPTURE = 'room = torch.sys.modules["openevolve_unified.candidate.tracing.inside.capture"]\n'
 _LEAK = """
 class Leak(nn.Module):
     def forward(self, q, k, v, x, mask):
@@ -59,7 +59,7 @@ def _another_program(
 def _edited_program(name: str, edit: str, stage: str, reason: str) -> Cheat:
     """The encoding replaced by one that edits ``data``, the honest program."""
     before = """
-        old = torch.sys.modules["openevolve_unified.candidate.graph"].program_to_json
+        old = torch.sys.modules["openevolve_unified.candidate.program.graph"].program_to_json
         def forged(program):
             data = old(program)
         """
@@ -194,7 +194,7 @@ CHEATS = (
         SCORES,
         "s[..., ~mask] = -torch.inf\nreturn s.softmax(-1)",
         members="""
-        room = torch.sys.modules["openevolve_unified.candidate.writes"]
+        room = torch.sys.modules["openevolve_unified.candidate.tracing.inside.writes"]
         room.write = lambda place, value, nodes: None
         """,
         stages=("causality",),

@@ -21,8 +21,8 @@ from openevolve_unified.candidate.checks.attention import apply_mixing
 from openevolve_unified.candidate.checks.dependence.hidden import with_hidden
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.checks.dependence.rules import apply_rule
-from openevolve_unified.candidate.observe import OperatorObserver, tensors_in
-from openevolve_unified.candidate.traced import TracedSize
+from openevolve_unified.candidate.program.observe import OperatorObserver, tensors_in
+from openevolve_unified.candidate.program.traced import TracedSize
 
 _CONSTANT = ("new_full", "new_ones", "new_zeros", "full_like", "ones_like", "zeros_like")
 """Operators that read only the shape of their tensor."""

@@ -16,7 +16,7 @@ from torch._ops import OpOverload
 
 from openevolve_unified.candidate.checks.dependence.products import product, solve_triangular
 from openevolve_unified.candidate.checks.dependence.reach import Reach, join, spread
-from openevolve_unified.candidate.operators import POINTWISE
+from openevolve_unified.candidate.program.operators import POINTWISE
 
 Bound: TypeAlias = dict[str, Any]
 """Arguments by their schema names; tensors stand as their ``Reach``."""

@@ -1,0 +1,1 @@
+"""The operator program: a traced candidate as plain data, validated, interpreted and counted."""

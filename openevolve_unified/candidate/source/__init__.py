@@ -1,0 +1,1 @@
+"""A candidate as text: its block, and what its author may write."""

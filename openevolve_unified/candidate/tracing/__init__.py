@@ -1,0 +1,1 @@
+"""Tracing: the trusted side asks a confined child, whose code is in ``inside``, for plain data."""

@@ -1,0 +1,1 @@
+"""Evaluation: from source text to a verdict, over the stages that ``pipeline`` names."""

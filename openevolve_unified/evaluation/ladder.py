@@ -1,0 +1,140 @@
+"""Training a checked candidate at every size and seed, continuing where an earlier run stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.config.schema import SizeConfig
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.execution.executor import Task
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun
+from openevolve_unified.runs.events import Listener
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedProgram:
+    """A candidate that passed every check before training."""
+
+    program: Program
+    trace_path: Path
+    fingerprint: str
+    job_fingerprints: dict[str, str]
+    """``size:seed`` to the fingerprint of the program with those initial values."""
+    features: dict[str, float]
+    evidence: dict[str, Any]
+
+
+def train_ladder(
+    services: Services, checked: CheckedProgram, deadline: float, listener: Listener
+) -> tuple[SizeResult, ...]:
+    """Train what is not in the store yet; the results of all seeds, size by size.
+
+    Raises:
+        CandidateError: a model diverged or its trained weights were refused.
+        DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
+    """
+    jobs = train_jobs(services, checked)
+    runs: dict[int, TrainRun] = {}
+    for index, job in enumerate(jobs):
+        stored = services.store.get("runs", job.key)
+        if stored is not None:
+            runs[index] = from_mapping(TrainRun, stored, "run")
+            _require_healthy(runs[index], job)
+    # Largest first: the last jobs to end are then the short ones.
+    missing = [index for index in range(len(jobs)) if index not in runs]
+    missing.sort(key=lambda index: -_cost(jobs[index].size))
+    tasks = [train_task(services, checked, jobs[index]) for index in missing]
+    listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
+    for position, result in services.pool().run(tasks, deadline, listener):
+        run = from_mapping(TrainRun, result, "run")
+        _require_healthy(run, jobs[missing[position]])
+        runs[missing[position]] = run
+    ordered = [runs[index] for index in range(len(jobs))]
+    return _by_size(services.config.sizes, jobs, ordered)
+
+
+def train_jobs(services: Services, checked: CheckedProgram) -> list[TrainJob]:
+    """One job per size and seed, sizes from small to large."""
+    config, data, resources = services.config, services.data(), services.resources()
+    return [
+        TrainJob(
+            framework=config.framework,
+            program_fingerprint=checked.job_fingerprints[f"{size.name}:{seed}"],
+            size=size,
+            vocab_size=data.vocab_size,
+            seq_len=data.seq_len,
+            training=dataclasses.replace(config.training, seeds=(seed,)),
+            seed=seed,
+            data_fingerprint=data.fingerprint,
+            precision=resources.precision,
+            device_type=resources.device_type,
+        )
+        for size in config.sizes
+        for seed in config.training.seeds
+    ]
+
+
+def train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> Task:
+    """The task that trains ``job``, or finds it in the store."""
+    arguments = {
+        "job": to_plain(job),
+        "trace_path": str(checked.trace_path),
+        "gates": to_plain(services.config.gates),
+        "data_folder": str(services.data().folder),
+        "store": str(services.store.root),
+        "device": services.resources().device,
+        "step_kind": services.config.execution.step,
+        "num_slots": services.resources().num_workers,
+    }
+    return Task(name="train", arguments=arguments)
+
+
+def _cost(size: SizeConfig) -> int:
+    return size.num_layers * size.hidden_dim**2
+
+
+def _require_healthy(run: TrainRun, job: TrainJob) -> None:
+    if run.status == "diverged":
+        raise CandidateError(
+            "diverged",
+            f"the loss at size {job.size.name} was not finite at step {run.step}; bound what is "
+            "exponentiated or divided (subtract the row maximum, normalise q and k, add an "
+            "epsilon)",
+        )
+    if run.status == "rejected" or run.final_loss_nats is None:
+        raise CandidateError("trained_causality", run.rejection or "the trained model was refused")
+
+
+def _by_size(
+    sizes: tuple[SizeConfig, ...], jobs: list[TrainJob], runs: list[TrainRun]
+) -> tuple[SizeResult, ...]:
+    results = []
+    for size in sizes:
+        pairs = [(job, run) for job, run in zip(jobs, runs, strict=True) if job.size == size]
+        own = [run for _, run in pairs]
+        losses = [run.final_loss_nats for run in own if run.final_loss_nats is not None]
+        results.append(
+            SizeResult(
+                size=size,
+                num_params_non_embedding=own[0].num_params_non_embedding,
+                num_params_total=own[0].num_params_total,
+                losses_nats=tuple(losses),
+                applied=tuple(_applied(job, run) for job, run in pairs),
+            )
+        )
+    return tuple(results)
+
+
+def _applied(job: TrainJob, run: TrainRun) -> Applied:
+    return Applied(
+        seed=job.seed,
+        fingerprint=run.trained_fingerprint,
+        canary_change_nats=run.certificate["canary_change_nats"],
+        parameter_changes=run.parameter_changes,
+    )

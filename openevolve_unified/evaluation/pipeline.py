@@ -1,0 +1,261 @@
+"""One evaluation: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
+
+    block and policy -> trace (jailed child) -> checks (worker) -> train sizes x seeds (workers)
+    -> health -> scaling fit -> guards
+
+This process never imports torch and only waits for children that it can kill, so a deadline is
+always kept. Whatever was finished is in the store before anything else happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.candidate.source.block import require_same_outside
+from openevolve_unified.candidate.source.policy import check_source
+from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.judgement.fitness import too_good_to_be_true
+from openevolve_unified.judgement.scaling import fit_scaling_law
+from openevolve_unified.plain.canonical import content_hash, to_plain
+from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
+from openevolve_unified.stages import Stage
+
+EVALUATION_VERSION = 4
+"""Raised whenever the meaning of a stored trace or evaluation changes."""
+
+
+class Pipeline:
+    """Evaluates the programs of one experiment."""
+
+    def __init__(self, services: Services, initial_source: str):
+        self.services = services
+        self.config = services.config
+        self.initial = Program(source=initial_source, framework=self.config.framework)
+
+    def evaluate(self, source: str) -> Evaluation | Failure:
+        """The verdict on a program, from the store when it has been reached before.
+
+        Raises:
+            ConfigError: the experiment itself cannot run (data, device, disk, initial program).
+        """
+        started = time.monotonic()
+        program = Program(source=source, framework=self.config.framework)
+        key = self._evaluation_key(program)
+        stored = self._load(key)
+        if stored is not None:
+            return stored
+        result = self._evaluate_fresh(program)
+        result = dataclasses.replace(result, duration_s=time.monotonic() - started)
+        if not isinstance(result, Failure) or not result.is_machine_trouble:
+            record = {type(result).__name__: to_plain(result)}
+            self.services.store.put("evaluations", key, record)
+        return result
+
+    def check(self, source: str) -> CheckedProgram:
+        """Everything that is decided before training.
+
+        Raises:
+            CandidateError: the program is refused, with the stage and the reason.
+            ConfigError: the experiment itself cannot run.
+            MachineError: the machine could not finish; the program is not judged.
+        """
+        program = Program(source=source, framework=self.config.framework)
+        with self._machine_errors():
+            return self._check(program, self.services.deadline())
+
+    def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
+        try:
+            with self._machine_errors():
+                return self._judge(program)
+        except CandidateError as error:
+            return self._failure(program, error.stage, error.reason)
+        except MachineError as error:
+            return self._failure(program, error.stage, str(error))
+
+    def _judge(self, program: Program) -> Evaluation:
+        is_initial = program.source_hash == self.initial.source_hash
+        checked = self._check(program, self.services.deadline())
+        baseline = () if is_initial else self._baseline()
+        deadline = self.services.deadline()
+        sizes = train_ladder(
+            self.services, checked, deadline, lambda event: self._say(program, event)
+        )
+        doubt = too_good_to_be_true(
+            sizes,
+            baseline,
+            self.config.fitness.max_gain_nats,
+            self.services.data().entropy_floor_nats,
+        )
+        if doubt is not None:
+            raise CandidateError("too_good", doubt)
+        fit = fit_scaling_law(
+            [size.num_params_non_embedding for size in sizes],
+            [size.losses_nats for size in sizes],
+        )
+        return Evaluation(
+            program=program,
+            fingerprint=checked.fingerprint,
+            horizon=self.config.training.horizon,
+            is_pilot=self.config.training.is_pilot,
+            sizes=sizes,
+            baseline=baseline,
+            fit=fit,
+            features=checked.features,
+            checks=checked.evidence,
+        )
+
+    def _baseline(self) -> tuple[SizeResult, ...]:
+        result = self.evaluate(self.initial.source)
+        if isinstance(result, Failure):
+            if result.is_machine_trouble:
+                raise MachineError(
+                    f"scaling_law.initial_program could not be judged: {result.reason}",
+                    result.stage,
+                )
+            raise ConfigError(
+                f"scaling_law.initial_program is refused at stage '{result.stage}': "
+                f"{result.reason}; the run needs a legal starting point"
+            )
+        return result.sizes
+
+    def _check(self, program: Program, deadline: float) -> CheckedProgram:
+        self._say(program, {"kind": "stage", "stage": "policy"})
+        require_same_outside(program.source, self.initial.source)
+        check_source(program.source, program.framework, self.config.gates)
+        self._say(program, {"kind": "stage", "stage": "trace"})
+        self.services.warm_up()
+        trace_path, isolation = self._trace(program)
+        baseline_path, _ = self._trace(self.initial)
+        self._say(program, {"kind": "stage", "stage": "checks"})
+        arguments = {
+            "trace_path": str(trace_path),
+            "baseline_path": str(baseline_path),
+            "gates": to_plain(self.config.gates),
+            "seq_len": self.config.data.seq_len,
+            "vocab_size": self.services.data().vocab_size,
+            "seeds": list(self.config.training.seeds),
+            "batch_size": self.config.training.batch_size,
+            "store": str(self.services.store.root),
+            "num_slots": self.services.resources().num_workers,
+        }
+        task = Task(name="check", arguments=arguments)
+        ((_, report),) = self.services.pool().run([task], deadline, self.services.listener)
+        return CheckedProgram(
+            program=program,
+            trace_path=trace_path,
+            fingerprint=report["fingerprint"],
+            job_fingerprints=report["job_fingerprints"],
+            features=report["features"],
+            evidence={**report["evidence"], "isolation": isolation},
+        )
+
+    def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
+        """The traced program's file and how it was confined, from the store or made now."""
+        config, gates = self.config, self.config.gates
+        request = {
+            "version": EVALUATION_VERSION,
+            "source": program.source_hash,
+            "framework": program.framework,
+            "sizes": config.sizes,
+            "seq_len": config.data.seq_len,
+            "seeds": config.training.seeds,
+            "batch_size": config.training.batch_size,
+            "bounds": (gates.max_nodes, gates.max_constant_elements),
+        }
+        store, key = self.services.store, content_hash(request)
+        path = store.path("traces", key, ".safetensors")
+        record = store.get("traces", key)  # written last: with it, the trace beside it is whole
+        if record is None or not path.exists():
+            tracer = self.services.tracer()
+            training = config.training
+            tracer.trace(
+                program,
+                config.sizes,
+                config.data.seq_len,
+                training.seeds,
+                gates,
+                training.batch_size,
+                path,
+            )
+            assert tracer.isolation is not None
+            record = {"isolation": tracer.isolation.to_plain()}
+            store.put("traces", key, record)
+        return path, record["isolation"]
+
+    def _evaluation_key(self, program: Program) -> str:
+        config, resources = self.config, self.services.resources()
+        return content_hash(
+            {
+                "version": EVALUATION_VERSION,
+                "training_version": TRAINING_VERSION,
+                "program": program,
+                "initial": self.initial.source_hash,
+                "sizes": config.sizes,
+                "data": self.services.data().fingerprint,
+                "training": config.training,
+                "gates": config.gates,
+                "fitness": config.fitness,
+                "precision": resources.precision,
+                "device_type": resources.device_type,
+            }
+        )
+
+    def _load(self, key: str) -> Evaluation | Failure | None:
+        stored = self.services.store.get("evaluations", key) or {}
+        try:
+            if "Evaluation" in stored:
+                evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
+                return dataclasses.replace(evaluation, cached=True)
+            if "Failure" in stored:
+                return from_mapping(Failure, stored["Failure"], "failure")
+        except ConfigError:
+            return None  # written by another version: evaluate again
+        return None
+
+    def _failure(self, program: Program, stage: Stage, reason: str) -> Failure:
+        training = self.config.training
+        return Failure(
+            program=program,
+            stage=stage,
+            reason=reason,
+            horizon=training.horizon,
+            is_pilot=training.is_pilot,
+        )
+
+    @contextlib.contextmanager
+    def _machine_errors(self) -> Iterator[None]:
+        """One error for all that says nothing about the program.
+
+        Raises:
+            MachineError: no time, no worker, no files, memory or processes were left.
+        """
+        try:
+            yield
+        except DeadlineError:
+            raise MachineError(self._deadline_reason(), "deadline") from None
+        except WorkerDiedError as error:
+            raise MachineError(str(error), "worker") from None
+        except OSError as error:
+            lacking = shortage(error)
+            if lacking is None:
+                raise
+            raise MachineError(lacking) from error
+
+    def _deadline_reason(self) -> str:
+        return (
+            "not finished within scaling_law.execution.deadline_s "
+            f"({self.config.execution.deadline_s:.0f} s); finished sizes are kept, and the same "
+            "program continues from them when it is evaluated again"
+        )
+
+    def _say(self, program: Program, event: dict[str, Any]) -> None:
+        self.services.listener({"program": program.source_hash[:12], **event})

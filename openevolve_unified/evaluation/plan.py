@@ -1,0 +1,265 @@
+"""What an experiment will cost on this machine, measured by a few steps of every size.
+
+Memory comes first: it is counted without running a step, so a ladder that does not fit is refused
+instead of being tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from openevolve_unified.config.schema import (
+    CERTIFICATE_PASSES,
+    CURVE_SEQUENCES,
+    ScalingLawConfig,
+    SizeConfig,
+    TrainingConfig,
+)
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs
+from openevolve_unified.evaluation.services import Services
+from openevolve_unified.execution.executor import Task
+from openevolve_unified.execution.resources import SharedMemory
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import TrainJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSize:
+    """One size of the ladder with the initial program."""
+
+    size: SizeConfig
+    num_params_non_embedding: int
+    num_params_total: int
+    flops_per_step: float
+    """Forward and backward operations of one training step."""
+    memory_bytes: int
+    """Estimate for one worker with this size: its libraries (CPU), weights, activations."""
+    step_s: float
+    """Seconds per training step while the other workers train too; a mean of medians."""
+    num_steps: int
+    evaluation_s: float
+    """Seconds for the learning curve, the final loss and the certificate of one seed."""
+
+    @property
+    def job_s(self) -> float:
+        """Seconds for one seed."""
+        return self.step_s * self.num_steps + self.evaluation_s
+
+    @property
+    def flops(self) -> float:
+        """Operations of training one seed."""
+        return self.flops_per_step * self.num_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The whole cost; times are estimates from this machine's measured steps."""
+
+    sizes: tuple[PlannedSize, ...]
+    tokens_per_model: int
+    train_sequences: int
+    device: str
+    precision: str
+    num_workers: int
+    workers_per_device: int
+    candidate_s: float
+    """Training one candidate at every size and seed, until the last worker is done."""
+    memory_bytes: int
+    """At most, with the largest sizes side by side on one GPU or machine: the fullest."""
+    available_bytes: int | None
+    """Of that machine or GPU now; None where it does not say."""
+    price_per_hour: float | None
+
+    def cost(self, seconds: float) -> float | None:
+        """What so much time costs; None without a price."""
+        return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
+
+    def evolution_s(self, num_candidates: int) -> float:
+        """Training the initial program and ``num_candidates`` more."""
+        return self.candidate_s * (num_candidates + 1)
+
+
+def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
+    """Time a few steps of every size, all workers at once; ``checked`` is the initial program.
+
+    Raises:
+        ConfigError: the models do not fit into memory, or one candidate takes longer than the
+            deadline allows.
+    """
+    config, resources = services.config, services.resources()
+    num_seeds = len(config.training.seeds)
+    jobs = train_jobs(services, checked)
+    first = [job for job in jobs if job.seed == config.training.seeds[0]]
+    memory = _run("estimate_memory", first, services, checked)
+    bounds = [outcome["available_bytes"] for outcome in memory]
+    measured_here = SharedMemory(
+        num_workers=resources.workers_per_device,
+        available_bytes=None if None in bounds else min(bounds),
+    )
+    fullest, needed = fullest_memory(
+        [outcome["memory_bytes"] for outcome in memory],
+        num_seeds,
+        resources.node_memories or (measured_here,),
+    )
+    require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
+    measured_jobs = jobs_to_measure(jobs, resources.num_workers)
+    measured = _by_size(
+        config.sizes, measured_jobs, _run("measure", measured_jobs, services, checked)
+    )
+    steps = config.training.training_steps
+    num_batches = evaluated_batches(config.training, len(services.data().validation))
+    sizes = tuple(
+        PlannedSize(
+            size=size,
+            num_steps=steps,
+            memory_bytes=own["memory_bytes"],
+            evaluation_s=outcome.pop("evaluated_batch_s") * num_batches,
+            **outcome,
+        )
+        for size, own, outcome in zip(config.sizes, memory, measured, strict=True)
+    )
+    largest_first = sorted((size.job_s for size in sizes for _ in range(num_seeds)), reverse=True)
+    plan = Plan(
+        sizes=sizes,
+        tokens_per_model=steps * config.training.batch_size * config.data.seq_len,
+        train_sequences=len(services.data().train),
+        device=resources.device,
+        precision=resources.precision,
+        num_workers=resources.num_workers,
+        workers_per_device=fullest.num_workers,
+        candidate_s=makespan(largest_first, resources.num_workers),
+        memory_bytes=needed,
+        available_bytes=fullest.available_bytes,
+        price_per_hour=config.execution.price_per_hour,
+    )
+    _require_time(plan, config)
+    return plan
+
+
+def jobs_to_measure(jobs: Sequence[TrainJob], num_workers: int) -> list[TrainJob]:
+    """What is timed, in the order of training: largest first, so that no worker is ever idle.
+
+    A step that is timed while the other cores rest is faster than the same step in training: they
+    share caches, memory and often the core itself. So every size comes twice, unless all jobs fit
+    side by side or there is one worker; and never more memory is taken at once than in training.
+    """
+    seeds = list(dict.fromkeys(job.seed for job in jobs))
+    largest_first = sorted(jobs, key=lambda job: -job.size.num_layers * job.size.hidden_dim**2)
+    if num_workers == 1:
+        return [job for job in largest_first if job.seed == seeds[0]]
+    if len(seeds) == 1 and num_workers < len(jobs):
+        return largest_first * 2
+    return [job for job in largest_first if job.seed in seeds[:2]]
+
+
+def makespan(durations: Sequence[float], num_workers: int) -> float:
+    """When the last job ends, if each worker takes the next job in order as it becomes free."""
+    free_at = [0.0] * num_workers
+    for duration in durations:
+        first = free_at.index(min(free_at))
+        free_at[first] += duration
+    return max(free_at)
+
+
+def evaluated_batches(training: TrainingConfig, num_validation: int) -> int:
+    """Batches without gradients that one model sees: curve, final loss and certificate.
+
+    Args:
+        num_validation: sequences of the validation split.
+    """
+    whole = math.ceil(num_validation / training.batch_size)
+    on_the_way = math.ceil(min(CURVE_SEQUENCES, num_validation) / training.batch_size)
+    return training.num_points_on_the_way * on_the_way + (1 + CERTIFICATE_PASSES) * whole
+
+
+def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:
+    """Bytes of the ``num_workers`` largest jobs, which run side by side, largest first."""
+    jobs = sorted(bytes_per_size * num_seeds, reverse=True)
+    return sum(jobs[:num_workers])
+
+
+def fullest_memory(
+    bytes_per_size: list[int], num_seeds: int, memories: Sequence[SharedMemory]
+) -> tuple[SharedMemory, int]:
+    """The memory of which the largest share may be taken, and the bytes taken there.
+
+    What fits there fits into the others; one that does not say what it has is full of nothing.
+    """
+
+    def needed(memory: SharedMemory) -> int:
+        return memory_at_once(bytes_per_size, num_seeds, memory.num_workers)
+
+    def share(memory: SharedMemory) -> float:
+        available = memory.available_bytes
+        return 0.0 if available is None else needed(memory) / max(available, 1)
+
+    fullest = max(memories, key=share)
+    return fullest, needed(fullest)
+
+
+def require_memory(needed: int, available: int | None, num_workers: int, device: str) -> None:
+    """Refuse what does not fit; nothing is refused where the machine does not say what it has.
+
+    Raises:
+        ConfigError: with both numbers and what to change.
+    """
+    if available is None or needed <= available:
+        return
+    raise ConfigError(
+        f"memory: the {num_workers} largest models at once need about {needed / 1e9:.1f} GB on "
+        f"{device}, which has {available / 1e9:.1f} GB left: use a smaller "
+        "scaling_law.training.batch_size, fewer scaling_law.execution.num_workers, or a larger "
+        "machine"
+    )
+
+
+def _run(
+    task: str, jobs: Sequence[TrainJob], services: Services, checked: CheckedProgram
+) -> list[dict[str, Any]]:
+    """The outcomes of ``task`` for each job, as many at once as there are workers."""
+    config = services.config
+    tasks = [
+        Task(
+            name=task,
+            arguments={
+                "job": to_plain(job),
+                "trace_path": str(checked.trace_path),
+                "gates": to_plain(config.gates),
+                "data_folder": str(services.data().folder),
+                "device": services.resources().device,
+                "step_kind": config.execution.step,
+            },
+        )
+        for job in jobs
+    ]
+    outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
+    return [outcomes[index] for index in range(len(jobs))]
+
+
+def _by_size(
+    sizes: Sequence[SizeConfig], jobs: Sequence[TrainJob], outcomes: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """One outcome per size: its times are means over the jobs of that size."""
+    merged = []
+    for size in sizes:
+        own = [found for job, found in zip(jobs, outcomes, strict=True) if job.size == size]
+        times = {name: fmean(one[name] for one in own) for name in ("step_s", "evaluated_batch_s")}
+        merged.append(own[0] | times)
+    return merged
+
+
+def _require_time(plan: Plan, config: ScalingLawConfig) -> None:
+    deadline_s = config.execution.deadline_s
+    if plan.candidate_s > deadline_s:
+        raise ConfigError(
+            f"one candidate would train for about {plan.candidate_s / 3600:.1f} h on this machine "
+            f"({plan.device}, {plan.num_workers} workers), but scaling_law.execution.deadline_s is "
+            f"{deadline_s / 3600:.1f} h: use a GPU, or a pilot "
+            "(--set scaling_law.training.training_steps=1000), or raise the deadline together with "
+            "evaluator.timeout"
+        )

@@ -1,0 +1,258 @@
+"""The trusted tasks of a worker: check a traced program, train one job, time one step.
+
+Arguments and results are plain JSON values; a task raises ``CandidateError`` or ``ConfigError`` for
+what the parent should know. Torch comes in here and in what it calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from openevolve_unified.candidate.checks import run_checks
+from openevolve_unified.candidate.program.budget import training_flops_per_step
+from openevolve_unified.candidate.program.traced import TracedCandidate, load_traced
+from openevolve_unified.config.schema import GatesConfig
+from openevolve_unified.data import TokenData, open_cached
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation.applied import parameter_changes
+from openevolve_unified.evaluation.certificate import certify, mechanisms_of
+from openevolve_unified.execution.memory import available_bytes, resident_bytes
+from openevolve_unified.execution.slots import work_slot
+from openevolve_unified.model.transformer import Transformer
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.records import TrainJob, TrainRun
+from openevolve_unified.store import Store
+from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.checkpoint import remove_checkpoint
+from openevolve_unified.training.evaluation import mean_loss_nats
+from openevolve_unified.training.fastest import choose_step
+from openevolve_unified.training.loop import train as train_job
+from openevolve_unified.training.machine import training_settings
+from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES, training_bytes
+from openevolve_unified.training.progress import Progress
+from openevolve_unified.training.step import TrainStep, build_model
+
+Emit = Callable[[dict[str, Any]], None]
+MEASURE_S = 0.5
+MAX_MEASURED_STEPS = 20
+
+
+def prepare_to_check() -> None:
+    """Import what validating takes beyond torch: its first operator on data-free tensors brings in
+    torch's compiler, which takes as long as torch itself."""
+    torch.empty(1, device="meta").div(2)
+
+
+def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Validate a traced program and hold it to every check before training."""
+    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
+    candidate = _load(Path(arguments["trace_path"]), gates)
+    baseline = _load(Path(arguments["baseline_path"]), gates)
+    seeds = arguments["seeds"]
+    with work_slot(Path(arguments["store"]), arguments["num_slots"]):
+        report = run_checks(
+            candidate,
+            baseline,
+            arguments["seq_len"],
+            arguments["vocab_size"],
+            gates,
+            seeds[0],
+            arguments["batch_size"],
+        )
+    return {
+        "fingerprint": candidate.fingerprint,
+        "job_fingerprints": {
+            f"{name}:{seed}": traced.fingerprint(seed)
+            for name, traced in candidate.sizes.items()
+            for seed in seeds
+        },
+        "features": {
+            **report.features,
+            "params_ratio": report.params_ratio,
+            "flops_ratio": report.flops_ratio,
+        },
+        "evidence": report.evidence,
+    }
+
+
+def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    store = Store(Path(arguments["store"]))
+    with store.lock("runs", job.key), work_slot(store.root, arguments["num_slots"]):
+        stored = store.get("runs", job.key)
+        if stored is not None:
+            return stored
+        checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
+        try:
+            run = _train_fresh(job, arguments, checkpoint_path, emit)
+        finally:
+            if job.device_type == "cuda":
+                gc.collect()
+                torch.cuda.empty_cache()  # the next job may be another process's
+        store.put("runs", job.key, run)
+        remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
+    return to_plain(run)
+
+
+def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Bytes that a worker needs for a job, and that the device has left, before anything is run.
+
+    On a CPU the worker's own libraries count, on a GPU CUDA's share and the resident tokens. What
+    this worker holds already is neither needed again nor missing.
+    """
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    device = torch.device(arguments["device"])
+    candidate = _load_candidate(arguments)
+    process = resident_bytes()
+    needed = training_bytes(job, _mechanism(job, candidate), device, arguments["step_kind"])
+    if device.type == "cuda":
+        return {
+            "memory_bytes": needed + _open_data(arguments["data_folder"]).train.nbytes,
+            "available_bytes": torch.cuda.mem_get_info(device)[0] + CUDA_CONTEXT_BYTES,
+        }
+    available = available_bytes()
+    return {
+        "memory_bytes": needed + process,
+        "available_bytes": None if available is None else available + process,
+    }
+
+
+def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Parameters, operations, seconds per step and per batch without gradients of a job.
+
+    Its few steps are thrown away.
+    """
+    job = from_mapping(TrainJob, arguments["job"], "job")
+    device = torch.device(arguments["device"])
+    data = _open_data(arguments["data_folder"])
+    candidate = _load_candidate(arguments)
+    with training_settings(device):
+        model = build_model(job, _mechanism(job, candidate), device)
+        step = TrainStep(job, model, device)
+        batch_size = job.training.batch_size
+        batches = TrainBatches(data.train[:batch_size], batch_size, 0, device)
+        # No steps are left to earn a compilation: where one will be earned, this is an upper bound.
+        _, run_step = choose_step(arguments["step_kind"], step, batches.at(0), 0, 0)
+        run_step(batches.at(0), 0).item()
+        durations: list[float] = []
+        while not durations or (sum(durations) < MEASURE_S and len(durations) < MAX_MEASURED_STEPS):
+            started = time.perf_counter()
+            run_step(batches.at(0), len(durations) + 1).item()
+            durations.append(time.perf_counter() - started)
+        for _ in range(2):  # the second one counts
+            started = time.perf_counter()
+            mean_loss_nats(model, data.validation[:batch_size], batch_size, device)
+            evaluated_batch_s = time.perf_counter() - started
+    count = model.parameter_count
+    return {
+        "step_s": sorted(durations)[len(durations) // 2],
+        "evaluated_batch_s": evaluated_batch_s,
+        "flops_per_step": training_flops_per_step(
+            candidate.sizes[job.size.name], job.vocab_size, job.training.batch_size
+        ),
+        "num_params_non_embedding": count.non_embedding,
+        "num_params_total": count.total,
+    }
+
+
+def count_gpus(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """How many CUDA devices torch can use here."""
+    return {"num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
+
+
+TASKS: dict[str, Callable[[dict[str, Any], Emit], dict[str, Any]]] = {
+    "check": check,
+    "train": train,
+    "estimate_memory": estimate_memory,
+    "measure": measure,
+    "count_gpus": count_gpus,
+}
+
+
+def _train_fresh(
+    job: TrainJob, arguments: dict[str, Any], checkpoint_path: Path, emit: Emit
+) -> TrainRun:
+    data = _open_data(arguments["data_folder"])
+    candidate = _load_candidate(arguments)
+    certificate: dict[str, Any] = {}
+    changes: dict[str, float] = {}
+    rejection: list[str] = []
+
+    def inspect(model: Transformer) -> str:
+        changes.update(
+            parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
+        )
+        try:
+            certificate.update(to_plain(certify(model, data.validation, job.training.batch_size)))
+        except CandidateError as error:
+            rejection.append(error.reason)
+        return _read_fingerprint(model, job)
+
+    def progress(report: Progress) -> None:
+        emit(
+            {
+                "kind": "training",
+                "size": job.size.name,
+                "seed": job.seed,
+                "tokens_per_step": job.training.batch_size * job.seq_len,
+                **to_plain(report),
+            }
+        )
+
+    device = torch.device(arguments["device"])
+    mechanism = _mechanism(job, candidate)
+    run = train_job(
+        job,
+        mechanism,
+        data,
+        device,
+        progress,
+        checkpoint_path,
+        inspect,
+        step_kind=arguments["step_kind"],
+    )
+    if run.status != "finished":
+        return run  # weights that are not finite have moved by nothing that a record can hold
+    run = dataclasses.replace(run, parameter_changes=changes)
+    if rejection:
+        return dataclasses.replace(run, status="rejected", rejection=rejection[0])
+    return dataclasses.replace(run, certificate=certificate)
+
+
+def _read_fingerprint(model: Transformer, job: TrainJob) -> str:
+    """The fingerprint that every layer's mechanism carries; it must be the job's."""
+    found = {mechanism.meta["fingerprint"] for mechanism in mechanisms_of(model)}
+    if found != {job.program_fingerprint}:
+        raise RuntimeError(f"trained {found}, but the job asked for {job.program_fingerprint}")
+    return job.program_fingerprint
+
+
+def _mechanism(job: TrainJob, candidate: TracedCandidate) -> Callable[[int], nn.Module]:
+    traced = candidate.sizes[job.size.name]
+    return lambda layer: traced.mechanism(job.seed, layer)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, gates: GatesConfig) -> TracedCandidate:
+    return load_traced(path, gates)
+
+
+def _load_candidate(arguments: dict[str, Any]) -> TracedCandidate:
+    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
+    return _load(Path(arguments["trace_path"]), gates)
+
+
+@functools.lru_cache(maxsize=1)
+def _open_data(folder: str) -> TokenData:
+    return open_cached(Path(folder))

@@ -1,0 +1,216 @@
+"""Worker processes of one evaluator: tasks out, events and outcomes back, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.execution.backlog import Backlog, loss_notice, memory_notice
+from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.environment import gpu_variables, worker_environment
+from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, RETIRES, result_of
+
+MAX_ATTEMPTS = 2
+"""A task whose worker dies is tried once more on a fresh worker."""
+REAP_S = 5.0
+WORKER_COMMAND = (sys.executable, "-m", "openevolve_unified.execution.worker")
+
+
+class WorkerPool:
+    """Starts workers when there is work, keeps them warm between calls, kills them on ``close``.
+
+    Args:
+        num_gpus: when there are several, each worker sees one of them, evenly dealt.
+    """
+
+    def __init__(self, num_workers: int, log_path: Path, num_gpus: int = 0):
+        self.num_workers = num_workers
+        self._max_at_once = num_workers
+        self._log_path = log_path
+        self._num_gpus = num_gpus
+        self._idle: list[_Worker] = []
+        self._alive: list[_Worker] = []
+
+    def warm_up(self, count: int) -> None:
+        """Start up to ``count`` workers, so that their imports overlap with other work."""
+        missing = min(count, self.num_workers) - len(self._idle)
+        for _ in range(missing):
+            self._idle.append(self._start())
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        deadline: float,
+        on_event: Callable[[dict[str, Any]], None],
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """See ``Executor.run``. A worker that is killed may have been killed for its memory, so
+        fewer run at once until this call ends; after a plain lack of memory, for good."""
+        backlog = Backlog(tasks, self._max_at_once, MAX_ATTEMPTS)
+        busy: dict[int, tuple[_Worker, int]] = {}
+        selector = selectors.DefaultSelector()
+        try:
+            while not backlog.is_done:
+                while (started := backlog.start()) is not None:
+                    worker = self._take()
+                    worker.assign(started[1])
+                    busy[worker.channel.fileno()] = (worker, started[0])
+                    selector.register(worker.channel.fileno(), selectors.EVENT_READ)
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise DeadlineError
+                for ready, _ in selector.select(min(remaining, 1.0)):
+                    worker, index = busy[ready.fd]
+                    messages, is_open = worker.channel.receive_available()
+                    results = _deliver(messages, on_event)
+                    if not results and is_open:
+                        continue
+                    selector.unregister(ready.fd)
+                    del busy[ready.fd]
+                    if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
+                        backlog.finish(index)
+                        if results[0].get(RETIRES):
+                            worker.kill()
+                        else:
+                            self._idle.append(worker)
+                        yield index, result_of(results[0])
+                    else:
+                        self._try_again(backlog, tasks[index], index, worker, results, on_event)
+        finally:
+            selector.close()
+            for worker, _ in busy.values():
+                worker.kill()
+
+    def close(self) -> None:
+        """Kill every worker."""
+        for worker in self._idle:
+            worker.kill()
+        self._idle.clear()
+
+    def _try_again(
+        self,
+        backlog: Backlog,
+        task: Task,
+        index: int,
+        worker: _Worker,
+        results: list[dict[str, Any]],
+        on_event: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Put back a task that lost its worker or ran out of memory; its worker is not used again.
+
+        Raises:
+            WorkerDiedError: it was tried often enough.
+        """
+        before = backlog.max_at_once
+        if results and LOST in results[0]:
+            worker.kill()
+            cause = f"is lost ({results[0][LOST]})"
+            goes_on = backlog.try_again(index)
+        elif results:
+            worker.kill()
+            cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
+            goes_on = backlog.try_again_with_fewer(index)
+            self._max_at_once = backlog.max_at_once
+        else:
+            status = worker.reap()
+            cause = _death(status)
+            was_killed = status == -signal.SIGKILL
+            goes_on = (backlog.try_again_with_fewer if was_killed else backlog.try_again)(index)
+        if not goes_on:
+            raise WorkerDiedError(
+                f"the worker of task '{task.title}' {cause}, also when it was tried again; see "
+                f"{self._log_path}"
+            )
+        if backlog.max_at_once < before:
+            on_event(memory_notice(task, cause, backlog.max_at_once))
+        else:
+            on_event(loss_notice(task, cause))
+
+    def _take(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive():
+                return worker
+            worker.kill()
+        return self._start()
+
+    def _start(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        environment = worker_environment()
+        gpu = self._least_used_gpu()
+        if self._num_gpus > 1:
+            environment |= gpu_variables(gpu)
+        with theirs, open(self._log_path, "ab") as log:
+            process = subprocess.Popen(
+                [*WORKER_COMMAND, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the parent, which decides
+            )
+        worker = _Worker(process, Channel(ours), gpu)
+        self._alive.append(worker)
+        return worker
+
+    def _least_used_gpu(self) -> int:
+        self._alive = [worker for worker in self._alive if worker.is_alive()]
+        taken = [worker.gpu for worker in self._alive]
+        return min(range(max(self._num_gpus, 1)), key=taken.count)
+
+
+class _Worker:
+    def __init__(self, process: subprocess.Popen[bytes], channel: Channel, gpu: int):
+        self.process = process
+        self.channel = channel
+        self.gpu = gpu
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def assign(self, task: Task) -> None:
+        # A send fails when the worker just died: reading then finds the end of file.
+        with contextlib.suppress(OSError):
+            self.channel.send({"task": task.name, "arguments": task.arguments})
+
+    def reap(self) -> int:
+        """The exit status of a worker that closed its channel; it is on its way out."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(REAP_S)
+        return self.kill()
+
+    def kill(self) -> int:
+        self.channel.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        return self.process.wait()
+
+
+def _deliver(
+    messages: list[dict[str, Any]], on_event: Callable[[dict[str, Any]], None]
+) -> list[dict[str, Any]]:
+    results = []
+    for message in messages:
+        if "event" in message:
+            on_event(message["event"])
+        else:
+            results.append(message)
+    return results
+
+
+def _death(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed (often: out of memory)"
+    if status < 0:
+        return f"ended with signal {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

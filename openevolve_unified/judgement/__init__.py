@@ -1,0 +1,1 @@
+"""Judgement: fits, scores and verdicts as pure functions of records; no torch and no files."""

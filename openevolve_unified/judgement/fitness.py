@@ -1,0 +1,187 @@
+"""From what was measured to what OpenEvolve reads: metrics that cannot be misread, and feedback.
+
+Promises: every metric key is always present and every value finite; a failure scores -1000, a legal
+but untrained candidate -500; only a finished fit scores above. Pure functions of records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openevolve_unified.config.names import (
+    FAILURE_SCORE,
+    FEATURE_NAMES,
+    METRIC_NAMES,
+    UNTRAINED_SCORE,
+)
+from openevolve_unified.judgement.scaling import least_squares_line
+from openevolve_unified.records import Evaluation, Failure, SizeResult
+
+NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"
+"""Artifacts of what the machine could not finish; OpenEvolve needs a number: a failure's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The number that OpenEvolve maximises, and how it came about."""
+
+    combined: float
+    fitness: float
+    """Minus the measured slope."""
+    harm_nats: float
+    """Mean over sizes of the loss above the baseline, beyond the tolerance."""
+
+    @property
+    def is_guarded(self) -> bool:
+        return self.combined < self.fitness
+
+
+def score(evaluation: Evaluation, tolerance_nats: float) -> Score:
+    """Minus the slope, unless the slope was bought by hurting a model.
+
+    A steeper line can be had by making the small models worse. So a loss above the baseline's (by
+    more than ``tolerance_nats``) is harm: the score is the smaller of the fitness as measured and
+    the fitness with the harm taken out, less the mean harm.
+
+    It can also be had by drawing the sizes together: parameters that only the small models get
+    shorten the axis. So the losses are set against the baseline's parameters too, and the flatter
+    line counts. Without either the score is exactly ``-slope``.
+    """
+    fitness = -evaluation.fit.slope
+    losses = np.array([size.mean_loss_nats for size in evaluation.sizes])
+    if not evaluation.baseline:
+        return Score(combined=fitness, fitness=fitness, harm_nats=0.0)
+    reference = np.array([size.mean_loss_nats for size in evaluation.baseline])
+    harm = np.maximum(losses - reference - tolerance_nats, 0.0)
+    own, standard = (_log_counts(sizes) for sizes in (evaluation.sizes, evaluation.baseline))
+    candidates = [fitness]
+    if harm.any():
+        candidates.append(-least_squares_line(own, losses - harm)[0])
+    if not np.array_equal(own, standard):
+        candidates.append(-least_squares_line(standard, losses - harm)[0])
+    mean_harm = float(harm.mean())
+    return Score(combined=min(candidates) - mean_harm, fitness=fitness, harm_nats=mean_harm)
+
+
+def _log_counts(sizes: Sequence[SizeResult]) -> np.ndarray:
+    return np.log([float(size.num_params_non_embedding) for size in sizes])
+
+
+def too_good_to_be_true(
+    sizes: Sequence[SizeResult],
+    baseline: Sequence[SizeResult],
+    max_gain_nats: float,
+    entropy_floor_nats: float | None,
+) -> str | None:
+    """The reason to distrust these losses, or None: an honest mechanism cannot beat the source."""
+    for index, size in enumerate(sizes):
+        loss = size.mean_loss_nats
+        if entropy_floor_nats is not None and loss < entropy_floor_nats:
+            return (
+                f"the loss at {size.size.name} is {loss:.4f} nats, below the entropy floor of the "
+                f"corpus ({entropy_floor_nats:.4f}): the mechanism must be reading its targets"
+            )
+        if baseline and baseline[index].mean_loss_nats - loss > max_gain_nats:
+            return (
+                f"the loss at {size.size.name} is {loss:.4f} nats, "
+                f"{baseline[index].mean_loss_nats - loss:.2f} below the baseline: too good to be "
+                f"true (bound {max_gain_nats:.2f}, scaling_law.fitness.max_gain_nats)"
+            )
+    return None
+
+
+def metrics(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, float]:
+    """Every metric, every value finite, in the order of ``METRIC_NAMES``."""
+    if isinstance(result, Failure):
+        return _empty_metrics(FAILURE_SCORE, result.is_pilot)
+    scored = score(result, tolerance_nats)
+    first, last = result.sizes[0], result.sizes[-1]
+    gain = result.baseline[-1].mean_loss_nats - last.mean_loss_nats if result.baseline else 0.0
+    values = {
+        "combined_score": scored.combined,
+        "fitness": scored.fitness,
+        "fitness_stderr": result.fit.slope_stderr,
+        "slope": result.fit.slope,
+        "intercept": result.fit.intercept,
+        "r2": result.fit.r2,
+        "loss_smallest": first.mean_loss_nats,
+        "loss_largest": last.mean_loss_nats,
+        "gain_largest": gain,
+        "harm": scored.harm_nats,
+        **{name: float(result.features.get(name, 0.0)) for name in FEATURE_NAMES},
+        "is_pilot": float(result.is_pilot),
+        "trained": 1.0,
+    }
+    if not all(math.isfinite(value) for value in values.values()):
+        return _empty_metrics(FAILURE_SCORE, result.is_pilot)
+    return {name: values[name] for name in METRIC_NAMES}
+
+
+def untrained_metrics(is_pilot: bool) -> dict[str, float]:
+    """The metrics of a candidate that is legal and not trained yet (cascade stage 1)."""
+    return _empty_metrics(UNTRAINED_SCORE, is_pilot)
+
+
+def artifacts(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, str]:
+    """Feedback for the proposer: what happened, in a few lines of text."""
+    if isinstance(result, Failure) and result.is_machine_trouble:
+        return {
+            "verdict": f"NOT JUDGED: the machine failed at the stage '{result.stage}'",
+            NOT_JUDGED_STAGE: result.stage,
+            NOT_JUDGED_REASON: result.reason,
+        }
+    if isinstance(result, Failure):
+        return {
+            "verdict": f"REJECTED at the stage '{result.stage}'; score {FAILURE_SCORE:.0f}",
+            "rejected_because": result.reason,
+        }
+    scored = score(result, tolerance_nats)
+    return {
+        "verdict": _verdict(result, scored),
+        "losses_per_size": loss_table(result),
+        "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
+    }
+
+
+def loss_table(evaluation: Evaluation) -> str:
+    """One line per size: parameters, loss and distance to the baseline, in nats per token."""
+    lines = ["size      non-embedding params   loss     baseline   difference"]
+    for index, size in enumerate(evaluation.sizes):
+        line = f"{size.size.name:<9} {size.num_params_non_embedding:>20,}   "
+        line += f"{size.mean_loss_nats:.4f}"
+        if evaluation.baseline:
+            reference = evaluation.baseline[index].mean_loss_nats
+            line += f"   {reference:.4f}     {size.mean_loss_nats - reference:+.4f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _empty_metrics(combined: float, is_pilot: bool) -> dict[str, float]:
+    values = dict.fromkeys(METRIC_NAMES, 0.0)
+    values.update(combined_score=combined, fitness=combined, is_pilot=float(is_pilot))
+    return values
+
+
+def _verdict(result: Evaluation, scored: Score) -> str:
+    fit = result.fit
+    text = (
+        f"trained at {len(result.sizes)} sizes: fitness {scored.fitness:+.4f} "
+        f"+- {fit.slope_stderr:.4f} (minus the slope of loss over ln N, R2 {fit.r2:.3f})"
+    )
+    if result.is_pilot:
+        text += f" [{result.horizon}]"
+    if scored.is_guarded and scored.harm_nats == 0:
+        text += (
+            f"; score {scored.combined:+.4f}: the slope over the baseline's parameters, because a "
+            "larger share of new parameters at the small sizes only shortens the axis"
+        )
+    elif scored.is_guarded:
+        text += (
+            f"; score {scored.combined:+.4f} after the guard: on average {scored.harm_nats:.4f} "
+            "nats worse than the baseline, and a slope bought by hurting models does not count"
+        )
+    return text

@@ -1,0 +1,90 @@
+"""Files that a reader sees whole or not at all, and the one line for what a disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.errors import ConfigError, MachineError, shortage
+from openevolve_unified.plain.canonical import to_plain
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has no locks, as some network mounts."""
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` so that a reader never sees half of it.
+
+    Raises:
+        ConfigError: the disk is full or the folder cannot be written.
+    """
+    text = json.dumps(to_plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Like ``write_json``, for text."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+                handle.write(text)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def lock_errors(path: Path) -> Iterator[None]:
+    """Turn a lock that cannot be had at all into one clear line.
+
+    Raises:
+        ConfigError: the file system of ``path`` has no locks.
+        BlockingIOError, PermissionError: another process holds it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise ConfigError(
+            f"{path.parent} has no file locks ({error.strerror}), which keep two runs apart; "
+            "choose another folder with --output or scaling_law.execution.store_dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one clear line.
+
+    Raises:
+        ConfigError: the disk is full or ``path`` cannot be written.
+        MachineError: too many files are open, or there is no memory.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ConfigError(
+                f"the disk is full: cannot write {path}; free some space and run the same command "
+                "again, finished work is kept"
+            ) from error
+        lacking = shortage(error)
+        if lacking is not None:
+            raise MachineError(lacking) from error
+        raise ConfigError(
+            f"cannot write {path} ({error.strerror or error}); wanted a folder that can be "
+            "written, choose another with --output or scaling_law.execution.store_dir"
+        ) from error

@@ -1,0 +1,50 @@
+"""The plan as a person reads it, before anything is spent."""
+
+from __future__ import annotations
+
+from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.evaluation.plan import Plan
+from openevolve_unified.report.console import Reporter, format_duration
+
+
+def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
+    """Print sizes, parameters, operations, tokens, memory and estimated time and cost."""
+    law = experiment.scaling_law
+    training = law.training
+    reporter.say(f"plan for {experiment.path.name}: {law.framework}, {training.horizon}")
+    reporter.say(
+        f"  data      {law.data.source}: {plan.train_sequences:,} training sequences of "
+        f"{law.data.seq_len} tokens, vocabulary {law.data.vocab_size:,}"
+    )
+    reporter.say(
+        f"  training  batch {training.batch_size}, {len(training.seeds)} seed(s), "
+        f"{plan.tokens_per_model / 1e6:,.1f}M tokens per model, {plan.precision} on {plan.device}, "
+        f"{plan.num_workers} at a time"
+    )
+    reporter.say(
+        "  size      non-embedding       total      FLOPs    memory       step        one model"
+    )
+    for size in plan.sizes:
+        reporter.say(
+            f"  {size.size.name:<9} {size.num_params_non_embedding:>13,} "
+            f"{size.num_params_total:>11,}  {size.flops:>9.2e}  {size.memory_bytes / 1e9:>5.2f} GB"
+            f"  {1e3 * size.step_s:>7.1f} ms  {format_duration(size.job_s)}"
+        )
+    of = "" if plan.available_bytes is None else f" of {plan.available_bytes / 1e9:.1f} GB left"
+    reporter.say(
+        f"  memory    at most about {plan.memory_bytes / 1e9:.1f} GB{of} "
+        f"(estimated, {plan.workers_per_device} largest at once)"
+    )
+    count = experiment.iterations
+    evolution_s = plan.evolution_s(count)
+    reporter.say(
+        f"  time      about {format_duration(plan.candidate_s)} per candidate, "
+        f"{format_duration(evolution_s)} for the initial program and "
+        f"{count} candidate{'' if count == 1 else 's'} (estimated from a few measured steps)"
+    )
+    candidate_cost, evolution_cost = plan.cost(plan.candidate_s), plan.cost(evolution_s)
+    if candidate_cost is not None and evolution_cost is not None:
+        reporter.say(
+            f"  cost      about {candidate_cost:,.2f} per candidate, {evolution_cost:,.2f} in all, "
+            f"at {plan.price_per_hour:,.2f} per hour"
+        )

@@ -1,0 +1,154 @@
+"""The entries of a run's ``fitness_history.json``: one per program, also when the file is damaged.
+
+Each entry is kept twice, in the history and in the program's own file in ``programs/``; what is
+wrong with the first is rebuilt from the second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from openevolve_unified.judgement.fitness import metrics, score
+from openevolve_unified.records import Evaluation, Failure, SizeResult
+
+Verdict = Literal["trained", "rejected", "not judged"]
+"""``not judged``: the machine could not finish; it says nothing about the program."""
+
+_NEEDED = ("index", "program", "file", "time", "horizon", "num_proposals", "combined_score")
+_NEEDED_BY_VERDICT = {
+    "trained": ("fitness", "fitness_stderr", "r2", "losses_nats", "num_params_non_embedding"),
+    "rejected": ("stage", "reason"),
+    "not judged": ("stage", "reason"),
+}
+_DETAILS = ("checks", "features", "losses_per_size", "losses")
+"""What a program's own file says more than its entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a run's folder says about its programs, in the order in which they were tried."""
+
+    entries: list[dict[str, Any]]
+    damage: str | None = None
+    """What was wrong with the file and what the entries are now, in one line."""
+
+
+def read_history(path: Path, programs: Path) -> History:
+    """The history in ``path``, or what the files in the folder ``programs`` say about it."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["programs"]
+        if all(_is_entry(entry) for entry in entries):
+            return History(entries=entries)
+        trouble = "is damaged"
+    except FileNotFoundError:
+        trouble = "is missing"
+    except (ValueError, KeyError, TypeError):
+        trouble = "is damaged"
+    return _rebuild(path, programs, trouble)
+
+
+def new_entry(
+    index: int, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None
+) -> dict[str, Any]:
+    """The entry of a program that was not tried before."""
+    source_hash = result.program.source_hash[:12]
+    entry: dict[str, Any] = {
+        "index": index,
+        "program": source_hash,
+        "file": f"{index:04d}_{source_hash}.py",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "horizon": result.horizon,
+        "is_pilot": result.is_pilot,
+        "iterations": [] if iteration is None else [iteration],
+        "num_proposals": 1,
+        "duration_s": round(result.duration_s, 2),
+        "combined_score": metrics(result, tolerance_nats)["combined_score"],
+    }
+    if isinstance(result, Failure):
+        verdict: Verdict = "not judged" if result.is_machine_trouble else "rejected"
+        return {**entry, "verdict": verdict, "stage": result.stage, "reason": result.reason}
+    scored = score(result, tolerance_nats)
+    return {
+        **entry,
+        "verdict": "trained",
+        "fitness": scored.fitness,
+        "fitness_stderr": result.fit.slope_stderr,
+        "harm_nats": scored.harm_nats,
+        "r2": result.fit.r2,
+        "cached": result.cached,
+        "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
+        "num_params_non_embedding": {
+            size.size.name: size.num_params_non_embedding for size in result.sizes
+        },
+        "num_params_total": {size.size.name: size.num_params_total for size in result.sizes},
+    }
+
+
+def entry_again(
+    known: dict[str, Any],
+    result: Evaluation | Failure,
+    tolerance_nats: float,
+    iteration: int | None,
+) -> dict[str, Any]:
+    """The entry of a program that was tried before, as ``known``.
+
+    It counts one more proposal, unless the same iteration is done again after ``--resume``. A
+    verdict stands when the machine fails later.
+    """
+    entry = new_entry(known["index"], result, tolerance_nats, iteration)
+    if entry["verdict"] == "not judged" and known["verdict"] != "not judged":
+        entry = dict(known)
+    iterations = known.get("iterations", [])
+    is_repeated = iteration is not None and iteration in iterations
+    is_new_iteration = iteration is not None and not is_repeated
+    entry["iterations"] = [*iterations, iteration] if is_new_iteration else iterations
+    entry["num_proposals"] = known["num_proposals"] + (not is_repeated)
+    entry["file"] = known["file"]
+    entry["time"] = known["time"]
+    return entry
+
+
+def losses_by_seed(size: SizeResult) -> dict[str, Any]:
+    """The validation losses of one size in nats per token: each seed's and their mean."""
+    names = [str(applied.seed) for applied in size.applied]
+    if len(names) != len(size.losses_nats):
+        names = [f"number {number}" for number in range(1, len(size.losses_nats) + 1)]
+    return {
+        "size": size.size.name,
+        "num_params_non_embedding": size.num_params_non_embedding,
+        "num_params_total": size.num_params_total,
+        "loss_nats_by_seed": dict(zip(names, size.losses_nats, strict=True)),
+        "mean_loss_nats": size.mean_loss_nats,
+    }
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.get("verdict") not in _NEEDED_BY_VERDICT:
+        return False
+    return {*_NEEDED, *_NEEDED_BY_VERDICT[entry["verdict"]]} <= entry.keys()
+
+
+def _rebuild(path: Path, programs: Path, trouble: str) -> History:
+    entries, lost = [], []
+    for record in sorted(programs.glob("*.json")):
+        try:
+            entry = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            entry = None
+        if _is_entry(entry):
+            entries.append({key: entry[key] for key in entry if key not in _DETAILS})
+        else:
+            lost.append(record.name)
+    if trouble == "is missing" and not entries and not lost:
+        return History(entries=[])
+    entries.sort(key=lambda entry: (entry["index"], entry["time"]))
+    damage = f"{path.name} {trouble}: {len(entries)} entries were rebuilt from programs/"
+    if lost:
+        damage += (
+            f"; {len(lost)} are lost because their records are damaged too ({', '.join(lost)})"
+        )
+    return History(entries=entries, damage=damage)
