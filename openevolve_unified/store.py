@@ -12,6 +12,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from openevolve_unified.plain.files import (
     lock_errors,
     write_json,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one record is kept, as plain data that another process can use."""
+
+    root: str
+    """Of the store."""
+    kind: str
+    key: str
 
 
 class Store:

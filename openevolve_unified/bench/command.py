@@ -45,7 +45,8 @@ from openevolve_unified.bench.results import (
 from openevolve_unified.bench.rounds import steps_in
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.execution.pool import Task, WorkerPool
+from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
+from openevolve_unified.execution.pool import WorkerPool
 from openevolve_unified.execution.resources import Resources
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import TrainJob
@@ -359,11 +360,10 @@ def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:
 def _worker_start(pipeline: Pipeline) -> float:
     """Seconds until a new worker has answered its first task."""
     services = pipeline.services
-    pool = WorkerPool(1, pipeline.services.store.root / "start-up.log")
+    pool = WorkerPool(1, pipeline.services.store.root / "start-up.log", PREPARATION)
     started_at = time.perf_counter()
     try:
-        tasks = [Task(name="count_gpus", arguments={})]
-        list(pool.run(tasks, services.deadline(), services.listener))
+        list(pool.run([gpu_count()], services.deadline(), services.listener))
         return time.perf_counter() - started_at
     finally:
         pool.close()

@@ -13,7 +13,7 @@ from openevolve_unified.bench.evaluation import Bench, bounded_training
 from openevolve_unified.bench.ladder_steps import Setting
 from openevolve_unified.bench.results import Growth, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, fit_power_law, steps_in
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_task
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_request
 from openevolve_unified.evaluation.services import Services
 from openevolve_unified.records import TrainJob
 
@@ -132,7 +132,7 @@ def over_candidates(bench: Bench, num_candidates: int) -> Growth:
 def _train_one(services: Services, checked: CheckedProgram, seed: int) -> float:
     """Seconds of training every size at one seed."""
     jobs = [job for job in reversed(train_jobs(services, checked)) if job.seed == seed]
-    tasks = [train_task(services, checked, job) for job in jobs]
+    tasks = [train_request(services, checked, job).training() for job in jobs]
     started = time.perf_counter()
     for _ in services.pool().run(tasks, services.deadline(), services.listener):
         pass

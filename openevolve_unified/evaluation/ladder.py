@@ -9,9 +9,8 @@ from typing import Any
 
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.evaluation.services import Services
-from openevolve_unified.execution.executor import Task
-from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener
@@ -49,7 +48,7 @@ def train_ladder(
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -_cost(jobs[index].size))
-    tasks = [train_task(services, checked, jobs[index]) for index in missing]
+    tasks = [train_request(services, checked, jobs[index]).training() for index in missing]
     listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
     for position, result in services.pool().run(tasks, deadline, listener):
         run = from_mapping(TrainRun, result, "run")
@@ -80,19 +79,18 @@ def train_jobs(services: Services, checked: CheckedProgram) -> list[TrainJob]:
     ]
 
 
-def train_task(services: Services, checked: CheckedProgram, job: TrainJob) -> Task:
-    """The task that trains ``job``, or finds it in the store."""
-    arguments = {
-        "job": to_plain(job),
-        "trace_path": str(checked.trace_path),
-        "gates": to_plain(services.config.gates),
-        "data_folder": str(services.data().folder),
-        "store": str(services.store.root),
-        "device": services.resources().device,
-        "step_kind": services.config.execution.step,
-        "num_slots": services.resources().num_workers,
-    }
-    return Task(name="train", arguments=arguments)
+def train_request(services: Services, checked: CheckedProgram, job: TrainJob) -> TrainRequest:
+    """Everything that training ``job`` takes, on whatever machine."""
+    return TrainRequest(
+        job=job,
+        trace_path=str(checked.trace_path),
+        gates=services.config.gates,
+        data_folder=str(services.data().folder),
+        store=str(services.store.root),
+        device=services.resources().device,
+        step_kind=services.config.execution.step,
+        num_slots=services.resources().num_workers,
+    )
 
 
 def _cost(size: SizeConfig) -> int:

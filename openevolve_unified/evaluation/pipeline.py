@@ -20,8 +20,9 @@ from openevolve_unified.candidate.source.block import require_same_outside
 from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.requests import CheckRequest
 from openevolve_unified.evaluation.services import Services
-from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
+from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
@@ -136,18 +137,18 @@ class Pipeline:
         trace_path, isolation = self._trace(program)
         baseline_path, _ = self._trace(self.initial)
         self._say(program, {"kind": "stage", "stage": "checks"})
-        arguments = {
-            "trace_path": str(trace_path),
-            "baseline_path": str(baseline_path),
-            "gates": to_plain(self.config.gates),
-            "seq_len": self.config.data.seq_len,
-            "vocab_size": self.services.data().vocab_size,
-            "seeds": list(self.config.training.seeds),
-            "batch_size": self.config.training.batch_size,
-            "store": str(self.services.store.root),
-            "num_slots": self.services.resources().num_workers,
-        }
-        task = Task(name="check", arguments=arguments)
+        request = CheckRequest(
+            trace_path=str(trace_path),
+            baseline_path=str(baseline_path),
+            gates=self.config.gates,
+            seq_len=self.config.data.seq_len,
+            vocab_size=self.services.data().vocab_size,
+            seeds=self.config.training.seeds,
+            batch_size=self.config.training.batch_size,
+            store=str(self.services.store.root),
+            num_slots=self.services.resources().num_workers,
+        )
+        task = request.task()
         ((_, report),) = self.services.pool().run([task], deadline, self.services.listener)
         return CheckedProgram(
             program=program,

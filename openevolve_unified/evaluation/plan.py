@@ -7,7 +7,7 @@ instead of being tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -20,11 +20,11 @@ from openevolve_unified.config.schema import (
     TrainingConfig,
 )
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_request
+from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.evaluation.services import Services
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.execution.resources import SharedMemory
-from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import TrainJob
 
 
@@ -95,7 +95,7 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     num_seeds = len(config.training.seeds)
     jobs = train_jobs(services, checked)
     first = [job for job in jobs if job.seed == config.training.seeds[0]]
-    memory = _run("estimate_memory", first, services, checked)
+    memory = _run(TrainRequest.memory_estimate, first, services, checked)
     bounds = [outcome["available_bytes"] for outcome in memory]
     measured_here = SharedMemory(
         num_workers=resources.workers_per_device,
@@ -109,7 +109,9 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
     measured_jobs = jobs_to_measure(jobs, resources.num_workers)
     measured = _by_size(
-        config.sizes, measured_jobs, _run("measure", measured_jobs, services, checked)
+        config.sizes,
+        measured_jobs,
+        _run(TrainRequest.measurement, measured_jobs, services, checked),
     )
     steps = config.training.training_steps
     num_batches = evaluated_batches(config.training, len(services.data().validation))
@@ -219,24 +221,13 @@ def require_memory(needed: int, available: int | None, num_workers: int, device:
 
 
 def _run(
-    task: str, jobs: Sequence[TrainJob], services: Services, checked: CheckedProgram
+    task: Callable[[TrainRequest], Task],
+    jobs: Sequence[TrainJob],
+    services: Services,
+    checked: CheckedProgram,
 ) -> list[dict[str, Any]]:
     """The outcomes of ``task`` for each job, as many at once as there are workers."""
-    config = services.config
-    tasks = [
-        Task(
-            name=task,
-            arguments={
-                "job": to_plain(job),
-                "trace_path": str(checked.trace_path),
-                "gates": to_plain(config.gates),
-                "data_folder": str(services.data().folder),
-                "device": services.resources().device,
-                "step_kind": config.execution.step,
-            },
-        )
-        for job in jobs
-    ]
+    tasks = [task(train_request(services, checked, job)) for job in jobs]
     outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
     return [outcomes[index] for index in range(len(jobs))]
 

@@ -9,8 +9,9 @@ from openevolve_unified.candidate.tracing.tracer import Tracer
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.data import TokenData, prepare
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
 from openevolve_unified.execution.cluster.pool import RayPool, require_ray
-from openevolve_unified.execution.executor import Executor, Task
+from openevolve_unified.execution.executor import Executor
 from openevolve_unified.execution.pool import WorkerPool
 from openevolve_unified.execution.resources import Resources, has_gpu_driver, resolve_resources
 from openevolve_unified.runs.events import Listener
@@ -110,6 +111,7 @@ class Services:
             self._pool = WorkerPool(
                 resources.num_workers,
                 self._log_path,
+                PREPARATION,
                 resources.num_gpus,
             )
         return self._pool
@@ -148,10 +150,9 @@ class Services:
         return self._pool
 
     def _count_gpus(self) -> int:
-        probe = WorkerPool(1, self._log_path)
+        probe = WorkerPool(1, self._log_path, PREPARATION)
         try:
-            task = Task(name="count_gpus", arguments={})
-            ((_, outcome),) = probe.run([task], self.deadline(), self.listener)
+            ((_, outcome),) = probe.run([gpu_count()], self.deadline(), self.listener)
             return outcome["num_gpus"]
         finally:
             probe.close()

@@ -25,6 +25,7 @@ from openevolve_unified.data import TokenData, open_cached
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.applied import parameter_changes
 from openevolve_unified.evaluation.certificate import certify, mechanisms_of
+from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.model.transformer import Transformer
@@ -47,34 +48,34 @@ MEASURE_S = 0.5
 MAX_MEASURED_STEPS = 20
 
 
-def prepare_to_check() -> None:
+def prepare(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Import what validating takes beyond torch: its first operator on data-free tensors brings in
     torch's compiler, which takes as long as torch itself."""
     torch.empty(1, device="meta").div(2)
+    return {}
 
 
 def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Validate a traced program and hold it to every check before training."""
-    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
-    candidate = _load(Path(arguments["trace_path"]), gates)
-    baseline = _load(Path(arguments["baseline_path"]), gates)
-    seeds = arguments["seeds"]
-    with work_slot(Path(arguments["store"]), arguments["num_slots"]):
+    request = from_mapping(CheckRequest, arguments, "request")
+    candidate = _load(request.trace_path, request.gates)
+    baseline = _load(request.baseline_path, request.gates)
+    with work_slot(Path(request.store), request.num_slots):
         report = run_checks(
             candidate,
             baseline,
-            arguments["seq_len"],
-            arguments["vocab_size"],
-            gates,
-            seeds[0],
-            arguments["batch_size"],
+            request.seq_len,
+            request.vocab_size,
+            request.gates,
+            request.seeds[0],
+            request.batch_size,
         )
     return {
         "fingerprint": candidate.fingerprint,
         "job_fingerprints": {
             f"{name}:{seed}": traced.fingerprint(seed)
             for name, traced in candidate.sizes.items()
-            for seed in seeds
+            for seed in request.seeds
         },
         "features": {
             **report.features,
@@ -87,15 +88,15 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
 def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
-    job = from_mapping(TrainJob, arguments["job"], "job")
-    store = Store(Path(arguments["store"]))
-    with store.lock("runs", job.key), work_slot(store.root, arguments["num_slots"]):
+    request = from_mapping(TrainRequest, arguments, "request")
+    job, store = request.job, Store(Path(request.store))
+    with store.lock("runs", job.key), work_slot(store.root, request.num_slots):
         stored = store.get("runs", job.key)
         if stored is not None:
             return stored
         checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
         try:
-            run = _train_fresh(job, arguments, checkpoint_path, emit)
+            run = _train_fresh(request, checkpoint_path, emit)
         finally:
             if job.device_type == "cuda":
                 gc.collect()
@@ -111,14 +112,16 @@ def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     On a CPU the worker's own libraries count, on a GPU CUDA's share and the resident tokens. What
     this worker holds already is neither needed again nor missing.
     """
-    job = from_mapping(TrainJob, arguments["job"], "job")
-    device = torch.device(arguments["device"])
-    candidate = _load_candidate(arguments)
+    request = from_mapping(TrainRequest, arguments, "request")
+    device = torch.device(request.device)
+    candidate = _load(request.trace_path, request.gates)
     process = resident_bytes()
-    needed = training_bytes(job, _mechanism(job, candidate), device, arguments["step_kind"])
+    needed = training_bytes(
+        request.job, _mechanism(request.job, candidate), device, request.step_kind
+    )
     if device.type == "cuda":
         return {
-            "memory_bytes": needed + _open_data(arguments["data_folder"]).train.nbytes,
+            "memory_bytes": needed + _open_data(request.data_folder).train.nbytes,
             "available_bytes": torch.cuda.mem_get_info(device)[0] + CUDA_CONTEXT_BYTES,
         }
     available = available_bytes()
@@ -133,17 +136,17 @@ def measure(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     Its few steps are thrown away.
     """
-    job = from_mapping(TrainJob, arguments["job"], "job")
-    device = torch.device(arguments["device"])
-    data = _open_data(arguments["data_folder"])
-    candidate = _load_candidate(arguments)
+    request = from_mapping(TrainRequest, arguments, "request")
+    job, device = request.job, torch.device(request.device)
+    data = _open_data(request.data_folder)
+    candidate = _load(request.trace_path, request.gates)
     with training_settings(device):
         model = build_model(job, _mechanism(job, candidate), device)
         step = TrainStep(job, model, device)
         batch_size = job.training.batch_size
         batches = TrainBatches(data.train[:batch_size], batch_size, 0, device)
         # No steps are left to earn a compilation: where one will be earned, this is an upper bound.
-        _, run_step = choose_step(arguments["step_kind"], step, batches.at(0), 0, 0)
+        _, run_step = choose_step(request.step_kind, step, batches.at(0), 0, 0)
         run_step(batches.at(0), 0).item()
         durations: list[float] = []
         while not durations or (sum(durations) < MEASURE_S and len(durations) < MAX_MEASURED_STEPS):
@@ -171,20 +174,13 @@ def count_gpus(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     return {"num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
 
 
-TASKS: dict[str, Callable[[dict[str, Any], Emit], dict[str, Any]]] = {
-    "check": check,
-    "train": train,
-    "estimate_memory": estimate_memory,
-    "measure": measure,
-    "count_gpus": count_gpus,
-}
+TASKS = (prepare, check, train, estimate_memory, measure, count_gpus)
+"""What an executor may be asked for by name; see ``execution.outcome.find_task``."""
 
 
-def _train_fresh(
-    job: TrainJob, arguments: dict[str, Any], checkpoint_path: Path, emit: Emit
-) -> TrainRun:
-    data = _open_data(arguments["data_folder"])
-    candidate = _load_candidate(arguments)
+def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> TrainRun:
+    job, data = request.job, _open_data(request.data_folder)
+    candidate = _load(request.trace_path, request.gates)
     certificate: dict[str, Any] = {}
     changes: dict[str, float] = {}
     rejection: list[str] = []
@@ -210,17 +206,15 @@ def _train_fresh(
             }
         )
 
-    device = torch.device(arguments["device"])
-    mechanism = _mechanism(job, candidate)
     run = train_job(
         job,
-        mechanism,
+        _mechanism(job, candidate),
         data,
-        device,
+        torch.device(request.device),
         progress,
         checkpoint_path,
         inspect,
-        step_kind=arguments["step_kind"],
+        step_kind=request.step_kind,
     )
     if run.status != "finished":
         return run  # weights that are not finite have moved by nothing that a record can hold
@@ -244,13 +238,8 @@ def _mechanism(job: TrainJob, candidate: TracedCandidate) -> Callable[[int], nn.
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: Path, gates: GatesConfig) -> TracedCandidate:
-    return load_traced(path, gates)
-
-
-def _load_candidate(arguments: dict[str, Any]) -> TracedCandidate:
-    gates = from_mapping(GatesConfig, arguments["gates"], "gates")
-    return _load(Path(arguments["trace_path"]), gates)
+def _load(path: str, gates: GatesConfig) -> TracedCandidate:
+    return load_traced(Path(path), gates)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""What the pipeline asks of whatever runs its tasks, on this machine or on a cluster."""
+"""The executor's contract: what runs tasks, on this machine or on a cluster, promises."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from openevolve_unified.store import Place
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A trusted function of ``evaluation.tasks`` and its plain arguments."""
+    """A trusted function of this package and its plain arguments.
 
-    name: str
+    Two arguments mean the same to every executor, where a task has them: ``store``, the root of a
+    store, which another machine replaces by its own; and ``device``, by which a GPU is asked for.
+    """
+
+    function: str
+    """Dotted name below this package, in a module called ``tasks``: ``evaluation.tasks.train``."""
     arguments: dict[str, Any]
+    title: str
+    """What messages call it, for example ``train 32x2 seed 42``."""
+    files: tuple[str, ...] = ()
+    """Arguments that are paths which the task reads; they are sent to machines without them."""
+    record: Place | None = None
+    """Where the result is kept for good, if it is: what is there already is not done again."""
 
     @property
-    def title(self) -> str:
-        """The name, and for a training job its size and seed, as messages say it."""
-        job = self.arguments.get("job")
-        if job is None:
-            return self.name
-        size = job["size"]
-        return f"{self.name} {size['hidden_dim']}x{size['num_layers']} seed {job['seed']}"
+    def needs_gpu(self) -> bool:
+        return str(self.arguments.get("device", "cpu")).startswith("cuda")
 
 
 class DeadlineError(Exception):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 PARENT_POLL_S = 0.25
+_is_spoilt = threading.Event()
 _KILL_S = 5.0
 """Longest that killed processes are looked for again."""
 
@@ -28,6 +29,16 @@ def end_with_parent() -> None:
         os._exit(0)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def spoil_process() -> None:
+    """Say that this process is to do no other task after the present one."""
+    _is_spoilt.set()
+
+
+def is_process_spoilt() -> bool:
+    """True once something in this process has called ``spoil_process``."""
+    return _is_spoilt.is_set()
 
 
 def end_session_with_me() -> None:

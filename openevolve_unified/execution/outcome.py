@@ -7,7 +7,9 @@ exception object ever crosses the border.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +20,9 @@ OUT_OF_MEMORY = "out_of_memory"
 LOST = "lost"
 """The process that performed the task is of no more use; another one may succeed."""
 RETIRES = "retires"
-"""True where the process has done its task and should do no other."""
+"""True where the process has done its task and should do no other; see ``lifetime``."""
+_PACKAGE = "openevolve_unified"
+_TASK_MODULE = re.compile(r"([a-z_]+\.)+tasks")
 _LACKS_OF_MEMORY = (
     "can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -28,17 +32,15 @@ _LACKS_OF_MEMORY = (
 
 
 def perform(
-    name: str, arguments: dict[str, Any], emit: Callable[[dict[str, Any]], None]
+    function: str, arguments: dict[str, Any], emit: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Run the task ``name`` of ``evaluation.tasks`` here; every ending is a message.
+    """Run the task function of this dotted name here; every ending is a message.
 
     Warnings that it logs become events of the kind ``notice``.
     """
-    from openevolve_unified.evaluation.tasks import TASKS
-
     try:
         with _warnings_as_notices(emit):
-            return {"result": TASKS[name](arguments, emit)}
+            return {"result": find_task(function)(arguments, emit)}
     except CandidateError as error:
         return {"rejected": {"stage": error.stage, "reason": error.reason}}
     except ConfigError as error:
@@ -49,6 +51,24 @@ def perform(
         if _is_device_failure(error):
             return {LOST: f"its device failed: {_one_line(error)}"}
         return {"crash": traceback.format_exc()}
+
+
+def find_task(function: str) -> Callable[..., dict[str, Any]]:
+    """The function of this dotted name, for example ``evaluation.tasks.train``.
+
+    Only what a module of this package that is called ``tasks`` lists in its ``TASKS`` is a task.
+
+    Raises:
+        ValueError: the name is not one of a task.
+    """
+    module_name, _, name = function.rpartition(".")
+    if not _TASK_MODULE.fullmatch(module_name):
+        raise ValueError(f"task: got {function!r}, wanted ROOM.tasks.FUNCTION of this package")
+    module = importlib.import_module(f"{_PACKAGE}.{module_name}")
+    for task in module.TASKS:
+        if task.__name__ == name:
+            return task
+    raise ValueError(f"task: {_PACKAGE}.{module_name} lists no {name!r} in its TASKS")
 
 
 def result_of(message: dict[str, Any]) -> dict[str, Any]:

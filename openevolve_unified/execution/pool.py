@@ -29,11 +29,14 @@ class WorkerPool:
     """Starts workers when there is work, keeps them warm between calls, kills them on ``close``.
 
     Args:
+        preparation: the task that a worker performs while nobody asks for another; its module is
+            imported in any case.
         num_gpus: when there are several, each worker sees one of them, evenly dealt.
     """
 
-    def __init__(self, num_workers: int, log_path: Path, num_gpus: int = 0):
+    def __init__(self, num_workers: int, log_path: Path, preparation: str, num_gpus: int = 0):
         self.num_workers = num_workers
+        self._preparation = preparation
         self._max_at_once = num_workers
         self._log_path = log_path
         self._num_gpus = num_gpus
@@ -151,7 +154,7 @@ class WorkerPool:
             environment |= gpu_variables(gpu)
         with theirs, open(self._log_path, "ab") as log:
             process = subprocess.Popen(
-                [*WORKER_COMMAND, str(theirs.fileno())],
+                [*WORKER_COMMAND, str(theirs.fileno()), self._preparation],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -181,7 +184,7 @@ class _Worker:
     def assign(self, task: Task) -> None:
         # A send fails when the worker just died: reading then finds the end of file.
         with contextlib.suppress(OSError):
-            self.channel.send({"task": task.name, "arguments": task.arguments})
+            self.channel.send({"function": task.function, "arguments": task.arguments})
 
     def reap(self) -> int:
         """The exit status of a worker that closed its channel; it is on its way out."""

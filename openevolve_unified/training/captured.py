@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import warnings
 from collections.abc import Iterator
 
 import torch
 
+from openevolve_unified.execution.lifetime import spoil_process
 from openevolve_unified.training.step import TrainStep
 
 WARM_UP_STEPS = 3
 """Run before recording, as libraries allocate and choose kernels in their first calls."""
-_is_spoilt = threading.Event()
 
 
 class CapturedStep:
@@ -56,12 +55,6 @@ class CapturedStep:
         return self._loss
 
 
-def is_process_spoilt() -> bool:
-    """True once a recording has failed in this process: torch 2.11 then keeps its memory for good,
-    and no longer returns unused memory when there is too little (pytorch #158152)."""
-    return _is_spoilt.is_set()
-
-
 def _record(step: TrainStep, tokens: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
     side = _side_stream(tokens.device)
     side.wait_stream(torch.cuda.current_stream())
@@ -83,7 +76,9 @@ def _record(step: TrainStep, tokens: torch.Tensor) -> tuple[torch.cuda.CUDAGraph
                 causes.append(error)
                 raise
     except Exception as error:
-        _is_spoilt.set()
+        # torch 2.11 then keeps its memory for good, and no longer returns unused memory when there
+        # is too little (pytorch #158152).
+        spoil_process()
         # Ending a recording that failed raises too, and says only that it was invalidated.
         raise (*causes, error)[0] from None
     return graph, loss

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 
 from openevolve_unified.config.schema import StepKind
-from openevolve_unified.training.captured import CapturedStep, is_process_spoilt
+from openevolve_unified.execution.lifetime import is_process_spoilt
+from openevolve_unified.training.captured import CapturedStep
 from openevolve_unified.training.step import TrainStep
 
 RunStep = Callable[[torch.Tensor, int], torch.Tensor]

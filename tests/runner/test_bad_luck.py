@@ -25,7 +25,7 @@ from tiny_ladder import (
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.evaluation.ladder import train_jobs, train_ladder, train_task
+from openevolve_unified.evaluation.ladder import train_jobs, train_ladder, train_request
 from openevolve_unified.execution import pool as pool_module
 from openevolve_unified.execution.backlog import Backlog
 from openevolve_unified.execution.executor import Task, WorkerDiedError
@@ -128,7 +128,7 @@ def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
     folder, checked, expected = reference
     services, events = start("race")
     job = train_jobs(services, checked)[0]
-    task = train_task(services, checked, job)
+    task = train_request(services, checked, job).training()
     first, second = [
         result
         for _, result in services.pool().run([task, task], services.deadline(), events.append)
@@ -235,7 +235,7 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
 
 
 def task(name):
-    return Task(name=name, arguments={})
+    return Task(function="execution.tasks.echo", arguments={}, title=name)
 
 
 def test_the_backlog_halves_what_runs_at_once_and_never_gives_up_on_a_crowd():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openevolve_unified.evaluation.tasks import TASKS
+from openevolve_unified.execution import tasks
 from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, perform
 
 LACKS = [
@@ -30,5 +30,5 @@ def test_every_way_of_lacking_memory_is_a_lack_of_memory(error, kind, monkeypatc
     def fail(arguments, emit):
         raise error
 
-    monkeypatch.setitem(TASKS, "check", fail)
-    assert list(perform("check", {}, print)) == [kind]
+    monkeypatch.setattr(tasks, "TASKS", (fail,))
+    assert list(perform("execution.tasks.fail", {}, print)) == [kind]

@@ -13,7 +13,7 @@ from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
-from openevolve_unified.evaluation.ladder import train_jobs, train_task
+from openevolve_unified.evaluation.ladder import train_jobs, train_request
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalogue import CHEATS
 from openevolve_unified.store import Store
@@ -210,5 +210,5 @@ def test_a_job_on_a_gpu_gives_its_memory_back_also_when_it_fails(
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
     monkeypatch.setattr(tasks, "_train_fresh", lambda *_: (_ for _ in ()).throw(ValueError("it")))
     with pytest.raises(ValueError, match="it"):
-        tasks.train(train_task(services, checked, job).arguments, print)
+        tasks.train(train_request(services, checked, job).training().arguments, print)
     assert given_back == [True] * (device_type == "cuda")

@@ -48,7 +48,7 @@ def places(ray, monkeypatch):
     def run(device, at_once):
         found = []
         for _ in range(4 // at_once):
-            task = Task(name="train", arguments={"device": device})
+            task = Task(function="room.tasks.train", arguments={"device": device}, title="train")
             streams = [driver._submit(task) for _ in range(at_once)]
             messages = [json.loads(ray.get(next(stream))) for stream in streams]
             found += [(m["result"]["pid"], m["result"]["gpu"]) for m in messages]

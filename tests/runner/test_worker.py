@@ -9,16 +9,15 @@ import sys
 
 import pytest
 
-from openevolve_unified.evaluation import tasks
 from openevolve_unified.execution import worker
 
 PREPARED = """
 import sys
 import torch
 from openevolve_unified.candidate.program.validate import validate_program
-from openevolve_unified.evaluation.tasks import prepare_to_check
+from openevolve_unified.evaluation.tasks import prepare
 before = set(sys.modules)
-prepare_to_check()
+prepare({}, print)
 prepared = set(sys.modules)
 x = torch.empty(2, 3, device="meta")
 (torch.addmm(x.sum(0), x, x.mT @ x).softmax(-1).cumsum(-1) / 2).masked_fill(x > 0, 0.0).tril()
@@ -39,27 +38,30 @@ def test_operators_on_tensors_without_data_import_nothing_after_the_preparation(
 def test_a_worker_that_has_work_does_it_first(has_work, monkeypatch):
     events = []
     monkeypatch.setattr(worker, "end_with_parent", lambda: None)
-    monkeypatch.setattr(tasks, "prepare_to_check", lambda: events.append("prepared"))
+    monkeypatch.setattr(
+        worker, "find_task", lambda name: lambda arguments, emit: events.append(name)
+    )
     monkeypatch.setattr(
         worker, "perform", lambda name, arguments, emit: events.append(name) or {"result": {}}
     )
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
+    monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach()), "room.tasks.prepare"])
     if has_work:
-        ours.sendall(json.dumps({"task": "train", "arguments": {}}).encode() + b"\n")
+        ours.sendall(json.dumps({"function": "room.tasks.train", "arguments": {}}).encode() + b"\n")
         ours.shutdown(socket.SHUT_WR)
     else:
         monkeypatch.setattr(worker, "IDLE_LIMIT_S", 0.1)
     with ours:
         worker.main()
-    assert events == (["train"] if has_work else ["prepared"])
+    assert events == (["room.tasks.train"] if has_work else ["room.tasks.prepare"])
 
 
 @pytest.mark.parametrize("is_spoilt", [False, True])
-def test_a_process_whose_recording_failed_says_that_it_retires(is_spoilt):
+def test_a_process_that_was_spoilt_says_that_it_retires(is_spoilt, monkeypatch):
+    monkeypatch.setattr(worker, "is_process_spoilt", lambda: is_spoilt)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(json.dumps({"task": "unknown", "arguments": {}}).encode() + b"\n")
+        ours.sendall(json.dumps({"function": "unknown", "arguments": {}}).encode() + b"\n")
         ours.shutdown(socket.SHUT_WR)
-        worker._serve(worker.Channel(theirs), lambda: is_spoilt)
+        worker._serve(worker.Channel(theirs))
         assert json.loads(ours.recv(1 << 16))["retires"] is is_spoilt

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from training_jobs import CPU, Softmax, make_job, repeating_tokens, softmax
 
 from openevolve_unified.config.schema import SizeConfig
+from openevolve_unified.execution.lifetime import is_process_spoilt
 from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES, vocabulary_loss
 from openevolve_unified.training import fastest
 from openevolve_unified.training.batches import TrainBatches
-from openevolve_unified.training.captured import is_process_spoilt
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import train

@@ -29,6 +29,7 @@ from training_jobs import (
     softmax,
 )
 
+from openevolve_unified.execution import lifetime
 from openevolve_unified.training import captured, fastest
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.captured import CapturedStep
@@ -88,7 +89,7 @@ def played_graphs(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
-    monkeypatch.setattr(captured, "_is_spoilt", threading.Event())
+    monkeypatch.setattr(lifetime, "_is_spoilt", threading.Event())
     captured._side_stream.cache_clear()
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
@@ -153,7 +154,7 @@ def test_a_recording_that_fails_at_its_end_gives_the_stream_back(played_graphs, 
     with pytest.raises(RuntimeError, match="invalidated"):
         CapturedStep(make_step(rate_is_tensor=True), batches().at(0), 0)
     assert current == [ours]
-    assert captured.is_process_spoilt()
+    assert lifetime.is_process_spoilt()
 
 
 def test_a_step_that_waits_for_the_device_is_found_out_before_a_recording_begins(
@@ -165,7 +166,7 @@ def test_a_step_that_waits_for_the_device_is_found_out_before_a_recording_begins
     step.flat.clip_gradients = lambda max_norm: step.flat.gradients.norm().item()
     with pytest.raises(RuntimeError, match="synchronizing"):
         CapturedStep(step, batches().at(0), 0)
-    assert not captured.is_process_spoilt()
+    assert not lifetime.is_process_spoilt()
     step.flat.gradients.norm().item()  # outside, waiting is allowed again
 
 

@@ -1,7 +1,7 @@
-"""One driver per training job, also when the nodes that train share no store.
+"""One driver per record, also when the nodes that make it share no store.
 
-A worker takes the job's lock in the store that it sees. Two nodes with stores of their own would
-not see each other's, so whoever hands a job to a node claims it first in the store of the run.
+A worker takes the record's lock in the store that it sees. Two nodes with stores of their own would
+not see each other's, so whoever hands a task to a node claims it first in the store of the run.
 """
 
 from __future__ import annotations
@@ -11,53 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.execution.executor import Task
-from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import TrainJob
 from openevolve_unified.store import Store
 
 
 class _HeldElsewhere(Exception):
-    """Another driver is at the same job."""
+    """Another driver is at the same record."""
 
 
 def claim(task: Task) -> contextlib.ExitStack | None:
-    """Hold the job of a training task until the stack is closed; None when another one holds it.
+    """Hold the record of a task until the stack is closed; None when another driver holds it.
 
-    Other tasks need no claim and always get one.
+    Tasks whose results are not kept need no claim and always get one.
     """
     held = contextlib.ExitStack()
-    place = _place(task)
-    if place is not None:
-        store, key = place
+    if task.record is not None:
+        store = Store(Path(task.record.root))
         try:
-            held.enter_context(store.lock("claims", key, wait=_give_up))
+            held.enter_context(store.lock("claims", task.record.key, wait=_give_up))
         except _HeldElsewhere:
             return None
     return held
 
 
 def stored(task: Task) -> dict[str, Any] | None:
-    """The record of a training task, when somebody has done it meanwhile."""
-    place = _place(task)
-    return place[0].get("runs", place[1]) if place is not None else None
+    """The record of a task, when somebody has done it meanwhile."""
+    if task.record is None:
+        return None
+    return Store(Path(task.record.root)).get(task.record.kind, task.record.key)
 
 
 def keep(task: Task, result: dict[str, Any]) -> None:
-    """Store the record of a training task that was done where the store is not.
+    """Store the record of a task that was done where the store is not.
 
     Raises:
         ConfigError: the disk is full.
     """
-    place = _place(task)
-    if place is not None and stored(task) is None:
-        place[0].put("runs", place[1], result)
-
-
-def _place(task: Task) -> tuple[Store, str] | None:
-    if task.name != "train":
-        return None
-    job = from_mapping(TrainJob, task.arguments["job"], "job")
-    return Store(Path(task.arguments["store"])), job.key
+    if task.record is not None and stored(task) is None:
+        Store(Path(task.record.root)).put(task.record.kind, task.record.key, result)
 
 
 def _give_up() -> None:

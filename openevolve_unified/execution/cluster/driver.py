@@ -36,6 +36,7 @@ from openevolve_unified.execution.lifetime import end_session_with_me, end_with_
 from openevolve_unified.execution.memory import available_bytes
 from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.store import Store
 
 MAX_ATTEMPTS = 4
@@ -72,7 +73,8 @@ def main() -> None:
     driver = _Driver(channel, settings["gpus_per_job"])
     while (request := channel.receive()) is not None:
         if "tasks" in request:
-            driver.run([Task(**task) for task in request["tasks"]], request["max_at_once"])
+            tasks = [from_mapping(Task, task, "task") for task in request["tasks"]]
+            driver.run(tasks, request["max_at_once"])
             channel.send({"done": True})
         elif "end" in request:
             break
@@ -239,13 +241,9 @@ class _Driver:
         Args:
             missing: keys of bundles that a node asked for; what was put once is always sent along.
         """
-        bundles = {
-            name: describe(Path(task.arguments[name]))
-            for name in ray_node.FILE_ARGUMENTS
-            if name in task.arguments
-        }
+        bundles = {name: describe(Path(task.arguments[name])) for name in task.files}
         request: dict[str, Any] = {
-            "task": task.name,
+            "function": task.function,
             "arguments": task.arguments,
             "bundles": to_plain(bundles),
             "versions": ray_node.versions(),
@@ -258,10 +256,9 @@ class _Driver:
             for bundle in bundles.values()
             if bundle.key in missing or bundle.key in self._parts
         }
-        on_gpu = str(task.arguments.get("device", "cpu")).startswith("cuda")
-        function = (self._on_gpu if on_gpu else self._on_cpu).options(
+        function = (self._on_gpu if task.needs_gpu else self._on_cpu).options(
             num_cpus=1,
-            num_gpus=self._gpus_per_job if on_gpu else 0,
+            num_gpus=self._gpus_per_job if task.needs_gpu else 0,
             max_retries=0,
             num_returns="streaming",
             name=task.title,

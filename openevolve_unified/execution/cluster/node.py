@@ -28,7 +28,6 @@ from openevolve_unified.store import Store
 
 NODE_DIR_VARIABLE = "OPENEVOLVE_UNIFIED_NODE_DIR"
 """Set on a node: keep copies of everything there, and do not look at the driver's paths."""
-FILE_ARGUMENTS = ("trace_path", "baseline_path", "data_folder")
 Parts = dict[str, dict[str, list[Any]]]
 """By bundle and file name: references to the parts of a file in Ray's object store."""
 _PACKAGES = ("openevolve-unified", "torch")
@@ -61,7 +60,7 @@ def serve(request_text: str, parts: Parts) -> Iterator[str]:
 
     def work() -> None:
         messages.put(
-            perform(request["task"], arguments, lambda event: messages.put({"event": event}))
+            perform(request["function"], arguments, lambda event: messages.put({"event": event}))
         )
 
     threading.Thread(target=work, name="task", daemon=True).start()
