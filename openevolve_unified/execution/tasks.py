@@ -1,6 +1,6 @@
 """Trial tasks: what an executor is tried out with; ``tests/execution/executor_test_case.py`` does.
 
-They take milliseconds and import no torch. Every way in which a task can end has one.
+They import no torch. Every way in which a task can end has one.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from openevolve_unified.errors import CandidateError, ConfigError
 
 Emit = Callable[[dict[str, Any]], None]
+_MEET_S = 60.0
 
 
 def echo(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -27,6 +29,18 @@ def wait(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     emit({"kind": "trial", "pid": os.getpid()})
     time.sleep(arguments["seconds"])
     return {"pid": os.getpid()}
+
+
+def meet(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Wait until ``count`` processes have left their numbers in ``folder``; return those."""
+    folder = Path(arguments["folder"])
+    (folder / str(os.getpid())).touch()
+    limit = time.monotonic() + _MEET_S
+    while len(found := sorted(int(path.name) for path in folder.iterdir())) < arguments["count"]:
+        if time.monotonic() > limit:
+            raise TimeoutError(f"{len(found)} processes came in {_MEET_S:.0f} s")
+        time.sleep(0.02)
+    return {"pids": found}
 
 
 def refuse_candidate(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -55,4 +69,4 @@ def die(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     return {}
 
 
-TASKS = (echo, wait, refuse_candidate, refuse_config, fail, die)
+TASKS = (echo, wait, meet, refuse_candidate, refuse_config, fail, die)

@@ -51,11 +51,11 @@ class ExecutorTestCase:
         assert [found[i]["arguments"]["number"] for i in range(5)] == [0, 1, 2, 3, 4]
         assert sorted(e["number"] for e in events if e["kind"] == "trial") == [0, 1, 2, 3, 4]
 
-    def test_tasks_run_in_other_processes_and_side_by_side(self, executor):
-        found, _ = self.run(executor, [trial("wait", seconds=1.5) for _ in range(2)])
-        pids = {result["pid"] for result in found.values()}
-        assert len(pids) == 2
-        assert os.getpid() not in pids
+    def test_tasks_run_in_other_processes_and_side_by_side(self, executor, tmp_path):
+        tasks = [trial("meet", folder=str(tmp_path), count=2) for _ in range(2)]
+        found, _ = self.run(executor, tasks)
+        assert found[0] == found[1]
+        assert len(set(found[0]["pids"]) - {os.getpid()}) == 2
 
     def test_no_tasks_are_done_at_once(self, executor):
         assert self.run(executor, []) == ({}, [])
