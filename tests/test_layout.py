@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -87,3 +88,48 @@ def test_test_files_have_distinct_names():
     # pytest imports them by name alone, so two of one name stop the whole run.
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert len(set(names)) == len(names)
+
+
+def modules_in(*rooms):
+    return [path for room in rooms for path in sorted((PACKAGE / room).rglob("*.py"))]
+
+
+FILES = {"os", "pathlib", "shutil", "tempfile", "io"}
+
+
+@pytest.mark.parametrize("path", modules_in("judgement"), ids=lambda path: path.name)
+def test_judgement_knows_no_torch_and_no_files(path):
+    heads = {module.split(".")[0] for module in imports_of(path)}
+    assert heads & (FILES | {"torch"}) == set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {node.func.id for node in ast.walk(tree) if is_call_of_name(node)}
+    assert "open" not in called
+
+
+def is_call_of_name(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+@pytest.mark.parametrize("path", modules_in("execution"), ids=lambda path: path.name)
+def test_execution_names_no_task_but_its_trial_ones(path):
+    """Strings too: a task is named by its dotted name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    named = [
+        w for w in words if isinstance(w, str) and re.fullmatch(r"[a-z_.]+\.tasks\.[a-z_]+", w)
+    ]
+    assert [name for name in named if not name.startswith("execution.")] == []
+    assert not {"evaluation", "training", "candidate"} & {room_of(m) for m in imports_of(path)}
+
+
+INSIDE = "openevolve_unified.candidate.tracing.inside"
+
+
+def test_the_trusted_side_never_imports_what_runs_beside_candidate_code():
+    guilty = [
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if "inside" not in path.parts and any(m.startswith(INSIDE) for m in imports_of(path))
+    ]
+    assert guilty == []
+    assert len(modules_in("candidate/tracing/inside")) > 4, "the rule has something to hold"
