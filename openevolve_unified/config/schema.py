@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.notations import FRAMEWORKS
 
-FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
 _HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.notations import CD, FRAMEWORKS, MM, TTR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +74,20 @@ def load_source(name: str, framework: str) -> str:
 
 
 _FOLDER = Path(__file__).parent
-_CD, _TTR, _MM = "coefficient_dynamics", "test_time_regression", "matrix_mixer"
-_ALL = (_CD, _TTR, _MM)
+_ALL = FRAMEWORKS
 _CONTROLS = ("causal_mean", "identity")
 
 _CATALOG: dict[str, tuple[str, tuple[str, ...]]] = {
     "alibi": ("arXiv 2108.12409", _ALL),
     "attention_sink": ("arXiv 2309.17453, 2508.10925", _ALL),
     "based_taylor": ("arXiv 2402.18668", _ALL),
-    "block_low_rank": ("arXiv 2204.00595, 2310.12109, 2402.18668", (_MM,)),
-    "cauchy": ("arXiv 2407.09941", (_MM,)),
+    "block_low_rank": ("arXiv 2204.00595, 2310.12109, 2402.18668", (MM,)),
+    "cauchy": ("arXiv 2407.09941", (MM,)),
     "causal_mean": ("control: recalls nothing in particular", _ALL),
     "delta_net": ("arXiv 2102.11174, 2406.06484", _ALL),
     "delta_product": ("arXiv 2502.10297", _ALL),
-    "dense_positional": ("arXiv 2407.09941, 2005.00743", (_MM,)),
-    "differential": ("arXiv 2410.05258", (_MM,)),
+    "dense_positional": ("arXiv 2407.09941, 2005.00743", (MM,)),
+    "differential": ("arXiv 2410.05258", (MM,)),
     "forgetting_transformer": ("arXiv 2503.02130", _ALL),
     "gated_delta_net": ("arXiv 2412.06464", _ALL),
     "gated_linear_attention": ("arXiv 2312.06635", _ALL),
@@ -96,43 +96,43 @@ _CATALOG: dict[str, tuple[str, tuple[str, ...]]] = {
     "kimi_delta": ("arXiv 2510.26692", _ALL),
     "learned_temperature": ("softmax with a sharpness per head; no single source", _ALL),
     "linear_attention": ("arXiv 2006.16236", _ALL),
-    "local_linear": ("arXiv 2501.12352, 2510.01450", (_TTR, _MM)),
-    "low_rank_positional": ("arXiv 2407.09941", (_MM,)),
+    "local_linear": ("arXiv 2501.12352, 2510.01450", (TTR, MM)),
+    "low_rank_positional": ("arXiv 2407.09941", (MM,)),
     "mamba2_ssd": ("arXiv 2405.21060", _ALL),
-    "mesa": ("arXiv 2309.05858, 2506.05233", (_TTR, _MM)),
+    "mesa": ("arXiv 2309.05858, 2506.05233", (TTR, MM)),
     "mlstm": ("arXiv 2405.04517, 2503.13427", _ALL),
-    "parallax": ("arXiv 2605.29157", (_TTR, _MM)),
-    "path": ("arXiv 2505.16381", (_CD, _MM)),
+    "parallax": ("arXiv 2605.29157", (TTR, MM)),
+    "path": ("arXiv 2505.16381", (CD, MM)),
     "qk_norm": ("arXiv 2010.04245", _ALL),
-    "quasiseparable": ("arXiv 2407.09941", (_MM,)),
+    "quasiseparable": ("arXiv 2407.09941", (MM,)),
     "retnet": ("arXiv 2307.08621", _ALL),
     "rope": ("arXiv 2104.09864", _ALL),
-    "rwkv7": ("arXiv 2503.14456", (_CD, _MM)),
-    "sigmoid": ("arXiv 2409.04431", (_CD, _MM)),
-    "sliding_window": ("arXiv 2310.06825, 2004.05150", (_TTR, _MM)),
-    "stick_breaking": ("arXiv 2410.17980", (_TTR, _MM)),
-    "t5_bias": ("arXiv 1910.10683", (_TTR, _MM)),
-    "talking_heads": ("arXiv 2003.02436", (_MM,)),
-    "toeplitz": ("arXiv 2407.09941, 2206.11893", (_MM,)),
-    "toeplitz_data_dependent": ("arXiv 2407.09941", (_MM,)),
-    "ttt_linear": ("arXiv 2407.04620", (_TTR,)),
-    "vandermonde": ("arXiv 2407.09941", (_MM,)),
+    "rwkv7": ("arXiv 2503.14456", (CD, MM)),
+    "sigmoid": ("arXiv 2409.04431", (CD, MM)),
+    "sliding_window": ("arXiv 2310.06825, 2004.05150", (TTR, MM)),
+    "stick_breaking": ("arXiv 2410.17980", (TTR, MM)),
+    "t5_bias": ("arXiv 1910.10683", (TTR, MM)),
+    "talking_heads": ("arXiv 2003.02436", (MM,)),
+    "toeplitz": ("arXiv 2407.09941, 2206.11893", (MM,)),
+    "toeplitz_data_dependent": ("arXiv 2407.09941", (MM,)),
+    "ttt_linear": ("arXiv 2407.04620", (TTR,)),
+    "vandermonde": ("arXiv 2407.09941", (MM,)),
 }
 """Citation and notations of each mechanism."""
 
 _OVER_AT_QUICKSTART = {
-    "delta_net": (_CD, _MM),
+    "delta_net": (CD, MM),
     "delta_product": _ALL,
-    "gated_delta_net": (_CD, _MM),
+    "gated_delta_net": (CD, MM),
     "kimi_delta": _ALL,
-    "local_linear": (_TTR, _MM),
-    "mesa": (_TTR, _MM),
-    "parallax": (_TTR, _MM),
-    "path": (_CD, _MM),
-    "rwkv7": (_CD, _MM),
-    "vandermonde": (_MM,),
+    "local_linear": (TTR, MM),
+    "mesa": (TTR, MM),
+    "parallax": (TTR, MM),
+    "path": (CD, MM),
+    "rwkv7": (CD, MM),
+    "vandermonde": (MM,),
 }
-_OVER_AT_FULL = {"local_linear": (_TTR, _MM)}
+_OVER_AT_FULL = {"local_linear": (TTR, MM)}
 """Measured on the traced programs; a test holds the catalogue to it."""
 
 

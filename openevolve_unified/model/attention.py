@@ -14,6 +14,7 @@ import torch.nn as nn
 
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.model.dropout import SITES_PER_LAYER
+from openevolve_unified.notations import NOTATIONS
 
 
 class Attention(nn.Module):
@@ -63,18 +64,22 @@ def apply_mechanism(framework: str, result: torch.Tensor, v: torch.Tensor) -> to
     """Turn what a mechanism returned into the mixed values (batch, heads, time, head_dim).
 
     Args:
-        framework: ``coefficient_dynamics``: ``result`` is alpha (B, H, T, T), giving alpha @ v;
-            ``matrix_mixer``: it is M (B, H, T, T), giving tril(M) @ v;
-            ``test_time_regression``: it is the prediction itself (B, H, T, D).
+        framework: says what ``result`` is, see ``notations.Notation.gives``: coefficients or a
+            matrix (B, H, T, T), or the prediction itself (B, H, T, D).
         v: values (B, H, T, D).
+
+    Raises:
+        ValueError: there is no such framework.
     """
-    if framework == "coefficient_dynamics":
-        return result @ v
-    if framework == "matrix_mixer":
-        return result.tril() @ v
-    if framework == "test_time_regression":
-        return result
-    raise ValueError(f"framework: got {framework!r}, wanted one of the three frameworks")
+    if framework not in NOTATIONS:
+        raise ValueError(f"framework: got {framework!r}, wanted one of {', '.join(NOTATIONS)}")
+    match NOTATIONS[framework].gives:
+        case "coefficients":
+            return result @ v
+        case "lower coefficients":
+            return result.tril() @ v
+        case "values":
+            return result
 
 
 class Block(nn.Module):

@@ -11,7 +11,8 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import Literal
 
-CD, TTR, MM = "coefficient_dynamics", "test_time_regression", "matrix_mixer"
+from openevolve_unified.notations import CD, MM, TTR
+
 _CLASSES = {
     CD: ("CoefficientDynamics", "coefficients(self, q, k, x, mask)"),
     TTR: ("TestTimeRegression", "regress(self, q, k, v, x, mask)"),

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from openevolve_unified.config.schema import FRAMEWORKS, ScalingLawConfig
+from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.services import Services
 from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
+from openevolve_unified.notations import FRAMEWORKS
 from openevolve_unified.redteam.bench import bench_config
 from openevolve_unified.redteam.run import run_red_team
 from openevolve_unified.redteam.table import report_json, result_line, summary

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from openevolve_unified.candidate.source.block import split_block
-from openevolve_unified.candidate.source.places import BASE_CLASSES
+from openevolve_unified.notations import NOTATIONS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def build_program(body: str, framework: str, members: str) -> str:
         "matrix_mixer": "mixing_matrix(self, q, k, x, mask)",
     }[framework]
     lines = [
-        f"class EvolvableAttention({BASE_CLASSES[framework]}):",
+        f"class EvolvableAttention({NOTATIONS[framework].base_class}):",
         "    def __init__(self, hidden_dim, num_heads, dropout=0.1):",
         "        super().__init__(hidden_dim, num_heads, dropout)",
         textwrap.indent(textwrap.dedent(members).strip("\n"), " " * 8),

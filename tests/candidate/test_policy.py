@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from openevolve_unified.candidate.source import places, policy
+from openevolve_unified.candidate.source import policy
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.notations import NOTATIONS
 
 FRAMEWORK = "coefficient_dynamics"
 BODY = "return (q @ k.mT).masked_fill(~mask, -torch.inf).softmax(-1)"
@@ -126,7 +127,7 @@ def test_no_published_mechanism_is_refused(mechanism):
     policy.check_source(mechanism.source, mechanism.framework, GatesConfig())
 
 
-@pytest.mark.parametrize("framework", places.BASE_CLASSES)
+@pytest.mark.parametrize("framework", NOTATIONS)
 def test_no_initial_program_is_refused(desk, framework):
     policy.check_source(desk.initial_source(framework), framework, GatesConfig())
 

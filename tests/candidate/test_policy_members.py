@@ -8,10 +8,10 @@ import torch.nn as nn
 
 from openevolve_unified import frameworks
 from openevolve_unified.candidate.source.members import FRAMEWORK_MEMBERS, MODULE_MEMBERS
-from openevolve_unified.candidate.source.places import BASE_CLASSES
 from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import NOTATIONS
 
 BODY = "return (q @ k.mT).masked_fill(~mask, -torch.inf).softmax(-1)"
 
@@ -23,9 +23,9 @@ def reason(source, framework="coefficient_dynamics"):
     return caught.value.reason
 
 
-@pytest.mark.parametrize("framework", BASE_CLASSES)
+@pytest.mark.parametrize("framework", NOTATIONS)
 def test_the_table_holds_what_the_base_class_has(framework):
-    base = getattr(frameworks, BASE_CLASSES[framework])
+    base = getattr(frameworks, NOTATIONS[framework].base_class)
     found = {name for name in dir(base(8, 2)) if not name.startswith("__")}
     own = found - set(dir(nn.Module()))
     assert own == FRAMEWORK_MEMBERS[framework], "write the difference into candidate/members.py"

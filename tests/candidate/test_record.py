@@ -14,11 +14,11 @@ from safetensors.torch import load
 
 from openevolve_unified.candidate.program.file_layout import METADATA_KEY
 from openevolve_unified.candidate.program.traced import load_traced
-from openevolve_unified.candidate.source.policy import BASE_CLASSES
 from openevolve_unified.candidate.tracing.inside.capture import CaptureRequest, capture
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.notations import NOTATIONS
 
 CD = "coefficient_dynamics"
 SIZES = tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=h) for d, h in ((8, 2), (12, 3)))
@@ -435,7 +435,9 @@ OUTCOMES = {
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_a_program_from_use_is_traced_or_refused_with_its_place(name):
     source = (CASES / f"{name}.py").read_text()
-    framework = next(n for n, base in BASE_CLASSES.items() if f"import {base}\n" in source)
+    framework = next(
+        n for n, notation in NOTATIONS.items() if f"import {notation.base_class}\n" in source
+    )
     sizes = tuple(SizeConfig(hidden_dim=d, num_layers=1, num_heads=d // 16) for d in (32, 48))
     request = request_for(source, framework, sizes=sizes, seq_len=32, batch_size=16)
     if OUTCOMES[name] is None:

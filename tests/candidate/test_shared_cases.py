@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from openevolve_unified.candidate.source.block import require_same_outside
-from openevolve_unified.candidate.source.places import BASE_CLASSES
 from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import NOTATIONS
 
 PROGRAMS = Path(__file__).parents[3] / "shared" / "cases" / "programs"
 pytestmark = pytest.mark.skipif(not PROGRAMS.is_dir(), reason="the cases lie beside the tree")
@@ -27,7 +27,9 @@ ACCEPTED = ("orthogonal_to_own_value", "no_grad_in_init")
 def judge(desk, name):
     source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
     framework = next(
-        framework for framework, base in BASE_CLASSES.items() if f"import {base}" in source
+        framework
+        for framework, notation in NOTATIONS.items()
+        if f"import {notation.base_class}" in source
     )
     require_same_outside(source, desk.initial_source(framework))
     check_source(source, framework, desk.gates)

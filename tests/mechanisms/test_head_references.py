@@ -9,8 +9,8 @@ import pytest
 import torch
 from head_references import REFERENCES, t5_bucket
 
-from openevolve_unified.config.schema import FRAMEWORKS
 from openevolve_unified.mechanisms import catalog
+from openevolve_unified.notations import FRAMEWORKS
 
 HEAD_DIM = 8
 LENGTHS = {"t5_bias": 140}

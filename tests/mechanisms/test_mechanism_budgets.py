@@ -10,8 +10,9 @@ import torch
 import torch.nn as nn
 
 from openevolve_unified.candidate.program.costs import CostCounter
-from openevolve_unified.config.schema import FRAMEWORKS, LADDERS
+from openevolve_unified.config.schema import LADDERS
 from openevolve_unified.mechanisms import catalog
+from openevolve_unified.notations import FRAMEWORKS
 
 MAX_RATIO = 1.10
 TEXTS = {"quickstart": (64, 512), "full": (128, 16_384)}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from openevolve_unified.config.schema import FRAMEWORKS, DataConfig, ScalingLawConfig
+from openevolve_unified.config.schema import DataConfig, ScalingLawConfig
+from openevolve_unified.notations import FRAMEWORKS
 from openevolve_unified.redteam.bench import bench_config
 from openevolve_unified.redteam.command import build_pipeline
 

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from openevolve_unified.config.schema import FRAMEWORKS
 from openevolve_unified.isolation.probes.run import ProbeVerdict
 from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.notations import CD, FRAMEWORKS, TTR
 from openevolve_unified.redteam.catalogue import CHEATS
-from openevolve_unified.redteam.cheat import CD, GUARD, SCORES, SOFTMAX, TTR, Family, honest_twin
+from openevolve_unified.redteam.cheat import GUARD, SCORES, SOFTMAX, Family, honest_twin
 from openevolve_unified.redteam.command import build_pipeline
 from openevolve_unified.redteam.run import RedTeamReport, run_red_team, try_cheat, try_honest
 from openevolve_unified.redteam.table import report_json, result_line, summary

@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 
 from openevolve_unified.config.schema import SizeConfig
+from openevolve_unified.model.attention import apply_mechanism
 
 _NUM_TOKENS = 48
 """Distinct tokens of ``model_inputs``: few, so that they repeat within a sequence."""
@@ -32,17 +33,8 @@ class ReferenceAttention:
         heads = (B, T, self.size.num_heads, self.size.head_dim)
         q, k, v = ((x @ weight).view(heads).transpose(1, 2) for weight in self.weights[:3])
         mask = torch.ones(T, T, dtype=torch.bool).tril()
-        y = apply_mixing(self.framework, self.mechanism(q, k, v, x, mask), v)
+        y = apply_mechanism(self.framework, self.mechanism(q, k, v, x, mask), v)
         return y.transpose(1, 2).reshape(B, T, self.size.hidden_dim) @ self.weights[3]
-
-
-def apply_mixing(framework: str, mixing: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """What the framework does with the evolvable method's result."""
-    if framework == "coefficient_dynamics":
-        return mixing @ v
-    if framework == "matrix_mixer":
-        return mixing.tril() @ v
-    return mixing
 
 
 def random_weights(

@@ -8,11 +8,12 @@ import torch
 
 from openevolve_unified.candidate.checks.attention import (
     ReferenceAttention,
-    apply_mixing,
+    apply_mechanism,
     random_inputs,
     random_weights,
 )
 from openevolve_unified.candidate.program.traced import TracedSize
+from openevolve_unified.notations import NOTATIONS
 
 _NUM_POSITIONS = 4
 """Rows at which a regression's influence is measured, from a quarter of the time on."""
@@ -57,12 +58,12 @@ def _influence(attention: ReferenceAttention, x: torch.Tensor) -> torch.Tensor:
     heads = (1, T, size.num_heads, size.head_dim)
     q, k, v = ((x @ weight).view(heads).transpose(1, 2) for weight in attention.weights[:3])
     mask = torch.ones(T, T, dtype=torch.bool).tril()
-    if attention.framework != "test_time_regression":
+    if not NOTATIONS[attention.framework].sees_values:
         with torch.no_grad():
             mixing = attention.mechanism(q, k, v, x, mask)
         return mixing[0].abs().masked_fill(~mask, 0.0)
     leaf = v.detach().clone().requires_grad_(True)
-    y = apply_mixing(attention.framework, attention.mechanism(q, k, leaf, x, mask), leaf)
+    y = apply_mechanism(attention.framework, attention.mechanism(q, k, leaf, x, mask), leaf)
     rows = []
     for position in torch.linspace(T / 4, T - 1, _NUM_POSITIONS).long():
         (gradient,) = torch.autograd.grad(y[:, :, position].sum(), leaf, retain_graph=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from openevolve_unified.candidate.program.traced import TracedCandidate, TracedSize
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import NOTATIONS
 
 TRAINING_PASSES = 3
 """Operations of a training step per forward operation: backward costs two forward passes."""
@@ -59,7 +60,7 @@ def flops_per_token(traced: TracedSize, vocab_size: int) -> float:
     """Forward operations of the model per token, a multiply-add counting 2."""
     size = traced.size
     mechanism = traced.program.flops_per_sequence / traced.seq_len
-    if traced.framework != "test_time_regression":
+    if not NOTATIONS[traced.framework].sees_values:
         mechanism += 2 * traced.seq_len * size.hidden_dim  # coefficients times values
     return size.num_layers * (_fixed_layer_flops(size) + mechanism) + _head_flops(size, vocab_size)
 

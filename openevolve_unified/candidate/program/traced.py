@@ -32,8 +32,9 @@ from openevolve_unified.candidate.program.validate import (
     ValidProgram,
     validate_program,
 )
-from openevolve_unified.config.schema import FRAMEWORKS, GatesConfig, SizeConfig
+from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.notations import FRAMEWORKS
 
 MAX_TENSORS = 100_000
 MAX_INITIAL_VALUES = 1_000_000

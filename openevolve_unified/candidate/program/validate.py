@@ -36,6 +36,7 @@ from openevolve_unified.candidate.program.operators import FACTORIES, operator_n
 from openevolve_unified.candidate.program.signatures import arguments_by_name, resolve
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import NOTATIONS
 
 MAX_ELEMENTS = 2**25
 """Of one intermediate tensor, per sequence; (heads, time, time, head_dim) can be 5M honestly."""
@@ -77,7 +78,8 @@ class ProgramInterface:
 
     def output_shape(self, batch: int) -> tuple[int, ...]:
         """Shape that the framework's evolvable method returns."""
-        width = self.size.head_dim if self.framework == "test_time_regression" else self.time
+        sees_values = NOTATIONS[self.framework].sees_values
+        width = self.size.head_dim if sees_values else self.time
         return (batch, self.size.num_heads, self.time, width)
 
 
@@ -152,7 +154,7 @@ def _require_references(program: OperatorProgram, interface: ProgramInterface) -
         "l": len(interface.literals),
     }
     inputs = set(INPUTS)
-    if interface.framework != "test_time_regression":
+    if not NOTATIONS[interface.framework].sees_values:
         inputs.remove("v")
     places = [(index, node_references(node)) for index, node in enumerate(program.nodes)]
     for index, used in [*places, (len(program.nodes), (program.output,))]:

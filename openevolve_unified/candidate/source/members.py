@@ -10,19 +10,20 @@ from __future__ import annotations
 import ast
 
 from openevolve_unified.candidate.source.refusal import policy_refusal
+from openevolve_unified.notations import CD, MM, TTR
 
 _SHARED = "q_proj k_proj v_proj out_proj dropout hidden_dim num_heads head_dim mix evolvable_method"
 _FRAMEWORK = {
-    "coefficient_dynamics": """
+    CD: """
         coefficients transition impulse readout normaliser impulse_response rotate masked_softmax
         row_normalise bounded_normalise
         """,
-    "test_time_regression": """
+    TTR: """
         regress association_weights features solver local_constant weighted_mean local_linear
         hebbian online_gradient ridge semiseparable delta_steps cumulative_decay decay_matrix
         masked_softmax
         """,
-    "matrix_mixer": """
+    MM: """
         mixing_matrix factors combine low_rank semiseparable reflected delta_steps decay_matrix
         cumulative_decay toeplitz cauchy vandermonde block_diagonal diagonal solve_unit_lower
         masked_softmax row_normalise bounded_normalise

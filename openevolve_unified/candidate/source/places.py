@@ -5,17 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-BASE_CLASSES = {
-    "coefficient_dynamics": "CoefficientDynamics",
-    "test_time_regression": "TestTimeRegression",
-    "matrix_mixer": "MatrixMixer",
-}
-EVOLVABLE = {
-    "coefficient_dynamics": ("coefficients", "transition", "impulse", "readout", "normaliser"),
-    "test_time_regression": ("regress", "association_weights", "features", "solver"),
-    "matrix_mixer": ("mixing_matrix", "factors", "combine"),
-}
-"""Per framework the evolvable method, then the parts of its default."""
+from openevolve_unified.notations import NOTATIONS
 
 
 def initialisers(body: Sequence[ast.stmt]) -> frozenset[str]:
@@ -30,7 +20,7 @@ def initialisers(body: Sequence[ast.stmt]) -> frozenset[str]:
             if isinstance(node, ast.FunctionDef):
                 functions.setdefault(node.name, []).append(node)
     uses = {name: _names_in(found) & functions.keys() for name, found in functions.items()}
-    called = {name for names in EVOLVABLE.values() for name in names} | {"forward"}
+    called = {name for notation in NOTATIONS.values() for name in notation.methods} | {"forward"}
     first = {name for name in functions if "init" in name or "reset" in name}
     in_mechanism = _reached(called & functions.keys(), uses)
     return frozenset(_reached(first, uses) - in_mechanism | {"__init__"})

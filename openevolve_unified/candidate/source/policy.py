@@ -25,10 +25,11 @@ from openevolve_unified.candidate.source.forbidden import (
     TYPES,
 )
 from openevolve_unified.candidate.source.members import check_own_names
-from openevolve_unified.candidate.source.places import BASE_CLASSES, EVOLVABLE, initialisers
+from openevolve_unified.candidate.source.places import initialisers
 from openevolve_unified.candidate.source.refusal import policy_refusal, text_refusal
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import NOTATIONS
 
 FIXED_METHODS = ("forward", "mix", "evolvable_method")
 FIXED_MEMBERS = ("q_proj", "k_proj", "v_proj", "out_proj", "dropout")
@@ -278,7 +279,7 @@ _CHECKS: dict[type, Callable[[_Look, Any, int], None]] = {
 
 def _find_class(body: list[ast.stmt], framework: str) -> ast.ClassDef:
     found = [n for n in body if isinstance(n, ast.ClassDef) and n.name == "EvolvableAttention"]
-    base = BASE_CLASSES[framework]
+    base = NOTATIONS[framework].base_class
     if len(found) != 1:
         raise text_refusal(
             f"the block must define one class EvolvableAttention({base}); it has {len(found)}"
@@ -286,7 +287,7 @@ def _find_class(body: list[ast.stmt], framework: str) -> ast.ClassDef:
     bases = [item.id if isinstance(item, ast.Name) else "?" for item in found[0].bases]
     if bases != [base] or found[0].keywords or found[0].decorator_list:
         bases = [ast.unparse(item) for item in found[0].bases]
-        others = [name for name, cls in BASE_CLASSES.items() if [cls] == bases]
+        others = [name for name, other in NOTATIONS.items() if [other.base_class] == bases]
         hint = f" ({bases[0]} belongs to the framework {others[0]})" if others else ""
         raise policy_refusal(
             f"EvolvableAttention must inherit {base} and nothing else, because the framework is "
@@ -297,7 +298,8 @@ def _find_class(body: list[ast.stmt], framework: str) -> ast.ClassDef:
 
 
 def _check_class(attention: ast.ClassDef, framework: str) -> None:
-    method = EVOLVABLE[framework][0]
+    notation = NOTATIONS[framework]
+    method = notation.evolvable_method
     names: set[str] = set()
     for item in attention.body:
         if isinstance(item, ast.FunctionDef):
@@ -308,9 +310,9 @@ def _check_class(attention: ast.ClassDef, framework: str) -> None:
             names.update(target.id for target in targets if isinstance(target, ast.Name))
         for name in names & {*FIXED_METHODS, *FIXED_MEMBERS}:
             raise policy_refusal(f"{name} is fixed: change {method} or its parts instead", item)
-    if not names & set(EVOLVABLE[framework]):
+    if not names & set(notation.methods):
         raise policy_refusal(
-            f"EvolvableAttention overrides none of {', '.join(EVOLVABLE[framework])}: nothing in "
+            f"EvolvableAttention overrides none of {', '.join(notation.methods)}: nothing in "
             "it can have an effect; define one of them",
             attention,
         )

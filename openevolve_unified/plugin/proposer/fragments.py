@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from openevolve_unified.notations import TTR
 from openevolve_unified.plugin.proposer import delta_rules
 from openevolve_unified.plugin.proposer.genome import Genome
 
@@ -35,7 +36,7 @@ def parameter_lines(genome: Genome) -> list[str]:
     memory = _MEMORY_TOKENS[genome.choice("horizon")]
     ends = f"math.log(1 / {memory // 4}), math.log(1 / {memory * 4})"
     tap_shape = f"num_heads, {NUM_TAPS}"
-    if genome.framework == "test_time_regression":
+    if genome.framework == TTR:
         tap_shape = f"{NUM_TAPS}, num_heads"
     per_head = "num_heads, 1, 1"
     gate = "nn.Linear(hidden_dim, num_heads)"

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CD, TTR, MM = "coefficient_dynamics", "test_time_regression", "matrix_mixer"
+from openevolve_unified.notations import CD, MM, TTR
+
 ALL = (CD, TTR, MM)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+from openevolve_unified.notations import CD, MM, TTR
 from openevolve_unified.plugin.proposer import (
     notation_dynamics,
     notation_mixer,
@@ -12,7 +13,7 @@ from openevolve_unified.plugin.proposer import (
 )
 from openevolve_unified.plugin.proposer.fragments import Method, parameter_lines
 from openevolve_unified.plugin.proposer.genome import Genome, ingredients_line
-from openevolve_unified.plugin.proposer.ingredients import BY_NAME, CD, MM, TTR
+from openevolve_unified.plugin.proposer.ingredients import BY_NAME
 
 _NOTATIONS = {
     CD: (

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from openevolve_unified.redteam.cheat import (
-    CD,
-    MM,
-    NEUTRALISED,
-    SCORES,
-    SOFTMAX,
-    TTR,
-    WEIGHTS,
-    Family,
-)
+from openevolve_unified.notations import CD, MM, TTR
+from openevolve_unified.redteam.cheat import NEUTRALISED, SCORES, SOFTMAX, WEIGHTS, Family
 
 _BATCH = Family(name="batch mixing", stages=("batch",), reason="sequence")
 _STATE = Family(name="state between calls", stages=("trace",), reason="state between calls")

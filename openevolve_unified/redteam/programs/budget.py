@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from openevolve_unified.redteam.cheat import CD, MM, SCORES, SOFTMAX, TTR, WEIGHTS, Family
+from openevolve_unified.notations import CD, MM, TTR
+from openevolve_unified.redteam.cheat import SCORES, SOFTMAX, WEIGHTS, Family
 
 _PARAMETERS = Family(name="hidden parameters", stages=("budget",), reason="parameters")
 _COMPUTE = Family(name="hidden compute", stages=("budget",), reason="forward operations")

@@ -8,16 +8,8 @@ from __future__ import annotations
 
 import textwrap
 
-from openevolve_unified.redteam.cheat import (
-    CD,
-    MM,
-    SCORES,
-    SOFTMAX,
-    WEIGHTS,
-    Cheat,
-    Family,
-    joined,
-)
+from openevolve_unified.notations import CD, MM
+from openevolve_unified.redteam.cheat import SCORES, SOFTMAX, WEIGHTS, Cheat, Family, joined
 
 _FORGED = Family(name="forged result", stages=("trace",), reason="before its trace was complete")
 _HONEST = SCORES + WEIGHTS + "return a"

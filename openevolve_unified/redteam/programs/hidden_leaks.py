@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from openevolve_unified.redteam.cheat import CD, MM, SCORES, SOFTMAX, TTR, WEIGHTS, Family
+from openevolve_unified.notations import CD, MM, TTR
+from openevolve_unified.redteam.cheat import SCORES, SOFTMAX, WEIGHTS, Family
 
 _HIDDEN = Family(name="hidden leak", stages=("causality",), reason="position")
 _GATE = Family(name="leak behind a gate", stages=("causality",), reason="position")

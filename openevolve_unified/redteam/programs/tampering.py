@@ -7,14 +7,12 @@ reaches the trainer is then the program without the attack, operator by operator
 
 from __future__ import annotations
 
+from openevolve_unified.notations import CD, MM, TTR
 from openevolve_unified.redteam.cheat import (
-    CD,
-    MM,
     NEUTRALISED,
     PUT,
     SCORES,
     SOFTMAX,
-    TTR,
     WEIGHTS,
     Family,
     joined,

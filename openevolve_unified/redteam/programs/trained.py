@@ -6,16 +6,8 @@ parameters are initial or scrambled. So they stay closed for such inputs and ope
 
 from __future__ import annotations
 
-from openevolve_unified.redteam.cheat import (
-    CD,
-    GUARD,
-    MM,
-    SCORES,
-    SOFTMAX,
-    TTR,
-    WEIGHTS,
-    Family,
-)
+from openevolve_unified.notations import CD, MM, TTR
+from openevolve_unified.redteam.cheat import GUARD, SCORES, SOFTMAX, WEIGHTS, Family
 
 _OPENED = Family(
     name="leak that only real training opens",

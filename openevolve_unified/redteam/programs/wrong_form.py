@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from openevolve_unified.notations import CD, MM, TTR
 from openevolve_unified.redteam.cheat import (
-    CD,
-    MM,
     NEUTRALISED,
     PUT,
     SCORES,
     SOFTMAX,
-    TTR,
     WEIGHTS,
     Cheat,
     Family,

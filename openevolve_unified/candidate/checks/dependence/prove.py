@@ -17,7 +17,7 @@ import torch.nn as nn
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map
 
-from openevolve_unified.candidate.checks.attention import apply_mixing
+from openevolve_unified.candidate.checks.attention import apply_mechanism
 from openevolve_unified.candidate.checks.dependence.hidden import with_hidden
 from openevolve_unified.candidate.checks.dependence.reach import Reach
 from openevolve_unified.candidate.checks.dependence.rules import apply_rule
@@ -66,7 +66,7 @@ def _is_causal(framework: str, mechanism: nn.Module, traced: TracedSize) -> bool
     mask = torch.ones(T, T, dtype=torch.bool).tril()
     try:
         with torch.no_grad(), analysis:
-            y = apply_mixing(framework, mechanism(q, k, v, x, mask), v)
+            y = apply_mechanism(framework, mechanism(q, k, v, x, mask), v)
     except (UnprovableError, RuntimeError, IndexError):
         return False  # not followed, or an operator that fails on arbitrary numbers
     late = analysis.reach(y).late

@@ -30,11 +30,10 @@ from openevolve_unified.candidate.tracing.inside.unify import TracesDiffer, unif
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.frameworks.attention import CausalAttention
+from openevolve_unified.notations import NOTATIONS
 
 _BASES: dict[str, type[CausalAttention]] = {
-    "coefficient_dynamics": frameworks.CoefficientDynamics,
-    "test_time_regression": frameworks.TestTimeRegression,
-    "matrix_mixer": frameworks.MatrixMixer,
+    name: getattr(frameworks, notation.base_class) for name, notation in NOTATIONS.items()
 }
 _PREFIX = "mechanism."
 _SHAPE_MARKS = ("is invalid for input of size", "don't multiply up to the size", "must match")
@@ -127,7 +126,7 @@ class _Mechanism(nn.Module):
     def __init__(self, attention: CausalAttention, framework: str):
         super().__init__()
         self.mechanism = attention
-        self.sees_values = framework == "test_time_regression"
+        self.sees_values = NOTATIONS[framework].sees_values
 
     def forward(
         self,

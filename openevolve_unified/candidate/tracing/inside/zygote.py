@@ -26,6 +26,7 @@ from openevolve_unified.candidate.tracing import wire
 from openevolve_unified.candidate.tracing.confinement import confine_child, confine_zygote
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.notations import MM
 
 _IDLE_POLL_S = 0.5
 _BUSY_POLL_S = 0.1
@@ -96,7 +97,7 @@ def _warm_up() -> None:
     torch.set_num_interop_threads(1)
     request = capture.CaptureRequest(
         source=_WARM_UP_SOURCE,
-        framework="matrix_mixer",
+        framework=MM,
         sizes=(SizeConfig(hidden_dim=4, num_layers=1, num_heads=2),),
         seq_len=8,
         seeds=(0,),
