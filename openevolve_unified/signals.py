@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-EXIT_INTERRUPTED = 130
+from openevolve_unified import exits
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KILL_S = 2.0
 """Longest that killed processes are looked for again."""
@@ -67,7 +68,7 @@ class Interruption:
         cursor = _SHOW_CURSOR if sys.stderr is not None and os.isatty(2) else ""
         with contextlib.suppress(OSError):
             os.write(2, f"{cursor}{self.last_line}\n".encode())
-        os._exit(EXIT_INTERRUPTED)
+        os._exit(exits.INTERRUPTED)
 
     def _receive(self, number: int, frame: object) -> None:
         if os.getpid() != self._owner:

@@ -23,14 +23,14 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 
 def evolve() -> int:
     """The command ``openevolve``."""
-    from openevolve_unified.cli import evolve_main
+    from openevolve_unified.cli.app import evolve_main
 
     return _ended(evolve_main())
 
 
 def unified() -> int:
     """The command ``openevolve-unified``."""
-    from openevolve_unified.cli import main
+    from openevolve_unified.cli.app import main
 
     return _ended(main())
 

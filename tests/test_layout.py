@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "openevolve_unified"
 MAX_LINES = 400
 LAYERS = [
-    {"stages", "notations"},
+    {"stages", "notations", "exits"},
     {"errors"},
     {"plain", "isolation", "frameworks", "signals"},
     {"config", "store"},

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from openevolve_unified import exits
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.execution.lifetime import end_with_parent
@@ -23,7 +24,6 @@ EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
 CONFIG_VARIABLE = "OPENEVOLVE_UNIFIED_CONFIG"
 OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
 OUTPUT_VARIABLE = "OPENEVOLVE_UNIFIED_OUTPUT"
-EXIT_WRONG = 2
 
 
 def evaluator_of_this_command() -> ScalingLawEvaluator:
@@ -41,7 +41,7 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
         if "openevolve.cli" not in sys.modules or is_worker:
             raise
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_WRONG) from None
+        raise SystemExit(exits.WRONG) from None
 
 
 def _configured_evaluator() -> ScalingLawEvaluator:

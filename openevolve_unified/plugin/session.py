@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified import exits
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError, MachineError
@@ -21,8 +22,6 @@ from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.signals import interruption
-
-EXIT_DONE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def run_session(
@@ -46,7 +45,7 @@ def run_session(
         run = _plan_and_evolve(experiment, overrides, resume, directory, reporter, hint)
     if run.is_interrupted:
         reporter.say(f"interrupted; {hint}")
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     if run.config_error is not None:
         raise ConfigError(run.config_error)
     accounts = run.accounts
@@ -59,8 +58,8 @@ def run_session(
         )
     if accounts.is_worker_lost or accounts.is_machine_failing:
         reporter.say(hint)
-        return EXIT_WRONG
-    return EXIT_WRONG if accounts.is_model_dead or accounts.has_nothing else EXIT_DONE
+        return exits.WRONG
+    return exits.WRONG if accounts.is_model_dead or accounts.has_nothing else exits.DONE
 
 
 def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:

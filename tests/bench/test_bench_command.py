@@ -9,13 +9,13 @@ from statistics import median
 import pytest
 import yaml
 
-from openevolve_unified import cli
 from openevolve_unified.bench import command
 from openevolve_unified.bench.effort import Effort
 from openevolve_unified.bench.processor import OtherPrograms
 from openevolve_unified.bench.results import PowerLaw, Report
 from openevolve_unified.bench.rounds import fit_power_law, ratio
 from openevolve_unified.bench.table import as_text
+from openevolve_unified.cli import app
 from openevolve_unified.plain.strict import from_mapping
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def outcome(config):
         patch.setattr("builtins.print", lambda *values, **options: lines.append(str(values[0])))
         output = config.with_name("report.json")
         arguments = ["bench", "--config", str(config), "--quick", "--json", "--markdown"]
-        status = cli.main([*arguments, "--output", str(output)])
+        status = app.main([*arguments, "--output", str(output)])
     return status, lines, json.loads(output.read_text())
 
 
@@ -180,7 +180,7 @@ def test_an_output_that_cannot_be_written_is_one_line_before_anything_is_measure
     config, capsys, tmp_path
 ):
     target = tmp_path / "nowhere" / "report.json"
-    assert cli.main(["bench", "--config", str(config), "--output", str(target)]) == 2
+    assert app.main(["bench", "--config", str(config), "--output", str(target)]) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert len(errors) == 1
     assert errors[0].startswith(f"error: --output {target}: cannot be written")

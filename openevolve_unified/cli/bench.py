@@ -1,0 +1,67 @@
+"""``bench``: speed, memory and growth here, against the machine's limits and a plain loop."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from openevolve_unified import exits
+from openevolve_unified.cli.options import Commands, add_config_option, add_json, add_overrides
+from openevolve_unified.errors import CandidateError, ConfigError
+from openevolve_unified.signals import interruption
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "bench", help="speed, memory and growth here, against the machine's limits and a plain loop"
+    )
+    add_config_option(parser)
+    add_overrides(parser)
+    parser.add_argument("--quick", action="store_true", help="about a minute, and rough")
+    add_json(parser)
+    parser.add_argument("--markdown", action="store_true", help="print tables for a README")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print the report; the exit status."""
+    from openevolve_unified.bench.command import run_bench
+    from openevolve_unified.bench.table import as_markdown, as_text
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.plain.canonical import to_plain
+
+    interruption.unwind()
+    experiment = load_experiment(options.config, options.overrides)
+    if options.output is not None:
+        _write_report(options.output, "")  # before minutes are spent on what could not be kept
+    try:
+        report = run_bench(
+            experiment.scaling_law,
+            experiment.initial_program.read_text(encoding="utf-8"),
+            experiment.base_dir,
+            experiment.path.name,
+            options.quick,
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except CandidateError as error:
+        raise ConfigError(
+            f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
+        ) from None
+    print(as_markdown(report) if options.markdown else as_text(report))
+    text = json.dumps(to_plain(report))
+    if options.output is not None:
+        _write_report(options.output, text + "\n")
+    if options.json:
+        print(text)
+    return exits.DONE
+
+
+def _write_report(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from None

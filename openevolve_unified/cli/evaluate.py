@@ -1,0 +1,51 @@
+"""``evaluate PROGRAM``: its fitness, with artifacts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from openevolve_unified import exits
+from openevolve_unified.cli.options import (
+    Commands,
+    add_config_option,
+    add_json,
+    add_settings,
+    open_evaluator,
+    read_program,
+)
+from openevolve_unified.cli.trouble import not_judged
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("evaluate", help="the fitness of a program, with artifacts")
+    parser.add_argument("program", type=Path, help="a candidate program (.py)")
+    add_config_option(parser)
+    add_settings(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and score; the exit status."""
+    from openevolve_unified.records import Failure
+
+    read_program(options.program)
+    with open_evaluator(options) as evaluator:
+        verdict = evaluator.judge(options.program)
+        result = evaluator.as_openevolve(verdict)
+    is_trouble = isinstance(verdict, Failure) and verdict.is_machine_trouble
+    if not is_trouble:
+        print("\n".join(str(text) for text in result.artifacts.values()))
+    if options.json:
+        report = {
+            "metrics": result.metrics,
+            "artifacts": result.artifacts,
+            "machine_trouble": is_trouble,
+        }
+        print(json.dumps(report))
+    if isinstance(verdict, Failure) and is_trouble:
+        return not_judged(verdict.reason)
+    return exits.DONE if result.metrics["trained"] else exits.REJECTED

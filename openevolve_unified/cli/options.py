@@ -1,0 +1,85 @@
+"""Options and small steps that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.signals import interruption
+
+if TYPE_CHECKING:
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The configuration file as the first word, and what changes it."""
+    parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
+    add_settings(parser)
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """The configuration file as ``--config``."""
+    parser.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Where the output goes, and settings that replace those of the file."""
+    parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """``--set`` and ``--allow-degraded-isolation``, which is one of its settings."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one setting, for example scaling_law.training.training_steps=1000 "
+        "(repeatable; text is taken as it is, any other value is read as YAML)",
+    )
+    parser.add_argument(
+        "--allow-degraded-isolation",
+        action="append_const",
+        dest="overrides",
+        const="scaling_law.execution.allow_degraded_isolation=true",
+        help="trace a language model's programs although this machine cannot confine them fully",
+    )
+
+
+def read_program(path: Path) -> str:
+    """The text of a candidate program.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such program file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: cannot be read as text ({reason})") from None
+
+
+def open_evaluator(options: argparse.Namespace) -> ScalingLawEvaluator:
+    """The evaluator of the command's configuration; progress goes to standard error."""
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+    from openevolve_unified.report.console import Reporter, Terminal
+
+    interruption.unwind()
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    reporter = Reporter(Terminal(stderr=True))
+    reporter.start_candidate(getattr(options, "program", options.config).name)
+    return ScalingLawEvaluator(config=experiment, listener=reporter)

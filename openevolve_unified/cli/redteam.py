@@ -1,0 +1,41 @@
+"""``redteam``: the shipped cheats, escapes and honest mechanisms, caught or missed and by what."""
+
+from __future__ import annotations
+
+import argparse
+
+from openevolve_unified.cli.options import Commands, add_config_option, add_json, add_settings
+from openevolve_unified.signals import interruption
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "redteam", help="run the shipped cheats and escapes: caught or missed, by what and why"
+    )
+    add_config_option(parser)
+    add_settings(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run them all and print the table; the exit status."""
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.redteam.command import red_team_command
+    from openevolve_unified.runs.templates import template_dir
+
+    def initial_source(framework: str) -> str:
+        path = template_dir() / "initial_programs" / f"{framework}.py"
+        return path.read_text(encoding="utf-8")
+
+    interruption.unwind()
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    return red_team_command(
+        experiment.scaling_law,
+        initial_source,
+        experiment.base_dir,
+        lambda event: None,
+        lambda line: print(line, flush=True),
+        options.json,
+    )

@@ -1,0 +1,12 @@
+"""Exit statuses: what a command says of itself to the shell."""
+
+from __future__ import annotations
+
+DONE = 0
+"""All was done; for ``check``: the program was accepted."""
+REJECTED = 1
+"""The candidate was rejected."""
+WRONG = 2
+"""The command or its configuration is wrong, or the machine or the model could not finish."""
+INTERRUPTED = 130
+"""By Ctrl-C, SIGTERM, or a reader that left."""
