@@ -5,20 +5,20 @@ nothing red: then the guard is still right, and can perhaps go. What we rely on,
 release, is in test_openevolve_contract.py. What our package does about each row is tested where
 the table says:
 
-    1   edits outside the block survive       tests/candidate/test_block.py
-    2   a crash keeps the stage-1 score       tests/test_fitness.py
-    3   a timeout scores 0                    tests/runner/test_pipeline.py (our own deadline)
-    4   a timeout does not stop the work      tests/runner/test_pool.py (children that are killed)
+    1   edits outside the block survive       tests/candidate/source/test_block.py
+    2   a crash keeps the stage-1 score       tests/judgement/test_fitness.py
+    3   a timeout scores 0                    tests/evaluation/test_pipeline.py (our own deadline)
+    4   a timeout does not stop the work      tests/execution/test_pool.py (children are killed)
     5   exceptions are retried                tests/plugin/test_evaluator.py
     6   unknown keys pass silently            tests/config/test_experiment.py
     7   an unknown provider becomes OpenAI    tests/config/test_experiment.py
-    8   a missing or NaN metric loses a child tests/test_fitness.py
+    8   a missing or NaN metric loses a child tests/judgement/test_fitness.py
     9   the evaluator's folder leads sys.path tests/test_layout.py
     10  the program file is deleted           tests/plugin/test_evaluator.py
-    11  Ctrl-C takes no last checkpoint       tests/e2e/test_main_job.py (interrupt, kill -9)
-    12  workers get a copy of the environment tests/runner/test_pool.py, tests/isolation
+    11  Ctrl-C takes no last checkpoint       tests/scenarios/test_main_job.py (interrupt, kill -9)
+    12  workers get a copy of the environment tests/execution/test_pool.py, tests/isolation
     13  built-in features count characters    test_openevolve_contract.py
-    14  a dead backend does not stop a run    test_observed.py, test_stopping.py, tests/e2e
+    14  a dead backend does not stop a run    test_observed.py, test_stopping.py, tests/scenarios
 """
 
 from __future__ import annotations

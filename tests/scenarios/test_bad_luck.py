@@ -33,7 +33,7 @@ from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.runs.events import EventLog
 
 PACKAGE = Path(__file__).parents[2] / "openevolve_unified"
-FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_worker.py")))
+FAULTY = (sys.executable, str(Path(__file__).parents[1] / "helpers" / "faulty_worker.py"))
 ONE, TWO = (ExecutionConfig(num_workers=number) for number in (1, 2))
 
 

@@ -102,7 +102,7 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
     local_results, monkeypatch, tmp_path
 ):
     folder, checked, _ = local_results
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("faulty_site")))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers" / "faulty_site"))
     monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
     pipeline, events = ladder_pipeline(folder, "short", RAY)
     try:

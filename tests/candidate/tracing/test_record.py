@@ -418,7 +418,7 @@ def test_tensors_that_are_no_members_are_literals():
     assert len(load(traced)) == len(description_of(traced)["sizes"][0]["programs"]) + 2
 
 
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "programs"
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "programs"
 OUTCOMES = {
     "branch_on_batch_size": "depends on the batch size (it is another one at batch 16 than at",
     "complex_literal": None,
