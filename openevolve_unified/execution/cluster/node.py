@@ -47,6 +47,7 @@ def serve(request_text: str, parts: Parts) -> Iterator[str]:
     for name in secret_names(os.environ):
         del os.environ[name]
     request = json.loads(request_text)
+    function = request["function"]  # here, because an error in the thread below reaches nobody
     try:
         _require_same_versions(request["versions"])
         arguments, missing = _localise(request, parts)
@@ -59,9 +60,7 @@ def serve(request_text: str, parts: Parts) -> Iterator[str]:
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def work() -> None:
-        messages.put(
-            perform(request["function"], arguments, lambda event: messages.put({"event": event}))
-        )
+        messages.put(perform(function, arguments, lambda event: messages.put({"event": event})))
 
     threading.Thread(target=work, name="task", daemon=True).start()
     while True:
