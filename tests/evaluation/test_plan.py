@@ -11,7 +11,7 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 from openevolve_unified.config.schema import ExecutionConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation import tasks
-from openevolve_unified.evaluation.ladder import train_jobs
+from openevolve_unified.evaluation.ladder import train_jobs, train_request
 from openevolve_unified.evaluation.plan import (
     evaluated_batches,
     fullest_memory,
@@ -84,7 +84,7 @@ def test_a_size_that_was_timed_twice_counts_with_its_mean(pipeline, checked, mon
 
         def run(self, tasks, deadline, on_event):
             for index, outcome in self.pool.run(tasks, deadline, on_event):
-                if tasks[index].name == "measure":
+                if tasks[index].function.endswith(".measure"):
                     name = tasks[index].title
                     self.num_timed[name] = self.num_timed.get(name, 0) + 1
                     outcome = outcome | {"step_s": 2.0 * self.num_timed[name] - 1.0}
@@ -133,16 +133,12 @@ def test_on_a_gpu_what_the_estimating_worker_holds_is_neither_needed_twice_nor_m
     pipeline, checked, monkeypatch
 ):
     services = pipeline.services
-    arguments = {
-        "job": to_plain(train_jobs(services, checked)[0]),
-        "trace_path": str(checked.trace_path),
-        "gates": to_plain(services.config.gates),
-        "data_folder": str(services.data().folder),
-        "device": "cuda",
-    }
+    request = train_request(services, checked, train_jobs(services, checked)[0])
+    on_gpu = dataclasses.replace(request, device="cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
     compared, plain = (
-        tasks.estimate_memory({**arguments, "step_kind": kind}, print) for kind in ("auto", "plain")
+        tasks.estimate_memory(to_plain(dataclasses.replace(on_gpu, step_kind=kind)), print)
+        for kind in ("auto", "plain")
     )
     assert compared["available_bytes"] == 10**9 + CUDA_CONTEXT_BYTES
     assert compared["memory_bytes"] > plain["memory_bytes"]

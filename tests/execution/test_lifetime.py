@@ -54,7 +54,8 @@ def leader(monkeypatch):
 
 def test_a_guarded_session_ends_with_its_leader(leader):
     process, marker = leader("guarded")
-    assert len(processes_of(marker)) == 4, "the leader, its guardian and two children"
+    whole = "the leader, its guardian and two children"
+    assert wait_until(lambda: len(processes_of(marker)) == 4), whole
     process.kill()
     process.wait()
     assert wait_until(lambda: processes_of(marker) == [], 10.0)
