@@ -63,6 +63,18 @@ CHEATS = (
         reason="in batches of 8 as in training",
     ),
     _BATCH.cheat(
+        "temperature from the mean over the batch, in batches of the training size only",
+        CD,
+        SCORES,
+        """
+        batch = torch.ones_like(x[:, 0, 0]).sum()
+        is_full = F.relu(batch - 7.5).clamp(max=0.5) * 2
+        s = s * (1 + is_full * torch.tanh(x.mean()))
+        """,
+        SOFTMAX,
+        reason="in batches of 8 as in training",
+    ),
+    _BATCH.cheat(
         "temperature from the batch size",
         CD,
         SCORES,
