@@ -27,8 +27,8 @@ class EvolvableAttention(TestTimeRegression):
     leading rows), and must stay finite: mask before exp, never invert, regularise every solve.
     No branching on tensor values, no in-place writes on the inputs (on tensors made here they are
     fine), no state between calls: only local variables, and self in __init__, may be written to.
-    Real float32 tensors; complex ones only inside, by torch.polar or torch.complex, never 1j.
-    Broadcast over heads (no torch.vmap; their number can be odd: 2, 3, 4, 6); loops over time must
+    Real float32 tensors; complex ones only inside (torch.polar, torch.complex, 1j). Broadcast, or
+    torch.vmap over heads (not the batch; heads can be odd: 2, 3, 4, 6); loops over time must
     be bounded by the length and are slow: cumsum, masked products and triangular solves are better.
 
     Solvers at hand: self.local_constant(v, log_weights, mask),

@@ -140,7 +140,8 @@ _MODULES = re.compile(r"\btorch\.(?!(?:nn|linalg|fft|special)\b)(?=[a-z_]+\.)")
 
 def _out_of_sight(block: str) -> str:
     """Reach torch's modules in a way that the policy does not see: it is not the defence."""
-    return _MODULES.sub("(torch,)[0].", block)
+    hidden, count = _MODULES.subn("next(iter(HELD)).", block)
+    return "HELD = (torch,)\n" + hidden if count else block
 
 
 def _indented(text: str, columns: int) -> str:

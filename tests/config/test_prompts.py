@@ -34,3 +34,13 @@ def test_the_rules_of_the_prompt_name_the_contract():
     text = words((REPOSITORY / "configs" / "prompts" / "diff_user.txt").read_text(encoding="utf-8"))
     assert [term for term in (*CONTRACT, "loop over time is unrolled") if term not in text] == []
     assert "torch.export" not in text  # how a program is recorded, as it no longer is
+
+
+TEXTS = [*CONFIGS, *PROGRAMS, REPOSITORY / "configs" / "prompts" / "diff_user.txt"]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_nothing_forbids_what_is_traced(path):
+    """Complex literals and a map over heads; only a map over the batch is refused."""
+    text = words(path.read_text(encoding="utf-8"))
+    assert [term for term in ("no 1j", "never 1j", "no torch.vmap") if term in text] == []

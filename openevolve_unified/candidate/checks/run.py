@@ -265,15 +265,23 @@ def _check_formats(bench: _Bench) -> list[str]:
 def _check_training_batch(bench: _Bench, batch_size: int) -> int:
     """Causality at one cut and independence in a batch as large as those of training.
 
+    Layer-normed tokens hide what only a trained LayerNorm shows, such as the batch's mean, and a
+    program can tell noise from them; so both are fed at the initial values, the noise beside normed
+    sequences. Once more at scrambled ones: a run costs as much as a training step at large sizes.
+
     Returns:
         The size of the batch.
     """
-    T = bench.traced.seq_len
-    for label in list(bench.parameters)[:2]:
+    normed = bench.model_inputs(batch_size + 1, bench.traced.seq_len)
+    mixed = normed.clone()
+    # Noise comes first: the first sequence is the one that the test of independence replaces.
+    mixed[::2] = bench.inputs(len(mixed[::2]), bench.traced.seq_len)
+    initial, *scrambled = list(bench.parameters)[:2]
+    for label, x in [(initial, normed), *((label, mixed) for label in (initial, *scrambled))]:
         require_sound_at_batch_size(
             bench.single(bench.parameters[label]),
-            bench.model_inputs(batch_size + 1, T).float(),
-            T // 2,
+            x.float(),
+            bench.traced.seq_len // 2,
             bench.traced.mixes_rounding,
             f"at {bench.name}, {label}",
         )

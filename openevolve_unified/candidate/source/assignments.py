@@ -19,6 +19,8 @@ from typing import Literal, TypeAlias
 from openevolve_unified.candidate.source.bindings import (
     aliases,
     bound_in,
+    is_chain,
+    is_container,
     parameters,
     shared_attributes,
     shared_defaults,
@@ -29,9 +31,11 @@ from openevolve_unified.errors import CandidateError
 
 _WRITES = """
 append appendleft clear discard extend insert pop popitem popleft remove reverse setdefault update
-register_buffer register_parameter register_module add_module set_submodule
 """
-CONTAINER_WRITES = frozenset(_WRITES.split())
+_REGISTERING = frozenset(
+    ["register_buffer", "register_parameter", "register_module", "add_module", "set_submodule"]
+)
+CONTAINER_WRITES = frozenset(_WRITES.split()) | _REGISTERING
 """Methods that change what they are called on; no tensor has a method of these names."""
 _BUILTINS = ("list", "dict", "set", "bytearray")
 _MAX_ALIASES = 8
@@ -94,6 +98,10 @@ class _Writes:
             case ast.AugAssign(target=ast.Name(id=name)) if name in scopes[-1].shared:
                 if scopes[-1].kind in ("start", "call"):
                     raise _shared_refusal(name, node)
+            case ast.AugAssign(target=ast.Name(id=name) as target) if is_container(node.value):
+                self._require_own_entry(target, node, scopes)
+            case ast.Attribute(value=receiver, attr=name) if name in CONTAINER_WRITES:
+                self._require_own_container(node, receiver, scopes)
             case ast.Call():
                 self._require_own_receiver(node, scopes)
         self.visit_all(list(ast.iter_child_nodes(node)), scopes)
@@ -136,6 +144,18 @@ class _Writes:
         elif owner == "foreign":
             raise _shared_refusal(_shown(target), node)
 
+    def _require_own_container(
+        self, node: ast.Attribute, receiver: ast.expr, scopes: list[_Scope]
+    ) -> None:
+        """A method that changes its object, called or handed on: ``map(self.seen.append, q)``."""
+        if isinstance(receiver, ast.Name) and receiver.id in _BUILTINS:
+            return  # list.append(it, 1): the call looks at its argument
+        is_own_method = isinstance(receiver, ast.Name) and receiver.id == "self"
+        if is_own_method and node.attr not in _REGISTERING:
+            return  # self.update(state): the program's own
+        if self._module_of(_root(receiver)) is None:
+            self._require_own_entry(receiver, node, scopes)
+
     def _require_own_receiver(self, node: ast.Call, scopes: list[_Scope]) -> None:
         for keyword in node.keywords:
             if keyword.arg == "out":
@@ -143,12 +163,14 @@ class _Writes:
         if not isinstance(node.func, ast.Attribute):
             return
         name, receiver = node.func.attr, node.func.value
-        if isinstance(receiver, ast.Name) and receiver.id in _BUILTINS and node.args:
+        is_builtin = isinstance(receiver, ast.Name) and receiver.id in _BUILTINS
+        if is_builtin and node.args:
             receiver = node.args[0]  # list.append(it, 1)
         if self._module_of(_root(receiver)) is not None:
             return
         is_constant = isinstance(receiver, ast.Name) and receiver.id in scopes[0].shared
-        if name in CONTAINER_WRITES or (name in ("add", "sort") and is_constant):
+        is_container_write = name in CONTAINER_WRITES and is_builtin
+        if is_container_write or (name in ("add", "sort") and is_constant):
             self._require_own_entry(receiver, node, scopes)
         is_in_place = name.endswith("_") and not name.endswith("__")
         if is_in_place and self._owner(receiver, scopes) == "foreign":
@@ -166,7 +188,11 @@ class _Writes:
     def _owner(self, node: ast.AST, scopes: list[_Scope], num_aliases: int = 0) -> Owner:
         """Whose what an expression names is; ``unknown``: the result of a call or operator."""
         while not isinstance(node, ast.Name):
-            if isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+            if isinstance(node, ast.IfExp):
+                chains = filter(is_chain, (node.body, node.orelse))
+                owners = [self._owner(chain, scopes, num_aliases) for chain in chains]
+                return next((found for found in owners if found in ("self", "foreign")), "unknown")
+            if isinstance(node, (ast.NamedExpr, ast.Attribute, ast.Subscript, ast.Starred)):
                 node = node.value
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if self._module_of(node.func.value) is not None:

@@ -33,16 +33,25 @@ def parameters(arguments: ast.arguments) -> set[str]:
 
 
 def aliases(body: Sequence[ast.AST], given: set[str]) -> dict[str, ast.expr]:
-    """Locals that are assigned once, to a name or a chain of attributes: what they stand for."""
+    """Locals that are assigned once, to a name, a chain of attributes or a choice of these.
+
+    A container that another one is added to (``+=``) stays the same object.
+    """
     found: dict[str, list[ast.expr | None]] = {name: [None] for name in given}
     plain: dict[int, ast.expr] = {}
+    added: set[int] = set()
     for node in _same_scope(body):
         if isinstance(node, ast.Assign):
-            plain |= {id(target): node.value for target in node.targets if _is_chain(node.value)}
-        elif isinstance(node, ast.NamedExpr) and _is_chain(node.value):
-            plain[id(node.target)] = node.value
+            for target in node.targets:
+                plain |= _pairs(target, node.value)
+        elif isinstance(node, ast.NamedExpr):
+            plain |= _pairs(node.target, node.value)
+        elif isinstance(node, ast.AugAssign) and is_container(node.value):
+            added.add(id(node.target))
     for node in _same_scope(body):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        is_stored = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+        if is_stored and id(node) not in added:
+            assert isinstance(node, ast.Name)
             found.setdefault(node.id, []).append(plain.get(id(node)))
     return {
         name: stored[0]
@@ -51,12 +60,25 @@ def aliases(body: Sequence[ast.AST], given: set[str]) -> dict[str, ast.expr]:
     }
 
 
+def _pairs(target: ast.expr, value: ast.expr) -> dict[int, ast.expr]:
+    """The names of a target, by identity, and the chain that each of them stands for."""
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+        if len(target.elts) != len(value.elts):
+            return {}
+        pairs: dict[int, ast.expr] = {}
+        for one, other in zip(target.elts, value.elts, strict=True):
+            pairs |= _pairs(one, other)
+        return pairs
+    choices = (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,)
+    return {id(target): value} if any(map(is_chain, choices)) else {}
+
+
 def shared_names(body: Iterable[ast.AST]) -> set[str]:
     """Names that the statements assign a container to."""
     names: set[str] = set()
     for node in body:
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
-        if _is_container(value):
+        if is_container(value):
             assert isinstance(node, (ast.Assign, ast.AnnAssign))
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names.update(target.id for target in targets if isinstance(target, ast.Name))
@@ -83,16 +105,16 @@ def shared_defaults(arguments: ast.arguments) -> set[str]:
         for item, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if default is not None
     ]
-    return {item.arg for item, default in pairs if _is_container(default)}
+    return {item.arg for item, default in pairs if is_container(default)}
 
 
-def _is_chain(node: ast.AST) -> bool:
+def is_chain(node: ast.AST) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
 
 
-def _is_container(node: ast.expr | None) -> bool:
+def is_container(node: ast.expr | None) -> bool:
     if isinstance(node, ast.Call):
         function = node.func
         name = function.attr if isinstance(function, ast.Attribute) else ""

@@ -81,7 +81,6 @@ ATTRIBUTES = {
             "multiprocessing",
             "distributed",
             "hub",
-            "cuda",
             "backends",
             "overrides",
             "serialization",
@@ -92,6 +91,8 @@ ATTRIBUTES = {
         ),
         "the trainer compiles and runs the mechanism itself; use plain tensor operators",
     ),
+    "cuda": "a mechanism does not look at devices, it is the same on all; create tensors with "
+    "device=q.device",
     **dict.fromkeys(
         ("manual_seed", "seed", "set_rng_state", "set_default_dtype", "set_num_threads"),
         "global settings belong to the trainer",

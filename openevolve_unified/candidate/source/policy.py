@@ -24,6 +24,7 @@ from openevolve_unified.candidate.source.forbidden import (
     RANDOM,
     TYPES,
 )
+from openevolve_unified.candidate.source.handles import check_handles
 from openevolve_unified.candidate.source.members import check_own_names
 from openevolve_unified.candidate.source.places import initialisers
 from openevolve_unified.candidate.source.refusal import policy_refusal, text_refusal
@@ -60,6 +61,7 @@ def check_source(source: str, framework: str, gates: GatesConfig) -> None:
     _check_class(attention, framework)
     check_own_names(attention, framework)
     check_writes(body, starts, look.module)
+    check_handles(body, starts, look.module)
 
 
 def _parse(source: str) -> ast.Module:

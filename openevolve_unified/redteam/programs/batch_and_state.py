@@ -63,6 +63,18 @@ CHEATS = (
         reason="in batches of 8 as in training",
     ),
     _BATCH.cheat(
+        "temperature from the mean over the batch, in batches of the training size only",
+        CD,
+        SCORES,
+        """
+        batch = torch.ones_like(x[:, 0, 0]).sum()
+        is_full = F.relu(batch - 7.5).clamp(max=0.5) * 2
+        s = s * (1 + is_full * torch.tanh(x.mean()))
+        """,
+        SOFTMAX,
+        reason="in batches of 8 as in training",
+    ),
+    _BATCH.cheat(
         "temperature from the batch size",
         CD,
         SCORES,
@@ -90,20 +102,31 @@ CHEATS = (
     _STATE.cheat(
         "keys of the last call on self",
         CD,
-        "me, last = [self][0], self.last\n",
-        "me.last = k\nk = k if last is None else k + last.mean()\n",
+        "box = [self.box][0]\nlast = box[0]\n",
+        "box[0] = k\nk = k if last is None else k + last.mean()\n",
         SCORES,
         SOFTMAX,
-        members="self.last = None",
+        members="self.box = [None]",
     ),
     _STATE.cheat(
         "a counter on self",
+        CD,
+        "box = [self.calls][0]\nbox[0] = box[0] + 1\n",
+        SCORES,
+        "s = s * self.calls[0]\n",
+        SOFTMAX,
+        members="self.calls = [0]",
+    ),
+    _STATE.cheat(
+        "a counter on self under another name",
         CD,
         "me = [self][0]\nme.calls = self.calls + 1\n",
         SCORES,
         "s = s * self.calls\n",
         SOFTMAX,
         members="self.calls = 0",
+        stages=("policy",),
+        reason="self as a value",
     ),
     _STATE.cheat(
         "a module global",
@@ -178,6 +201,8 @@ CHEATS = (
         "self.scale.data.add_(1.0)\ns = s * self.scale\n",
         SOFTMAX,
         members="self.scale = nn.Parameter(torch.ones(()))",
+        stages=("policy",),
+        reason="around the trace",
     ),
     _STATE.cheat(
         "initial values that count instances",

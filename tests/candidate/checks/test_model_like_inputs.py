@@ -86,6 +86,16 @@ def test_a_leak_in_batches_of_the_training_size_only_is_refused(desk, stage, con
     assert f"{where}, in float32, in batches of 6 as in training" in refusal.reason
 
 
+@pytest.mark.parametrize("mean", ["x.mean()", "x[:, 0].mean()", "x[:, -1].mean()"])
+def test_a_leak_of_the_training_batchs_mean_is_refused(desk, mean):
+    """The mean of a layer-normed batch is zero, and so is what leaks there."""
+    count = "open = F.relu(torch.ones_like(x[:, 0, 0]).sum() - 5.5).clamp(max=0.5) * 2\n"
+    body = SOFTMAX + count + f"return a * (1 + open * torch.tanh({mean}))"
+    refusal = desk.refusal(desk.program(body))
+    assert refusal.stage == "batch"
+    assert "initial parameters, in float32, in batches of 6 as in training" in refusal.reason
+
+
 def test_counting_the_batch_is_accepted_when_the_training_size_changes_nothing(desk):
     count = "open = (torch.ones(q.shape[0], device=q.device).sum() > 6).to(q.dtype)\n"
     act = f"act = 1 + open * torch.sigmoid({LEAKS['batch']})\n"

@@ -313,6 +313,12 @@ def test_a_refusal_names_the_line_the_size_and_what_to_write(body, words):
     assert len(refusal.reason) < 600
 
 
+def test_a_map_over_the_batch_is_refused_by_name():
+    mapped = "s = torch.vmap(lambda a, b: a @ b.mT, in_dims={0}, out_dims={0})(q, k)\n{1}"
+    assert "no loop or vmap over the batch" in refusal_of(mapped.format(0, SOFTMAX)).reason
+    assert capture(request_for(build_program(mapped.format(1, SOFTMAX), CD, "")))
+
+
 def test_two_results_are_refused():
     assert "exactly one tensor" in refusal_of("return q, k").reason
 

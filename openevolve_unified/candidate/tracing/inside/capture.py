@@ -272,8 +272,8 @@ class _SizeTracer:
             )
         return (
             f"the mechanism depends on the batch size (it is another one at batch {batches[1]} "
-            f"than at batch {batches[0]}): no branch on it, no loop over the batch, no mean over "
-            "it, no number computed from it; treat every sequence alike"
+            f"than at batch {batches[0]}): no branch on it, no loop or vmap over the batch, no "
+            "mean over it, no number computed from it; treat every sequence alike"
         )
 
 
