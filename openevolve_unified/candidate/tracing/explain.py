@@ -15,6 +15,7 @@ MAX_LENGTH = 400
 MAX_REASON_LENGTH = 640
 """Of a whole reason: with the size, the batch or time length in front, and advice at the end."""
 
+NO_AUTOCAST = "no autocast: the mechanism runs in the float32 that it is checked in"
 _READS_VALUES = (
     "it branches on tensor values or reads one as a Python number: write "
     "torch.where(condition, a, b), and keep numbers as tensors instead of .item(), .tolist(), "

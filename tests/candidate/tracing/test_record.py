@@ -189,6 +189,8 @@ ORDINARY = {
     "s = torch.vmap(one, in_dims=(1, 1, None), out_dims=1)(q, k, mask)\n",
     "a function with two results, mapped": "def one(a, b):\n    return a + b, a * b\n"
     "a, b = torch.vmap(one, in_dims=1, out_dims=(1, 1))(q, k)\ns = a @ b.mT\n",
+    "autocast switched off": "with torch.autocast(device_type=q.device.type, enabled=False):\n"
+    "    s = q @ k.mT\nwith torch.amp.autocast('cuda', torch.bfloat16, False):\n    s = s * 2\n",
     "a constant table": "s = q @ k.mT * self.table[0] + self.tables[1]\n",
 }
 TABLES = "self.table = torch.ones(2, 1)\nself.tables = [torch.ones(1), torch.full((1,), 2.0)]\n"
@@ -199,6 +201,13 @@ def test_ordinary_code_is_traced_as_it_is_run(body, tmp_path):
     # With two heads only: a size that is the batch is written for those.
     body = body.replace("q.shape[0] * 2", "q.shape[0] * self.num_heads")
     assert_traced_as_it_is_run(build_program(body + SOFTMAX, CD, TABLES), CD, tmp_path)
+
+
+def test_autocast_switched_off_by_an_older_name_changes_nothing():
+    body = f"with torch.cuda.amp.autocast(enabled=False):\n    {SCORES}{SOFTMAX}"
+    assert operators_of(capture(request_for(build_program(body, CD, "")))) == operators_of(
+        capture(request_for(build_program(SCORES + SOFTMAX, CD, "")))
+    )
 
 
 def test_uninitialised_memory_is_zeros():
@@ -249,7 +258,15 @@ REFUSED = {
     "no gradient inside": ("with torch.no_grad():\n    s = q @ k.mT\n", "torch.no_grad"),
     "another precision inside": (
         "with torch.autocast('cpu', torch.bfloat16):\n    s = q @ k.mT\n",
-        "precision",
+        "no autocast: the mechanism runs in the float32 that it is checked in",
+    ),
+    "another precision on another device": (
+        "with torch.autocast('cuda', dtype=torch.bfloat16):\n    s = q @ k.mT\n",
+        "no autocast",
+    ),
+    "another precision by an older name": (
+        "with torch.cuda.amp.autocast():\n    s = q @ k.mT\n",
+        "no autocast",
     ),
     "a branch on a value": (SCORES + "if s.mean() > 0:\n    s = 2 * s\n", "torch.where"),
     "a number read": (SCORES + "s = s * float(s.mean())\n", "torch.where"),
@@ -317,6 +334,15 @@ def test_a_map_over_the_batch_is_refused_by_name():
     mapped = "s = torch.vmap(lambda a, b: a @ b.mT, in_dims={0}, out_dims={0})(q, k)\n{1}"
     assert "no loop or vmap over the batch" in refusal_of(mapped.format(0, SOFTMAX)).reason
     assert capture(request_for(build_program(mapped.format(1, SOFTMAX), CD, "")))
+
+
+def test_autocast_that_is_switched_on_without_a_region_is_refused():
+    try:
+        refusal = refusal_of(f"torch.set_autocast_enabled('cuda', True)\n{SCORES}{SOFTMAX}")
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+    assert "line" in refusal.reason
+    assert "no autocast" in refusal.reason
 
 
 def test_two_results_are_refused():

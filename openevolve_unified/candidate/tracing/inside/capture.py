@@ -9,20 +9,30 @@ what is trained is what the source says; state between calls shows as a differen
 from __future__ import annotations
 
 import json
-import random
 import types
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn as nn
 from safetensors.torch import save
 
 from openevolve_unified import frameworks
 from openevolve_unified.candidate.program import file_layout as layout
-from openevolve_unified.candidate.program.graph import OperatorProgram, program_to_json
+from openevolve_unified.candidate.program.graph import (
+    OperatorProgram,
+    TensorRef,
+    program_to_json,
+)
 from openevolve_unified.candidate.tracing.explain import FILE_NAME, Refusal, explain, place
+from openevolve_unified.candidate.tracing.inside.eager import require_same_on_real_tensors
+from openevolve_unified.candidate.tracing.inside.instances import (
+    Mechanism,
+    input_shapes,
+    instantiate,
+    member,
+    require_untrained,
+)
 from openevolve_unified.candidate.tracing.inside.nodes import EncodedTrace
 from openevolve_unified.candidate.tracing.inside.recorder import record
 from openevolve_unified.candidate.tracing.inside.stand_ins import stand_ins
@@ -120,47 +130,20 @@ def _load_class(source: str, framework: str) -> type[CausalAttention]:
     return found
 
 
-class _Mechanism(nn.Module):
-    """The evolvable method as a module with the five arguments that every mechanism has."""
-
-    def __init__(self, attention: CausalAttention, framework: str):
-        super().__init__()
-        self.mechanism = attention
-        self.sees_values = NOTATIONS[framework].sees_values
-
-    def forward(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        x: torch.Tensor,
-        mask: torch.Tensor,
-    ) -> torch.Tensor:
-        method = getattr(self.mechanism, self.mechanism.evolvable_method)
-        return method(q, k, v, x, mask) if self.sees_values else method(q, k, x, mask)
-
-
-def _instantiate(
-    attention_class: type[CausalAttention], size: SizeConfig, seed: int, layer: int
-) -> CausalAttention:
-    torch.manual_seed(layout.initial_seed(seed, layer))
-    random.seed(layout.initial_seed(seed, layer))
-    return attention_class(size.hidden_dim, size.num_heads)
-
-
 def _capture_size(
     attention_class: type[CausalAttention],
     request: CaptureRequest,
     size: SizeConfig,
     tensors: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    attention = _instantiate(attention_class, size, request.seeds[0], 0)
+    attention = instantiate(attention_class, size, request.seeds[0], 0)
     parameters = _own_parameters(attention, request.framework, size, request.gates)
     constants: list[str] = []
     programs = []
+    recorded: dict[int, tuple[OperatorProgram, EncodedTrace]] = {}
     tracer = _SizeTracer(attention, request, size, parameters, constants)
     for time in (request.seq_len, *layout.short_lengths(size, request.sizes, request.seq_len)):
-        program, trace = _trace_at(tracer, time, request)
+        program, trace = recorded[time] = _trace_at(tracer, time, request)
         _require_few_operators(trace, request)
         for index, literal in enumerate(trace.literals):
             _require_plain_constant(f"a literal of {size.name}", literal)
@@ -168,6 +151,7 @@ def _capture_size(
         programs.append(
             {"time": time, "program": program_to_json(program), "lines": list(trace.lines)}
         )
+    _require_same_when_run(attention_class, request, size, (parameters, constants), recorded)
     _collect_initial_values(attention_class, request, size, parameters, constants, tensors)
     return {
         "hidden_dim": size.hidden_dim,
@@ -177,6 +161,34 @@ def _capture_size(
         "constants": constants,
         "programs": programs,
     }
+
+
+def _require_same_when_run(
+    attention_class: type[CausalAttention],
+    request: CaptureRequest,
+    size: SizeConfig,
+    names: tuple[list[str], list[str]],
+    recorded: dict[int, tuple[OperatorProgram, EncodedTrace]],
+) -> None:
+    """Hold what was recorded to what an instance of its own computes on real tensors."""
+    # The prefix check holds other lengths to a short one; at length 1 there is no past.
+    time = min(time for time in recorded if time > 1)
+    program, trace = recorded[time]
+    attention = instantiate(attention_class, size, request.seeds[0], 0)
+    by_kind = dict(zip("pc", names, strict=True))
+
+    def read(tensor: TensorRef) -> torch.Tensor:
+        if tensor.kind == "l":
+            return trace.literals[tensor.index]
+        return member(attention, by_kind[tensor.kind][tensor.index])
+
+    require_same_on_real_tensors(
+        Mechanism(attention, request.framework).train(),
+        program,
+        input_shapes(size, layout.SHORT_BATCH, time),
+        read,
+        request.source,
+    )
 
 
 def _trace_at(
@@ -215,7 +227,7 @@ class _SizeTracer:
         parameters: list[str],
         constants: list[str],
     ):
-        self.module = _Mechanism(attention, request.framework)
+        self.module = Mechanism(attention, request.framework)
         self.size = size
         self.request = request
         self.parameters = parameters
@@ -223,10 +235,12 @@ class _SizeTracer:
 
     def trace(self, batch: int, time: int, *, is_training: bool) -> EncodedTrace:
         """One trace; the inputs hold no data, because only shapes and types enter it."""
-        per_head = (batch, self.size.num_heads, time, self.size.head_dim)
-        inputs = {name: torch.empty(per_head, device="meta") for name in ("q", "k", "v")}
-        inputs["x"] = torch.empty(batch, time, self.size.hidden_dim, device="meta")
-        inputs["mask"] = torch.empty(time, time, dtype=torch.bool, device="meta")
+        inputs = {
+            name: torch.empty(
+                shape, dtype=torch.bool if name == "mask" else torch.float32, device="meta"
+            )
+            for name, shape in input_shapes(self.size, batch, time).items()
+        }
         self.module.train(is_training)
         max_nodes = self.request.gates.max_nodes
         return record(self.module, inputs, _PREFIX, self.parameters, self.constants, max_nodes)
@@ -295,11 +309,11 @@ def _own_parameters(
         if name not in found or found[name].shape != parameter.shape:
             raise CandidateError("trace", f"self.{name} is fixed and may not be replaced")
     for module in attention.modules():
-        for name, member in vars(module).items():
-            if isinstance(member, (list, tuple)) and not name.startswith("_"):
-                for item in member:
+        for name, held in vars(module).items():
+            if isinstance(held, (list, tuple)) and not name.startswith("_"):
+                for item in held:
                     if isinstance(item, torch.Tensor):
-                        _require_untrained(f"a tensor in self.{name}", item)
+                        require_untrained(f"a tensor in self.{name}", item)
     own = [name for name, p in found.items() if name not in fixed and p.requires_grad]
     for name in own:
         if found[name].dtype != torch.float32:
@@ -317,16 +331,6 @@ def _own_parameters(
     return own
 
 
-def _require_untrained(name: str, tensor: torch.Tensor) -> None:
-    """Refuse a trainable tensor that the trainer would not find among the parameters."""
-    if tensor.requires_grad:
-        raise CandidateError(
-            "trace",
-            f"{name} is trainable but not registered: assign an nn.Parameter to self, and put "
-            "several into an nn.ParameterList",
-        )
-
-
 def _collect_initial_values(
     attention_class: type[CausalAttention],
     request: CaptureRequest,
@@ -341,13 +345,13 @@ def _collect_initial_values(
     if not slots:
         return
     places = [(seed, layer) for seed in request.seeds for layer in range(size.num_layers)]
-    instances = [_instantiate(attention_class, size, *place) for place in places]
-    again = _instantiate(attention_class, size, *places[0])
+    instances = [instantiate(attention_class, size, *place) for place in places]
+    again = instantiate(attention_class, size, *places[0])
     for slot, name in slots:
-        values = [_member(instance, name) for instance in instances]
+        values = [member(instance, name) for instance in instances]
         if slot.startswith("c"):
             _require_plain_constant(f"self.{name}", values[0])
-        if not _equal(values[0], _member(again, name)):
+        if not _equal(values[0], member(again, name)):
             raise CandidateError(
                 "trace",
                 f"the initial value of {name} differs between two instances at the same seed: "
@@ -358,17 +362,6 @@ def _collect_initial_values(
             continue
         for (seed, layer), value in zip(places, values, strict=True):
             tensors[layout.initial_key(size, slot, seed, layer)] = value
-
-
-def _member(instance: CausalAttention, name: str) -> torch.Tensor:
-    member: Any = instance
-    for part in name.split("."):
-        member = member[int(part)] if isinstance(member, (list, tuple)) else getattr(member, part)
-    if not isinstance(member, torch.Tensor):
-        raise CandidateError("trace", f"self.{name} must be a tensor in every instance")
-    if name not in dict(instance.named_parameters()):
-        _require_untrained(f"self.{name}", member)
-    return member.detach().clone().contiguous()
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

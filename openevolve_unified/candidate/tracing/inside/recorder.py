@@ -35,7 +35,7 @@ from openevolve_unified.candidate.program.graph import (
     TensorRef,
 )
 from openevolve_unified.candidate.program.operators import operator_name
-from openevolve_unified.candidate.tracing.explain import Refusal, program_line
+from openevolve_unified.candidate.tracing.explain import NO_AUTOCAST, Refusal, program_line
 from openevolve_unified.candidate.tracing.inside import forwarding, writes
 from openevolve_unified.candidate.tracing.inside.nodes import EncodedTrace, NodeList
 from openevolve_unified.candidate.tracing.inside.origins import Origins
@@ -347,10 +347,8 @@ def _require_ordinary(func: Any) -> None:
             "torch.no_grad): write .detach() on the tensor that should get no gradient",
             program_line(),
         )
-    if torch.is_autocast_enabled("cpu"):
-        raise Refusal(
-            "torch.autocast inside the mechanism: the trainer chooses the precision", program_line()
-        )
+    if torch._C._is_any_autocast_enabled():
+        raise Refusal(NO_AUTOCAST, program_line())
     if torch._C._functorch.peek_interpreter_stack():
         raise Refusal(
             "a transform of torch.func (such as grad) cannot be traced: write its result with "

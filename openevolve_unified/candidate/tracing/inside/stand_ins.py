@@ -3,7 +3,8 @@
 A mechanism is recorded on tensors without data. A literal on such a tensor's device would lose its
 numbers, so it is made where numbers are; a list as an index is a literal, too. A function that is
 mapped over a dimension is called once per slice, because torch's own mapping hides its operators.
-A backward of one's own would be lost.
+A backward of one's own would be lost. Switching autocast off changes nothing, because a mechanism
+runs without it; torch would not know it for the device of tensors without data.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from openevolve_unified.candidate.tracing.explain import Refusal, program_line
+from openevolve_unified.candidate.tracing.explain import NO_AUTOCAST, Refusal, program_line
 
 
 @contextlib.contextmanager
@@ -30,6 +31,11 @@ def stand_ins() -> Iterator[None]:
             (torch, "vmap", mapped),
             (torch.func, "vmap", mapped),
             (torch.autograd.Function, "apply", _no_own_backward),
+            (torch, "autocast", _NoAutocast),
+            (torch.amp, "autocast", _NoAutocast),
+            (torch.amp.autocast_mode, "autocast", _NoAutocast),
+            (torch.cuda.amp, "autocast", _NoDeviceAutocast),
+            (torch.cpu.amp, "autocast", _NoDeviceAutocast),
         ):
             stack.enter_context(_replaced(owner, name, replacement))
         yield
@@ -138,6 +144,38 @@ def _no_own_backward(*args: Any, **kwargs: Any) -> Any:
         "write the mechanism with ordinary tensor operators",
         program_line(),
     )
+
+
+class _NoAutocast(contextlib.ContextDecorator):
+    """``torch.autocast`` switched off; refused when switched on, for whatever device."""
+
+    def __init__(
+        self,
+        device_type: str,
+        dtype: torch.dtype | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ):
+        if enabled:
+            raise Refusal(NO_AUTOCAST, program_line())
+
+    def __enter__(self) -> _NoAutocast:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
+class _NoDeviceAutocast(_NoAutocast):
+    """``torch.cuda.amp.autocast`` and its like, whose device is in their name."""
+
+    def __init__(
+        self,
+        enabled: bool = True,
+        dtype: torch.dtype | None = None,
+        cache_enabled: bool = True,
+    ):
+        super().__init__("", dtype, enabled)
 
 
 @contextlib.contextmanager
