@@ -65,7 +65,7 @@ class EvolutionRun:
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        log = ProposalLog(experiment.output_dir)
+        self._log = log = ProposalLog(experiment.output_dir)
         if log.is_damaged:
             reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
         self.accounts = Accounts(
@@ -87,6 +87,7 @@ class EvolutionRun:
         remaining = self._num_iterations - done
         if remaining <= 0:
             return
+        self._log.continue_after(done)
         self._set_environment()
         logging.raiseExceptions = False  # a log that cannot be written is no reason for tracebacks
         attendant = Attendant(

@@ -42,12 +42,13 @@ class Proposal:
 
 
 class ProposalLog:
-    """The records of a run, in its folder; an iteration asked again after ``--resume`` has two."""
+    """The records of a run, in its folder: one an iteration, also when ``--resume`` asks again."""
 
     def __init__(self, run_path: Path):
         self.path = run_path / _FILE
         self.is_damaged = False
         self.proposals: list[Proposal] = []
+        self._stale: set[int] = set()
         try:
             records = json.loads(self.path.read_text(encoding="utf-8"))
             self.proposals = [Proposal(**record) for record in records]
@@ -56,18 +57,28 @@ class ProposalLog:
         except (ValueError, TypeError):
             self.is_damaged = True
 
+    def continue_after(self, num_done: int) -> None:
+        """What came of later iterations is not in the checkpoint: they will be asked again."""
+        self._stale = {p.iteration for p in self.proposals if p.iteration > num_done}
+
     def add(self, proposal: Proposal) -> None:
-        """Keep a record.
+        """Keep a record, in the place of an earlier one of the same iteration.
 
         Raises:
             ConfigError: the disk is full or the folder cannot be written.
         """
+        self._stale.discard(proposal.iteration)
+        self.proposals = [p for p in self.proposals if p.iteration != proposal.iteration]
         self.proposals.append(proposal)
         write_json(self.path, self.proposals)
 
     def knows(self, program: str) -> bool:
-        """Whether a program of this hash was judged before; a machine's trouble is no verdict."""
-        return any(p.program == program and p.outcome != "machine" for p in self.proposals)
+        """Whether a program of this hash was judged before; a machine's trouble is no verdict, and
+        what is going to be asked again was not yet."""
+        return any(
+            p.program == program and p.outcome != "machine" and p.iteration not in self._stale
+            for p in self.proposals
+        )
 
 
 def count_lines(proposals: Sequence[Proposal]) -> list[tuple[str, str]]:

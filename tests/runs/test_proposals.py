@@ -35,6 +35,24 @@ def test_a_program_is_known_once_it_was_judged(tmp_path):
     assert not log.knows("bb"), "the machine failed, which is no verdict"
 
 
+def test_an_iteration_that_a_resumed_run_asks_again_is_counted_once(tmp_path):
+    log = ProposalLog(tmp_path)
+    log.add(Proposal(iteration=1, outcome="trained", program="aa"))
+    log.add(Proposal(iteration=2, outcome="trained", program="bb"))
+    log.add(Proposal(iteration=3, outcome="machine", reason="worker"))
+    log = ProposalLog(tmp_path)
+    log.continue_after(1)
+    assert log.knows("aa")
+    assert not log.knows("bb"), "the same iteration proposes it again, for the first time"
+    assert len(log.proposals) == 3, "until it is asked again, a record stays"
+    log.add(Proposal(iteration=2, outcome="trained", program="bb"))
+    assert log.knows("bb")
+    log.add(Proposal(iteration=3, outcome="rejected", reason="policy", program="cc"))
+    assert [p.iteration for p in ProposalLog(tmp_path).proposals] == [1, 2, 3]
+    lines = dict(count_lines(ProposalLog(tmp_path).proposals))
+    assert lines["candidates"] == "3 asked for: 2 trained, 1 rejected"
+
+
 def test_the_outcomes_add_up_to_what_was_asked_for():
     lines = dict(count_lines(proposals()))
     total, _, parts = lines["candidates"].partition(" asked for: ")
