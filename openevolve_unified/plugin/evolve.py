@@ -66,8 +66,9 @@ class EvolutionRun:
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = log = ProposalLog(experiment.output_dir)
-        if log.is_damaged:
-            reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
+        damage = log.repair(self._directory.history())
+        if damage is not None:
+            reporter.say(f"note: {damage}")
         self.accounts = Accounts(
             experiment,
             log,
