@@ -55,6 +55,7 @@ def check_openevolve_half(
     _check_llm(_section(mapping, "llm"))
     _check_evaluator(_section(mapping, "evaluator"), scaling_law)
     _check_island_programs(_section(mapping, "database"), base_dir)
+    _check_templates(_section(mapping, "prompt"), base_dir)
     dimensions = _section(mapping, "database").get("feature_dimensions", ["complexity"])
     for dimension in dimensions:
         known = (*DATABASE_DIMENSIONS, *feature_names)
@@ -109,14 +110,15 @@ def _provider(model: Mapping[str, Any], llm: Mapping[str, Any]) -> str:
 def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = mapping.get(name) or {}
     if not isinstance(section, Mapping):
-        raise ConfigError(f"{name}: got {section!r}, wanted a mapping of settings")
+        raise ConfigError(f"{name}: got a {type(section).__name__}, wanted a mapping of settings")
     return section
 
 
 def _check_keys(cls: type, mapping: Any, path: str) -> None:
     """Walk OpenEvolve's dataclasses beside the mapping; every key must be a field."""
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{path or 'the file'}: got {mapping!r}, wanted a mapping of settings")
+        kind = type(mapping).__name__  # without the value, which may hold a key
+        raise ConfigError(f"{path or 'the file'}: got a {kind}, wanted a mapping of settings")
     hints = {field.name: field.type for field in dataclasses.fields(cls)}
     public = [name for name in hints if not name.startswith("_") and name not in NOT_IN_A_FILE]
     if not path:
@@ -188,6 +190,16 @@ def _check_island_programs(database: Mapping[str, Any], base_dir: Path) -> None:
                 f"database.island_initial_programs[{index}]: no file at {base_dir / str(place)}; "
                 "wanted a program, relative to the config file"
             )
+
+
+def _check_templates(prompt: Mapping[str, Any], base_dir: Path) -> None:
+    """OpenEvolve would silently use its own templates instead of those of a missing folder."""
+    folder = prompt.get("template_dir")
+    if folder and not (base_dir / str(folder)).is_dir():
+        raise ConfigError(
+            f"prompt.template_dir: no folder at {base_dir / str(folder)}; wanted a folder of "
+            "prompt templates, relative to the config file"
+        )
 
 
 def _check_evaluator(evaluator: Mapping[str, Any], scaling_law: ScalingLawConfig) -> None:

@@ -53,6 +53,15 @@ _NOT_NEGATIVE = (
     "evaluator.max_retries",
     "evaluator.max_artifact_storage",
 )
+_SEEDS = (
+    "random_seed",
+    "llm.random_seed",
+    "llm.models.random_seed",
+    "llm.evaluator_models.random_seed",
+    "database.random_seed",
+)
+"""NumPy takes no others, and says so only when OpenEvolve starts, after the baseline."""
+MAX_SEED = 2**32 - 1
 _SHARES = (
     "full_rewrite_probability",
     "llm.top_p",
@@ -161,13 +170,21 @@ def _has_two_groups(pattern: str) -> bool:
 
 
 def _show(value: Any) -> str:
-    return "nothing" if value is None else repr(value)
+    """What kind of value it is: a value in place of a section may hold a key."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else repr(value)
 
 
 _INFINITE = float("inf")
 _BOUNDS: dict[str, tuple[float, float, str]] = {
     **dict.fromkeys(_POSITIVE, (1, _INFINITE, "1 or more")),
     **dict.fromkeys(_NOT_NEGATIVE, (0, _INFINITE, "0 or more")),
+    **dict.fromkeys(_SEEDS, (0, MAX_SEED, f"0 to {MAX_SEED}")),
     **dict.fromkeys(_SHARES, (0, 1, "0 to 1")),
 }
 _RULES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from typing import Any
 
@@ -13,6 +14,7 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError
 
 _NOTHING = ("", "null")
+_DOTTED_KEY = re.compile(r"[\w.\[\]-]+")
 
 
 def apply_override(mapping: dict[str, Any], override: str) -> None:
@@ -27,8 +29,8 @@ def apply_override(mapping: dict[str, Any], override: str) -> None:
         ConfigError: no key, no value, no YAML, or a key inside what is no section.
     """
     name, separator, text = override.partition("=")
-    if not separator or not name.strip():
-        raise ConfigError(f"--set {override}: wanted dotted.key=value")
+    if not separator or not _DOTTED_KEY.fullmatch(name.strip()):
+        raise ConfigError(f"--set{_known_name(override)}: wanted dotted.key=value")
     names = name.strip().split(".")
     value = _read_value(name, text, _hint_of(names))
     place = mapping
@@ -53,6 +55,16 @@ def _read_value(name: str, text: str, hint: Any) -> Any:
     except (yaml.YAMLError, ValueError):
         # Without the value, which may hold a key.
         raise ConfigError(f"--set {name}: the value is not valid YAML") from None
+
+
+def _known_name(override: str) -> str:
+    """The setting that a text without ``=`` begins with; the rest of it may hold a key."""
+    from openevolve.config import Config
+
+    match = re.match(r"[\w.]+", override.strip())
+    name = match.group() if match else ""
+    known = name.partition(".")[0] in {*types_of(Config), "scaling_law"}
+    return f" {name}" if known else ""
 
 
 def _hint_of(names: list[str]) -> Any:

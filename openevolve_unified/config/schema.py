@@ -114,9 +114,8 @@ class DataConfig:
             f"one of {', '.join(sources)}{nearest(self.source, sources)}",
         )
         if self.source in ("text", "huggingface"):
-            _require(
-                bool(self.path), "path", self.path, f"a value, because source is {self.source}"
-            )
+            has_path = self.path is not None and bool(self.path.strip())
+            _require(has_path, "path", self.path, f"a value, because source is {self.source}")
         _require(260 <= self.vocab_size <= 65_536, "vocab_size", self.vocab_size, "260 to 65536")
         _require(8 <= self.seq_len <= 4_096, "seq_len", self.seq_len, "8 to 4096")
         for name in ("validation_sequences", "test_sequences", "num_documents"):
@@ -302,6 +301,8 @@ class ExecutionConfig:
         is_address = self.address in (None, "auto") or _HOST_AND_PORT.fullmatch(str(self.address))
         _require(bool(is_address), "address", self.address, "auto or HOST:PORT")
         _require(self.deadline_s > 0, "deadline_s", self.deadline_s, "more than 0")
+        names_a_store = self.store_dir is None or bool(self.store_dir.strip())
+        _require(names_a_store, "store_dir", self.store_dir, "a folder, or null for the default")
         if self.price_per_hour is not None:
             price_is_valid = math.isfinite(self.price_per_hour) and self.price_per_hour >= 0
             _require(price_is_valid, "price_per_hour", self.price_per_hour, "0 or more")
@@ -332,6 +333,9 @@ class ScalingLawConfig:
             self.framework,
             f"one of {', '.join(FRAMEWORKS)}{nearest(self.framework, FRAMEWORKS)}",
         )
+        for name, wanted in (("initial_program", "a program"), ("output_dir", "a folder")):
+            path = getattr(self, name)
+            _require(bool(path.strip()), name, path, f"{wanted}, relative to the config file")
         if isinstance(self.ladder, str):
             _require(
                 self.ladder in LADDERS,

@@ -41,13 +41,20 @@ def latest_checkpoint(
         for path in (run_path / "checkpoints").glob(f"{_PREFIX}*")
         if path.name.removeprefix(_PREFIX).isdigit()
     )
+    found, damaged = None, []
     for iteration, path in reversed(numbered):
         damage = damage_of(path)
         if damage is None:
-            return Checkpoint(path=path, iteration=iteration)
-        tell(f"{path.name} is damaged ({damage}); an older one is used")
+            found = Checkpoint(path=path, iteration=iteration)
+            break
+        damaged.append((path, damage))
+    instead = (
+        f"{found.path.name} is used" if found else "none is whole, so the first candidate is next"
+    )
+    for path, damage in damaged:
+        tell(f"{path.name} is damaged ({damage}); {instead}")
         _set_aside(path)
-    return None
+    return found
 
 
 def damage_of(path: Path) -> str | None:
@@ -55,7 +62,11 @@ def damage_of(path: Path) -> str | None:
     programs = path / "programs"
     name = "metadata.json"
     try:
-        named = _programs_named(_read(path / name))
+        metadata = _read(path / name)
+        iteration, number = int(metadata["last_iteration"]), path.name.removeprefix(_PREFIX)
+        if number.isdigit() and iteration != int(number):
+            return f"{name} is of iteration {iteration}"
+        named = _programs_named(metadata)
         found = {file.stem for file in programs.glob("*.json")}
         for program_id in sorted(found | named):
             name = f"programs/{program_id}.json"
@@ -104,7 +115,6 @@ def _programs_named(metadata: dict[str, Any]) -> set[str]:
     Raises:
         ValueError, TypeError, KeyError: this is no population.
     """
-    int(metadata["last_iteration"])
     named = {program_id for island in metadata["islands"] for program_id in island}
     if not named:
         raise ValueError("no program")

@@ -65,9 +65,10 @@ class EvolutionRun:
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        log = ProposalLog(experiment.output_dir)
-        if log.is_damaged:
-            reporter.say(f"note: {log.path} cannot be read, so the counts start again from zero")
+        self._log = log = ProposalLog(experiment.output_dir)
+        damage = log.repair(self._directory.history())
+        if damage is not None:
+            reporter.say(f"note: {damage}")
         self.accounts = Accounts(
             experiment,
             log,
@@ -87,6 +88,7 @@ class EvolutionRun:
         remaining = self._num_iterations - done
         if remaining <= 0:
             return
+        self._log.continue_after(done)
         self._set_environment()
         logging.raiseExceptions = False  # a log that cannot be written is no reason for tracebacks
         attendant = Attendant(

@@ -56,10 +56,10 @@ def run_session(
             f"failed: not one of {accounts.num_asked} iterations gave a program; the last time: "
             f"{accounts.last_trouble}"
         )
-    if accounts.is_worker_lost or accounts.is_machine_failing:
+    if accounts.is_worker_lost or accounts.is_machine_failing or accounts.is_model_dead:
         reporter.say(hint)
         return exits.WRONG
-    return exits.WRONG if accounts.is_model_dead or accounts.has_nothing else exits.DONE
+    return exits.WRONG if accounts.has_nothing else exits.DONE
 
 
 def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:

@@ -18,11 +18,25 @@ from openevolve_unified.records import Evaluation, Failure, SizeResult
 Verdict = Literal["trained", "rejected", "not judged"]
 """``not judged``: the machine could not finish; it says nothing about the program."""
 
-_NEEDED = ("index", "program", "file", "time", "horizon", "num_proposals", "combined_score")
-_NEEDED_BY_VERDICT = {
-    "trained": ("fitness", "fitness_stderr", "r2", "losses_nats", "num_params_non_embedding"),
-    "rejected": ("stage", "reason"),
-    "not judged": ("stage", "reason"),
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "index": int,
+    "program": str,
+    "file": str,
+    "time": str,
+    "horizon": str,
+    "num_proposals": int,
+    "combined_score": (int, float),
+}
+_NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "trained": {
+        "fitness": (int, float),
+        "fitness_stderr": (int, float),
+        "r2": (int, float),
+        "losses_nats": dict,
+        "num_params_non_embedding": dict,
+    },
+    "rejected": {"stage": str, "reason": str},
+    "not judged": {"stage": str, "reason": str},
 }
 _DETAILS = ("checks", "features", "losses_per_size", "losses")
 """What a program's own file says more than its entry."""
@@ -39,16 +53,16 @@ class History:
 
 def read_history(path: Path, programs: Path) -> History:
     """The history in ``path``, or what the files in the folder ``programs`` say about it."""
+    kept: list[dict[str, Any]] = []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["programs"]
-        if all(_is_entry(entry) for entry in entries):
-            return History(entries=entries)
-        trouble = "is damaged"
+        kept = [entry for entry in entries if _is_entry(entry)]
+        trouble = "is damaged" if len(kept) < len(entries) else None
     except FileNotFoundError:
         trouble = "is missing"
     except (ValueError, KeyError, TypeError):
         trouble = "is damaged"
-    return _rebuild(path, programs, trouble)
+    return _complete(kept, path, programs, trouble)
 
 
 def new_entry(
@@ -127,26 +141,50 @@ def losses_by_seed(size: SizeResult) -> dict[str, Any]:
 
 
 def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or entry.get("verdict") not in _NEEDED_BY_VERDICT:
+    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
         return False
-    return {*_NEEDED, *_NEEDED_BY_VERDICT[entry["verdict"]]} <= entry.keys()
+    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
+    tables = [value for name, value in entry.items() if needed.get(name) is dict]
+    return (
+        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
+        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
+        and _are_iterations(entry.get("iterations", []))
+    )
 
 
-def _rebuild(path: Path, programs: Path, trouble: str) -> History:
-    entries, lost = [], []
+def _are_iterations(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int) for item in value)
+
+
+def _complete(
+    kept: list[dict[str, Any]], path: Path, programs: Path, trouble: str | None
+) -> History:
+    """The entries that can be read, and those of the other records in ``programs``.
+
+    A program whose record cannot be read either counts as lost only where the file is in trouble:
+    it was said once.
+    """
+    known = {entry["program"] for entry in kept}
+    rebuilt, lost = [], []
     for record in sorted(programs.glob("*.json")):
+        if record.stem.partition("_")[2] in known:
+            continue
         try:
             entry = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
             entry = None
         if _is_entry(entry):
-            entries.append({key: entry[key] for key in entry if key not in _DETAILS})
+            known.add(entry["program"])
+            rebuilt.append({key: entry[key] for key in entry if key not in _DETAILS})
         else:
             lost.append(record.name)
-    if trouble == "is missing" and not entries and not lost:
-        return History(entries=[])
-    entries.sort(key=lambda entry: (entry["index"], entry["time"]))
-    damage = f"{path.name} {trouble}: {len(entries)} entries were rebuilt from programs/"
+    if trouble is None and rebuilt:
+        trouble = "lacks programs that were tried"
+    if trouble is None or (trouble == "is missing" and not rebuilt and not lost):
+        return History(entries=kept)
+    entries = sorted([*kept, *rebuilt], key=lambda entry: (entry["index"], entry["time"]))
+    noun, verb = ("entry", "was") if len(rebuilt) == 1 else ("entries", "were")
+    damage = f"{path.name} {trouble}: {len(rebuilt)} {noun} {verb} rebuilt from programs/"
     if lost:
         damage += (
             f"; {len(lost)} are lost because their records are damaged too ({', '.join(lost)})"

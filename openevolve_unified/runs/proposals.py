@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from openevolve_unified.plain.files import write_json
+from openevolve_unified.plain.files import disk_errors, write_json
 
 Outcome = Literal["trained", "rejected", "duplicate", "unusable", "machine"]
 OUTCOME_WORDS: dict[Outcome, str] = {
@@ -19,7 +20,14 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "unusable": "without a usable program",
     "machine": "lost to trouble of the machine",
 }
+_OUTCOMES: dict[str, tuple[Outcome, Outcome]] = {
+    "trained": ("trained", "duplicate"),
+    "rejected": ("rejected", "duplicate"),
+    "not judged": ("machine", "machine"),
+}
+"""By the verdict in the history: of the first iteration with a program, and of the next ones."""
 _FILE = "proposals.json"
+_TEXTS = ("outcome", "reason", "program")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,32 +50,98 @@ class Proposal:
 
 
 class ProposalLog:
-    """The records of a run, in its folder; an iteration asked again after ``--resume`` has two."""
+    """The records of a run, in its folder: one an iteration, also when ``--resume`` asks again."""
 
     def __init__(self, run_path: Path):
         self.path = run_path / _FILE
         self.is_damaged = False
         self.proposals: list[Proposal] = []
+        self._stale: set[int] = set()
         try:
             records = json.loads(self.path.read_text(encoding="utf-8"))
-            self.proposals = [Proposal(**record) for record in records]
         except FileNotFoundError:
-            pass
-        except (ValueError, TypeError):
-            self.is_damaged = True
+            return
+        except ValueError:
+            records = None
+        self.is_damaged = not isinstance(records, list)
+        for record in records if isinstance(records, list) else ():
+            proposal = _read_proposal(record)
+            if proposal is None:
+                self.is_damaged = True
+            else:
+                self.proposals.append(proposal)
 
-    def add(self, proposal: Proposal) -> None:
-        """Keep a record.
+    def repair(self, entries: Sequence[dict[str, Any]]) -> str | None:
+        """Write a file that is damaged or missing anew; the damaged one is kept beside it.
+
+        Args:
+            entries: of the run's history, which knows the iterations of every program.
+
+        Returns:
+            What was wrong and what is there now, in one line; None for a file in order.
 
         Raises:
             ConfigError: the disk is full or the folder cannot be written.
         """
+        known = {proposal.iteration for proposal in self.proposals}
+        rebuilt = [p for p in proposals_of(entries) if p.iteration not in known]
+        is_missing = not self.path.exists()
+        if not (self.is_damaged or (is_missing and rebuilt)):
+            return None
+        trouble = f"{_FILE} is missing"
+        if not is_missing:
+            kept = self.path.with_name(f"damaged_{_FILE}")
+            with disk_errors(self.path):
+                self.path.replace(kept)
+            trouble = f"{_FILE} is damaged and is now {kept.name}"
+        self.proposals = sorted([*self.proposals, *rebuilt], key=lambda p: p.iteration)
+        self.is_damaged = False
+        write_json(self.path, self.proposals)
+        return (
+            f"{trouble}: the counts keep {len(known)} of its records and {len(rebuilt)} from the "
+            "history, which does not know the answers without a program"
+        )
+
+    def continue_after(self, num_done: int) -> None:
+        """What came of later iterations is not in the checkpoint: they will be asked again."""
+        self._stale = {p.iteration for p in self.proposals if p.iteration > num_done}
+
+    def add(self, proposal: Proposal) -> None:
+        """Keep a record, in the place of an earlier one of the same iteration.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written.
+        """
+        self._stale.discard(proposal.iteration)
+        self.proposals = [p for p in self.proposals if p.iteration != proposal.iteration]
         self.proposals.append(proposal)
         write_json(self.path, self.proposals)
 
     def knows(self, program: str) -> bool:
-        """Whether a program of this hash was judged before; a machine's trouble is no verdict."""
-        return any(p.program == program and p.outcome != "machine" for p in self.proposals)
+        """Whether a program of this hash was judged before; a machine's trouble is no verdict, and
+        what is going to be asked again was not yet."""
+        return any(
+            p.program == program and p.outcome != "machine" and p.iteration not in self._stale
+            for p in self.proposals
+        )
+
+
+def proposals_of(entries: Sequence[dict[str, Any]]) -> list[Proposal]:
+    """What a run's history says of its iterations; answers without a program are not in it."""
+    proposals = []
+    for entry in entries:
+        iterations = entry.get("iterations", [])
+        was_tried_before = entry["num_proposals"] > len(iterations)  # the initial program was
+        first, again = _OUTCOMES[entry["verdict"]]
+        for place, iteration in enumerate(iterations):
+            outcome = again if place or was_tried_before else first
+            reason = entry.get("stage", "")
+            proposals.append(
+                Proposal(
+                    iteration=iteration, outcome=outcome, reason=reason, program=entry["program"]
+                )
+            )
+    return sorted(proposals, key=lambda proposal: proposal.iteration)
 
 
 def count_lines(proposals: Sequence[Proposal]) -> list[tuple[str, str]]:
@@ -78,6 +152,9 @@ def count_lines(proposals: Sequence[Proposal]) -> list[tuple[str, str]]:
         for outcome, words in OUTCOME_WORDS.items()
         if outcomes[outcome] or outcome == "trained"
     ]
+    others = len(proposals) - sum(outcomes[outcome] for outcome in OUTCOME_WORDS)
+    if others:
+        parts.append(f"{others} with an outcome that this release does not know")
     lines = [("candidates", f"{len(proposals)} asked for: {', '.join(parts)}")]
     for heading, outcome in (("unusable", "unusable"), ("rejected", "rejected")):
         reasons = Counter(p.reason for p in proposals if p.outcome == outcome)
@@ -91,3 +168,18 @@ def count_lines(proposals: Sequence[Proposal]) -> list[tuple[str, str]]:
             ("edits", f"{lost} of {asked} matched nothing in {len(partial)} of the programs")
         )
     return lines
+
+
+def _read_proposal(record: Any) -> Proposal | None:
+    """A record without the fields of another release; None when it is none."""
+    if not isinstance(record, dict):
+        return None
+    fields = {field.name for field in dataclasses.fields(Proposal)}
+    values = {name: value for name, value in record.items() if name in fields}
+    kinds = {name: str if name in _TEXTS else int for name in values}
+    if not all(isinstance(value, kinds[name]) for name, value in values.items()):
+        return None
+    try:
+        return Proposal(**values)
+    except TypeError:
+        return None

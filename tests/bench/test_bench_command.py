@@ -26,6 +26,7 @@ SIZES = [{"hidden_dim": d, "num_layers": 1, "num_heads": d // 8} for d in (16, 2
 def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     mapping = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    mapping["prompt"]["template_dir"] = str(ROOT / "configs" / "prompts")
     law = mapping["scaling_law"]
     law.update(
         initial_program=str(ROOT / "initial_programs" / "coefficient_dynamics.py"),

@@ -241,6 +241,7 @@ NOT_NEGATIVE = ("max_iterations", "evaluator.max_retries", "llm.retries", "llm.t
 NOT_NEGATIVE += ("prompt.num_top_programs", "prompt.num_diverse_programs")
 SHARES = ("database.migration_rate", "database.exploration_ratio", "llm.top_p")
 SHARES += ("database.elite_selection_ratio",)
+SEEDS = ("random_seed", "llm.random_seed", "database.random_seed")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +253,8 @@ SHARES += ("database.elite_selection_ratio",)
         ("database.num_islands", True, 2),
         ("database.feature_dimensions", [], ["lookback"]),
         ("database.feature_bins", {"lookback": 0}, {"lookback": 4}),
+        *((name, bad, 2**32 - 1) for name in SEEDS for bad in (-1, 2**32)),
+        ("llm.models", [{"name": "grammar", "random_seed": -1}], [{"name": "a", "random_seed": 0}]),
         ("llm.models", 5, [{"name": "grammar"}]),
         ("llm.models", [None], [{"name": "grammar"}]),
         ("log_level", "debug", "DEBUG"),
@@ -276,3 +279,38 @@ def test_a_user_without_a_home_folder_is_told_so(write, monkeypatch):
         write({"scaling_law.initial_program": "~/program.py"})
     )
     load_experiment(write())
+
+
+@pytest.mark.parametrize(
+    ("override", "refusal"),
+    [
+        ("llm.api_key: sk-123", "--set llm.api_key: wanted dotted.key=value"),
+        ("llm.api_key: sk-123==", "--set llm.api_key: wanted dotted.key=value"),
+        ("sk-123", "--set: wanted dotted.key=value"),
+        ("llm.models={api_key: sk-123}", "llm.models: got a mapping, wanted a list"),
+        ("llm.models=sk-123", "llm.models: got text, wanted a list"),
+        ("llm.models=[sk-123]", "llm.models[0]: got text, wanted a mapping of settings"),
+        ("llm=[{api_key: sk-123}]", "llm: got a list, wanted a mapping of settings"),
+    ],
+)
+def test_a_refused_setting_does_not_print_a_key(override, refusal, write):
+    load_experiment(write(), ["llm.models=[{name: grammar, api_key: sk-123}]"])
+    assert refusal_of(write(), [override]) == refusal
+
+
+def test_a_missing_folder_of_templates_is_named_and_one_that_is_there_accepted(write, tmp_path):
+    refusal = refusal_of(write(), ["prompt.template_dir=templates"])
+    assert refusal.startswith(f"prompt.template_dir: no folder at {tmp_path / 'templates'}; wanted")
+    (tmp_path / "templates").mkdir()
+    load_experiment(write(), ["prompt.template_dir=templates"])
+    load_experiment(write(), ["prompt.template_dir="])
+
+
+@pytest.mark.parametrize(
+    "name", ["output_dir", "initial_program", "execution.store_dir", "data.path"]
+)
+@pytest.mark.parametrize("bad", ["", "  "])
+def test_an_empty_path_is_not_the_folder_of_the_config_file(name, bad, write):
+    load_experiment(write())
+    refusal = refusal_of(write({f"scaling_law.{name}": bad}))
+    assert refusal.startswith(f"scaling_law.{name}: got {bad!r}, wanted a "), refusal

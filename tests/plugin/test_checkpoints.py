@@ -53,6 +53,7 @@ def test_a_damaged_file_means_the_checkpoint_before_and_is_said(harm, name, run_
     assert found.iteration == 2
     (line,) = said
     assert line.startswith(f"checkpoint_3 is damaged ({name}")
+    assert line.endswith("; checkpoint_2 is used")
     assert latest_checkpoint(run_path, said.append) == found
     assert len(said) == 1, "it was renamed, so it is said once and is in nobody's way"
     assert (run_path / "checkpoints" / "damaged_checkpoint_3").is_dir()
@@ -64,7 +65,18 @@ def test_without_a_whole_checkpoint_there_is_nothing_to_continue_from(run_path):
     said = []
     assert latest_checkpoint(run_path, said.append) is None
     assert [line.partition(" ")[0] for line in said] == [f"checkpoint_{n}" for n in (3, 2, 1)]
+    assert all(line.endswith("; none is whole, so the first candidate is next") for line in said)
     assert latest_checkpoint(run_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize("iteration", [2, 77])
+def test_a_checkpoint_of_another_iteration_than_its_name_says_is_damaged(iteration, run_path):
+    path = run_path / "checkpoints" / "checkpoint_3"
+    metadata = json.loads((path / "metadata.json").read_text())
+    (path / "metadata.json").write_text(json.dumps({**metadata, "last_iteration": iteration}))
+    assert damage_of(path) == f"metadata.json is of iteration {iteration}"
+    (path / "metadata.json").write_text(json.dumps({**metadata, "colour": "of a later release"}))
+    assert damage_of(path) is None
 
 
 def test_the_files_that_a_killed_save_left_are_not_loaded_with_the_next_one(run_path):

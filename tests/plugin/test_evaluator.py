@@ -25,6 +25,7 @@ def evaluator(tmp_path):
     mapping = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
     program = ROOT / "initial_programs" / "coefficient_dynamics.py"
     mapping["scaling_law"].update(initial_program=str(program), output_dir="run")
+    mapping["prompt"]["template_dir"] = str(ROOT / "configs" / "prompts")
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(mapping))
     with ScalingLawEvaluator(config=path) as evaluator:

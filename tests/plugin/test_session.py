@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.plugin.session import require_api_keys, resume_hint
+from openevolve_unified.plugin import session
+from openevolve_unified.plugin.session import require_api_keys, resume_hint, run_session
 
 KEY = "sk-planted"
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,20 @@ def test_every_model_needs_a_key_of_its_own_or_the_shared_one(monkeypatch):
     with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
         require_api_keys(SimpleNamespace(mapping={"llm": {"primary_model": "m"}}))
     require_api_keys(experiment(provider="claude_code"))
+
+
+LOSSES = ("is_worker_lost", "is_machine_failing", "is_model_dead")
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, None])
+def test_a_run_that_lost_what_it_needs_says_how_to_continue(loss, tmp_path, monkeypatch, capsys):
+    accounts = SimpleNamespace(**{name: name == loss for name in LOSSES}, has_nothing=False)
+    run = SimpleNamespace(
+        is_interrupted=False, config_error=None, stop_reason="it was enough", accounts=accounts
+    )
+    monkeypatch.setattr(session, "_plan_and_evolve", lambda *arguments: run)
+    status = run_session(config=QUICKSTART, overrides=[], output=tmp_path / "out", resume=False)
+    said = capsys.readouterr().out
+    assert "stopped early: it was enough" in said
+    assert ("continue with: openevolve" in said) == (loss is not None)
+    assert status == (2 if loss else 0)

@@ -105,6 +105,52 @@ def test_a_damaged_history_is_rebuilt_from_the_programs_and_said(harm, directory
     assert directory.repair() is None
 
 
+def change(directory, do):
+    content = json.loads(directory.history_path.read_text())
+    do(content["programs"])
+    directory.history_path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fitness": "x"},
+        {"losses_nats": None},
+        {"losses_nats": {"16x1": None}},
+        {"combined_score": None},
+        {"index": "0"},
+        {"iterations": ["a"]},
+        {"verdict": []},
+    ],
+)
+def test_an_entry_of_the_wrong_types_is_rebuilt_and_said(changes, directory):
+    before = directory.history()
+    change(directory, lambda entries: entries[3].update(changes))
+    line = directory.repair()
+    assert line == "fitness_history.json is damaged: 1 entry was rebuilt from programs/"
+    assert directory.history() == before
+    change(directory, lambda entries: entries[3].update(colour="of a later release"))
+    assert directory.repair() is None, "what is not known is not wrong"
+
+
+@pytest.mark.parametrize("numbers", [[1], [0, 3]])
+def test_an_entry_that_is_gone_is_rebuilt_and_said(numbers, directory):
+    before = directory.history()
+    for number in reversed(numbers):
+        change(directory, lambda entries, number=number: entries.pop(number))
+    line = directory.repair()
+    assert line.startswith("fitness_history.json lacks programs that were tried: ")
+    assert line.endswith(" rebuilt from programs/")
+    assert directory.history() == before
+    assert directory.repair() is None
+
+
+def test_a_program_that_was_tried_again_under_another_number_is_not_missed(directory):
+    (record,) = (directory.path / "programs").glob("0001_*.json")
+    record.rename(record.with_name(record.name.replace("0001", "0009")))
+    assert directory.repair() is None
+
+
 def test_the_next_record_does_not_shorten_a_damaged_history(directory):
     directory.history_path.write_text("{")
     directory.record(trained(4), 0.0, iteration=4)

@@ -106,6 +106,7 @@ def test_damaged_files_are_said_and_what_is_whole_is_used(troubled):
     number = int(troubled.newest.name.removeprefix("checkpoint_"))
     assert f"note: {troubled.newest.name} is damaged (metadata.json cannot be read" in output
     assert f"resuming after {number - 1} of 5 candidates" in output
+    assert "  candidates   5 asked for: 5 trained\n" in output
     json.loads((troubled.folder / "settings.json").read_text())
 
 
