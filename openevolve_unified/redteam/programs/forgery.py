@@ -14,6 +14,8 @@ from openevolve_unified.redteam.cheat import SCORES, SOFTMAX, WEIGHTS, Cheat, Fa
 _FORGED = Family(name="forged result", stages=("trace",), reason="before its trace was complete")
 _HONEST = SCORES + WEIGHTS + "return a"
 _CAPTURE = 'room = torch.sys.modules["openevolve_unified.candidate.tracing.inside.capture"]\n'
+_UNCOMPARED = f"{_CAPTURE}room._require_same_when_run\nroom._require_same_when_run = print\n"
+"""The comparison with a run on real tensors stands beside the cheat, which removes it first."""
 _LEAK = """
 class Leak(nn.Module):
     def forward(self, q, k, v, x, mask):
@@ -150,7 +152,7 @@ CHEATS = (
         CD,
         _HONEST,
         members=joined(
-            _CAPTURE,
+            _UNCOMPARED,
             _LEAK,
             """
             old = room._SizeTracer.trace
@@ -168,7 +170,7 @@ CHEATS = (
         CD,
         _HONEST,
         members=joined(
-            _CAPTURE,
+            _UNCOMPARED,
             _LEAK,
             """
             old = room.record
@@ -185,10 +187,13 @@ CHEATS = (
         CD,
         SCORES,
         "s[..., ~mask] = -torch.inf\nreturn s.softmax(-1)",
-        members="""
-        room = torch.sys.modules["openevolve_unified.candidate.tracing.inside.writes"]
-        room.write = lambda place, value, nodes: None
-        """,
+        members=joined(
+            _UNCOMPARED,
+            """
+            room = torch.sys.modules["openevolve_unified.candidate.tracing.inside.writes"]
+            room.write = lambda place, value, nodes: None
+            """,
+        ),
         stages=("causality",),
         reason="position",
     ),

@@ -184,7 +184,9 @@ CHEATS = (
         settings = torch.functional.torch
         settings.set_num_threads(64)
         """,
-        stages=("trace", NEUTRALISED),
+        # No thread may be started there, and torch ends the process over it.
+        stages=("trace",),
+        reason="ended the tracing process",
     ),
     _COVERT.cheat(
         "global type set and left",
