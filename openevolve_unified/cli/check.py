@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import (
     Commands,
-    add_config_option,
-    add_json,
-    add_settings,
+    add_program,
     open_evaluator,
     read_program,
 )
@@ -23,10 +20,7 @@ from openevolve_unified.errors import CandidateError, MachineError
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser("check", help="is this program legal, and why not?")
-    parser.add_argument("program", type=Path, help="a candidate program (.py)")
-    add_config_option(parser)
-    add_settings(parser)
-    add_json(parser)
+    add_program(parser)
     parser.set_defaults(run=run)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import (
     Commands,
-    add_config_option,
-    add_json,
-    add_settings,
+    add_program,
     open_evaluator,
     read_program,
 )
@@ -21,10 +18,7 @@ from openevolve_unified.cli.trouble import not_judged
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser("evaluate", help="the fitness of a program, with artifacts")
-    parser.add_argument("program", type=Path, help="a candidate program (.py)")
-    add_config_option(parser)
-    add_settings(parser)
-    add_json(parser)
+    add_program(parser)
     parser.set_defaults(run=run)
 
 

@@ -26,6 +26,14 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
 
 
+def add_program(parser: argparse.ArgumentParser) -> None:
+    """A candidate program as the first word, and under which configuration it is judged."""
+    parser.add_argument("program", type=Path, help="a candidate program (.py)")
+    add_config_option(parser)
+    add_settings(parser)
+    add_json(parser)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
