@@ -107,12 +107,12 @@ class _Run:
         began = time.perf_counter()
         config = self._bench.config
         pipeline = self._bench.pipeline(config)
-        services = pipeline.services
+        context = pipeline.context
         with ExitStack() as stack:
-            stack.callback(services.close)
+            stack.enter_context(context.machine)
             self._say("preparing the data, tracing and checking the initial program")
-            data = services.data()
-            resources = services.resources()
+            data = context.data()
+            resources = context.machine.resources()
             first = time.perf_counter()
             checked, jobs = checked_jobs(pipeline)
             first_check_s = time.perf_counter() - first
@@ -308,7 +308,7 @@ class _Run:
         def trace(seq_len: int) -> Path:
             config = self._bench.config
             path = self._bench.folder / f"length-{seq_len}.safetensors"
-            pipeline.services.tracer().trace(
+            pipeline.context.tracer().trace(
                 pipeline.initial, [middle.size], seq_len, [middle.seed], config.gates, 16, path
             )
             return path
@@ -359,11 +359,11 @@ def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:
 
 def _worker_start(pipeline: Pipeline) -> float:
     """Seconds until a new worker has answered its first task."""
-    services = pipeline.services
-    pool = WorkerPool(1, pipeline.services.store.root / "start-up.log", PREPARATION)
+    context = pipeline.context
+    pool = WorkerPool(1, context.store.root / "start-up.log", PREPARATION)
     started_at = time.perf_counter()
     try:
-        list(pool.run([gpu_count()], services.deadline(), services.listener))
+        list(pool.run([gpu_count()], context.deadline(), context.listener))
         return time.perf_counter() - started_at
     finally:
         pool.close()

@@ -21,10 +21,11 @@ from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
 from openevolve_unified.bench.results import Bounds, EvaluationResult
 from openevolve_unified.bench.rounds import ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_ladder
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder, train_requests
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import makespan
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener
@@ -86,7 +87,8 @@ class LowerBounds:
 
 
 class Bench:
-    """Makes pipelines of one experiment, each with a store of its own, so that nothing is cached.
+    """Makes pipelines of one experiment, each with a store and a machine of its own: nothing is
+    cached, and every process is cold.
 
     The initial program is the user's own, so it is traced however much this machine confines.
     """
@@ -107,11 +109,18 @@ class Bench:
         self._num_built = 0
 
     def pipeline(self, config: ScalingLawConfig) -> Pipeline:
-        """A pipeline whose processes are not started yet; the caller closes its services."""
+        """A pipeline whose processes are not started yet; the caller closes its machine."""
         self._num_built += 1
         own = self.folder / str(self._num_built)
-        services = Services(config, self._base_dir, Store(own), own, self._listener, False)
-        return Pipeline(services, self.initial_source)
+        context = Context(
+            machine=Machine(config.execution, own),
+            config=config,
+            base_dir=self._base_dir,
+            store=Store(own),
+            listener=self._listener,
+            needs_full_isolation=False,
+        )
+        return Pipeline(context, self.initial_source)
 
 
 def bounded_training(training: TrainingConfig, num_steps: int) -> TrainingConfig:
@@ -133,20 +142,21 @@ def time_evaluation(pipeline: Pipeline, step_s: Sequence[float]) -> TimedEvaluat
     Args:
         step_s: ``TimedJob.step_s`` of each size, from small to large.
     """
-    services = pipeline.services
-    services.data(), services.resources()  # prepared once per experiment, not per evaluation
+    context = pipeline.context
+    # Prepared once per experiment, not per evaluation.
+    context.data(), context.machine.resources()
     started = time.perf_counter()
     checked = pipeline.check(pipeline.initial.source)
     check_s = time.perf_counter() - started
-    train_ladder(services, checked, services.deadline(), services.listener)
+    train_ladder(context, checked, context.listener)
     ladder_s = time.perf_counter() - started - check_s
-    pairs = zip(train_jobs(services, checked), step_s, strict=True)
-    jobs = [_timed(services, job, seconds) for job, seconds in pairs][::-1]
+    pairs = zip(train_requests(context, checked), step_s, strict=True)
+    jobs = [_timed(context.store, request.job, seconds) for request, seconds in pairs][::-1]
     return TimedEvaluation(
         check_s=check_s,
         ladder_s=ladder_s,
         jobs=tuple(jobs),
-        num_workers=services.resources().num_workers,
+        num_workers=context.machine.resources().num_workers,
     )
 
 
@@ -175,10 +185,8 @@ def measure_evaluation(
     own_s, eager_s, overhead = [], [], []
     for _ in range(num_rounds):
         pipeline = bench.pipeline(config)
-        try:
+        with pipeline.context.machine:
             timed = time_evaluation(pipeline, step_s)
-        finally:
-            pipeline.services.close()
         own_s.append(timed.seconds(full))
         overhead.append(timed.overhead_share(full))
         eager_s.append(eager())
@@ -231,10 +239,10 @@ def with_execution(config: ScalingLawConfig, **settings: str) -> ScalingLawConfi
 def checked_jobs(pipeline: Pipeline) -> tuple[CheckedProgram, list[TrainJob]]:
     """The initial program, checked, and its jobs for the first seed, from small to large."""
     checked = pipeline.check(pipeline.initial.source)
-    jobs = train_jobs(pipeline.services, checked)
+    jobs = [request.job for request in train_requests(pipeline.context, checked)]
     return checked, [job for job in jobs if job.seed == jobs[0].seed]
 
 
-def _timed(services: Services, job: TrainJob, step_s: float) -> TimedJob:
-    run = from_mapping(TrainRun, services.store.get("runs", job.key), "run")
+def _timed(store: Store, job: TrainJob, step_s: float) -> TimedJob:
+    run = from_mapping(TrainRun, store.get("runs", job.key), "run")
     return TimedJob(total_s=run.train_time_s, step_s=step_s, num_steps=run.step)

@@ -13,8 +13,8 @@ from openevolve_unified.bench.evaluation import Bench, bounded_training
 from openevolve_unified.bench.ladder_steps import Setting
 from openevolve_unified.bench.results import Growth, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, fit_power_law, steps_in
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_request
-from openevolve_unified.evaluation.services import Services
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_requests
 from openevolve_unified.records import TrainJob
 
 MIN_SEQ_LEN = 8
@@ -118,23 +118,22 @@ def over_candidates(bench: Bench, num_candidates: int) -> Growth:
     training = bounded_training(bench.config.training, _CANDIDATE_STEPS)
     training = dataclasses.replace(training, seeds=seeds)
     pipeline = bench.pipeline(dataclasses.replace(bench.config, training=training))
-    try:
+    with pipeline.context.machine:
         checked = pipeline.check(pipeline.initial.source)
-        seconds = [_train_one(pipeline.services, checked, seed) for seed in seeds]
-    finally:
-        pipeline.services.close()
+        seconds = [_train_one(pipeline.context, checked, seed) for seed in seeds]
     # The first ladder starts the workers and is not counted.
     totals = enumerate(itertools.accumulate(seconds[1:]), start=1)
     points = [(float(number), total_s) for number, total_s in totals]
     return grown("training time", "candidates", points, 1.0)
 
 
-def _train_one(services: Services, checked: CheckedProgram, seed: int) -> float:
+def _train_one(context: Context, checked: CheckedProgram, seed: int) -> float:
     """Seconds of training every size at one seed."""
-    jobs = [job for job in reversed(train_jobs(services, checked)) if job.seed == seed]
-    tasks = [train_request(services, checked, job).training() for job in jobs]
+    requests = reversed(train_requests(context, checked))
+    tasks = [request.training() for request in requests if request.job.seed == seed]
+    executor = context.machine.executor()
     started = time.perf_counter()
-    for _ in services.pool().run(tasks, services.deadline(), services.listener):
+    for _ in executor.run(tasks, context.deadline(), context.listener):
         pass
     return time.perf_counter() - started
 

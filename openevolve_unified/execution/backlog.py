@@ -27,9 +27,14 @@ class Backlog:
     def is_done(self) -> bool:
         return not self._waiting and not self._running
 
+    @property
+    def has_next(self) -> bool:
+        """Whether a task is left and not enough are running."""
+        return bool(self._waiting) and len(self._running) < self.max_at_once
+
     def start(self) -> tuple[int, Task] | None:
         """The index and task to start now; None when enough are running or none is left."""
-        if not self._waiting or len(self._running) >= self.max_at_once:
+        if not self.has_next:
             return None
         index = self._waiting.popleft()
         self._running.add(index)

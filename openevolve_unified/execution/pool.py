@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,11 +23,16 @@ from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, RETIRES, r
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
 REAP_S = 5.0
+TURN_POLL_S = 0.1
+"""How often a call that waits for the worker of another one looks whether there is one."""
 WORKER_COMMAND = (sys.executable, "-m", "openevolve_unified.execution.worker")
 
 
 class WorkerPool:
     """Starts workers when there is work, keeps them warm between calls, kills them on ``close``.
+
+    There are never more than ``num_workers`` of them, however many calls run at once: a worker that
+    becomes free goes to the call that has waited longest.
 
     Args:
         preparation: the task that a worker performs while nobody asks for another; its module is
@@ -42,12 +48,16 @@ class WorkerPool:
         self._num_gpus = num_gpus
         self._idle: list[_Worker] = []
         self._alive: list[_Worker] = []
+        self._line: list[Backlog] = []
+        self._lock = threading.Lock()
 
     def warm_up(self, count: int) -> None:
         """Start up to ``count`` workers, so that their imports overlap with other work."""
-        missing = min(count, self.num_workers) - len(self._idle)
-        for _ in range(missing):
-            self._idle.append(self._start())
+        with self._lock:
+            self._forget_dead()
+            missing = min(count - len(self._idle), self.num_workers - len(self._alive))
+            for _ in range(missing):
+                self._idle.append(self._start())
 
     def run(
         self,
@@ -62,15 +72,17 @@ class WorkerPool:
         selector = selectors.DefaultSelector()
         try:
             while not backlog.is_done:
-                while (started := backlog.start()) is not None:
-                    worker = self._take()
+                while backlog.has_next and (worker := self._take(backlog)) is not None:
+                    started = backlog.start()
+                    assert started is not None
                     worker.assign(started[1])
                     busy[worker.channel.fileno()] = (worker, started[0])
                     selector.register(worker.channel.fileno(), selectors.EVENT_READ)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise DeadlineError
-                for ready, _ in selector.select(min(remaining, 1.0)):
+                wait_s = TURN_POLL_S if backlog.has_next else 1.0
+                for ready, _ in selector.select(min(remaining, wait_s)):
                     worker, index = busy[ready.fd]
                     messages, is_open = worker.channel.receive_available()
                     results = _deliver(messages, on_event)
@@ -83,20 +95,23 @@ class WorkerPool:
                         if results[0].get(RETIRES):
                             worker.kill()
                         else:
-                            self._idle.append(worker)
+                            self._give_back(worker)
+                        self._leave_line(backlog)  # nobody waits for one who does something else
                         yield index, result_of(results[0])
                     else:
                         self._try_again(backlog, tasks[index], index, worker, results, on_event)
         finally:
+            self._leave_line(backlog)
             selector.close()
             for worker, _ in busy.values():
                 worker.kill()
 
     def close(self) -> None:
-        """Kill every worker."""
-        for worker in self._idle:
-            worker.kill()
-        self._idle.clear()
+        """Kill every worker that is not busy."""
+        with self._lock:
+            for worker in self._idle:
+                worker.kill()
+            self._idle.clear()
 
     def _try_again(
         self,
@@ -137,13 +152,33 @@ class WorkerPool:
         else:
             on_event(loss_notice(task, cause))
 
-    def _take(self) -> _Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.is_alive():
-                return worker
-            worker.kill()
-        return self._start()
+    def _take(self, call: Backlog) -> _Worker | None:
+        """A worker; None while other calls have them all, and then ``call`` waits in line."""
+        with self._lock:
+            if call not in self._line:
+                self._line.append(call)
+            self._forget_dead()
+            num_busy = len(self._alive) - len(self._idle)
+            if self._line[0] is not call or num_busy >= self._max_at_once:
+                return None
+            self._line.remove(call)
+            return self._idle.pop() if self._idle else self._start()
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._idle.append(worker)
+
+    def _leave_line(self, call: Backlog) -> None:
+        with self._lock:
+            if call in self._line:
+                self._line.remove(call)
+
+    def _forget_dead(self) -> None:
+        for worker in self._idle:
+            if not worker.is_alive():
+                worker.kill()
+        self._idle = [worker for worker in self._idle if worker.is_alive()]
+        self._alive = [worker for worker in self._alive if worker.is_alive()]
 
     def _start(self) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -167,8 +202,7 @@ class WorkerPool:
         return worker
 
     def _least_used_gpu(self) -> int:
-        self._alive = [worker for worker in self._alive if worker.is_alive()]
-        taken = [worker.gpu for worker in self._alive]
+        taken = [worker.gpu for worker in self._alive if worker.is_alive()]
         return min(range(max(self._num_gpus, 1)), key=taken.count)
 
 

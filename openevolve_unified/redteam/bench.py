@@ -19,6 +19,8 @@ from openevolve_unified.config.schema import (
 _SIZES = ((16, 1, 2), (24, 1, 3), (32, 1, 4))
 """hidden_dim, num_layers, num_heads; the cheats name these widths."""
 _TRACE_DEADLINE_S = 12.0
+EXECUTION = ExecutionConfig(device="cpu", precision="float32", num_workers=1)
+"""Of every experiment of the red team: they share one machine."""
 
 
 def bench_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig:
@@ -55,5 +57,5 @@ def bench_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig:
         data=data,
         training=training,
         gates=gates,
-        execution=ExecutionConfig(device="cpu", precision="float32", num_workers=1),
+        execution=EXECUTION,
     )

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import bench_config
+from openevolve_unified.redteam.bench import EXECUTION, bench_config
 from openevolve_unified.redteam.run import run_red_team
 from openevolve_unified.redteam.table import report_json, result_line, summary
 from openevolve_unified.runs.events import Listener
@@ -72,41 +73,46 @@ def _pipelines(
 ) -> Iterator[tuple[dict[str, Pipeline], dict[str, Pipeline]]]:
     """For each framework the pipeline of the cheats and that of the honest mechanisms.
 
-    One tracing child and one set of workers serve them all.
+    One machine serves them all.
     """
     folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
     benches: dict[str, Pipeline] = {}
     honest: dict[str, Pipeline] = {}
-    lender = None
     try:
-        for framework in FRAMEWORKS:
-            source = initial_source(framework)
-            bench = bench_config(config, framework)
-            place = folder / "bench"
-            benches[framework] = build_pipeline(bench, source, base_dir, place, listener, lender)
-            lender = lender or benches[framework].services
-            own = dataclasses.replace(config, framework=framework)
-            place = folder / "own"
-            honest[framework] = build_pipeline(own, source, base_dir, place, listener, lender)
-        yield benches, honest
+        with Machine(EXECUTION, folder) as machine:
+            for framework in FRAMEWORKS:
+                source = initial_source(framework)
+                bench = bench_config(config, framework)
+                own = dataclasses.replace(config, framework=framework, execution=EXECUTION)
+                place = folder / "bench"
+                benches[framework] = build_pipeline(
+                    machine, bench, source, base_dir, place, listener
+                )
+                place = folder / "own"
+                honest[framework] = build_pipeline(machine, own, source, base_dir, place, listener)
+            yield benches, honest
     finally:
-        for pipeline in (*benches.values(), *honest.values()):
-            pipeline.services.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def build_pipeline(
+    machine: Machine,
     config: ScalingLawConfig,
     initial_source: str,
     base_dir: Path,
     folder: Path,
     listener: Listener,
-    lender: Services | None = None,
 ) -> Pipeline:
-    """A pipeline whose store and logs lie in ``folder``, with the child processes of ``lender``.
+    """A pipeline on ``machine`` whose store lies in ``folder``.
 
     Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
     """
-    store = Store(folder / "store")
-    services = Services(config, base_dir, store, folder, listener, False, lender)
-    return Pipeline(services, initial_source)
+    context = Context(
+        machine=machine,
+        config=config,
+        base_dir=base_dir,
+        store=Store(folder / "store"),
+        listener=listener,
+        needs_full_isolation=False,
+    )
+    return Pipeline(context, initial_source)

@@ -95,9 +95,8 @@ def test_the_same_cheat_is_missed_when_its_check_is_weakened(pipelines, tmp_path
     assert try_cheat(cheat, sound).verdict == "caught"
     gates = dataclasses.replace(sound.config.gates, max_params_ratio=9.0, max_flops_ratio=9.0)
     config = dataclasses.replace(sound.config, gates=gates)
-    weakened = build_pipeline(
-        config, sound.initial.source, tmp_path, tmp_path, print, sound.services
-    )
+    machine = sound.context.machine
+    weakened = build_pipeline(machine, config, sound.initial.source, tmp_path, tmp_path, print)
     assert try_cheat(cheat, weakened).verdict == "missed"
 
 

@@ -115,10 +115,13 @@ class Tracer:
         gates: GatesConfig,
         batch_size: int,
         out_path: Path,
-    ) -> None:
+    ) -> IsolationReport:
         """Trace ``program`` at every size and write one safetensors file to ``out_path``.
 
         The file is not yet validated: ``traced.load_traced`` does that, where torch is.
+
+        Returns:
+            How the program was confined.
 
         Args:
             seeds: training seeds that initial values are drawn for.
@@ -149,7 +152,10 @@ class Tracer:
             header, answer = self._ask(request, max_bytes, gates)
             if _is_machine_trouble(header) and header["outcome"] != "wall":
                 header, answer = self._ask(request, max_bytes, gates)
+            isolation = self._isolation
         _write_atomically(out_path, _read_answer(header, answer, gates, max_bytes))
+        assert isolation is not None
+        return isolation
 
     def _ask(
         self, request: dict[str, Any], max_bytes: int, gates: GatesConfig

@@ -58,6 +58,7 @@ class RayPool:
         self._driver: _DriverProcess | None = None
         self._resources: Resources | None = None
         self._turn = threading.Lock()
+        self._connecting = threading.Lock()
 
     def resources(self) -> Resources:
         """What the cluster offers to this experiment.
@@ -147,8 +148,12 @@ class RayPool:
         self._driver = None
 
     def _connected(self) -> _DriverProcess:
-        if self._driver is not None and self._driver.is_alive():
+        with self._connecting:
+            if self._driver is None or not self._driver.is_alive():
+                self._driver = self._connect()
             return self._driver
+
+    def _connect(self) -> _DriverProcess:
         require_ray()
         self.close()
         self._driver = _DriverProcess(self._log_path)
