@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 
 from openevolve_unified.execution.backlog import Backlog, loss_notice, memory_notice
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.environment import gpu_variables, worker_environment
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, RETIRES, result_of
@@ -181,23 +181,14 @@ class WorkerPool:
         self._alive = [worker for worker in self._alive if worker.is_alive()]
 
     def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         environment = worker_environment()
         gpu = self._least_used_gpu()
         if self._num_gpus > 1:
             environment |= gpu_variables(gpu)
-        with theirs, open(self._log_path, "ab") as log:
-            process = subprocess.Popen(
-                [*WORKER_COMMAND, str(theirs.fileno()), self._preparation],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent, which decides
-            )
-        worker = _Worker(process, Channel(ours), gpu)
+        process, connection = start_child(
+            WORKER_COMMAND, [self._preparation], environment, self._log_path
+        )
+        worker = _Worker(process, Channel(connection), gpu)
         self._alive.append(worker)
         return worker
 
