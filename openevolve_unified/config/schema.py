@@ -254,7 +254,8 @@ class StoppingConfig:
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
     """Where and how the work is done; beyond rounding, nothing here changes a result, except
-    ``precision``."""
+    ``precision``. What experiments must agree on to share workers: ``MACHINE_SETTINGS`` in
+    ``evaluation.machine``."""
 
     backend: Literal["local", "ray"] = "local"
     """``local``: processes of this machine; ``ray``: a Ray cluster (needs the ``ray`` extra)."""

@@ -136,7 +136,7 @@ class WorkerPool:
             worker.kill()
             cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
             goes_on = backlog.try_again_with_fewer(index)
-            self._max_at_once = backlog.max_at_once
+            self._max_at_once = min(self._max_at_once, backlog.max_at_once)
         else:
             status = worker.reap()
             cause = _death(status)
