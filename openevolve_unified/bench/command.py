@@ -31,7 +31,7 @@ from openevolve_unified.bench.ladder_steps import (
     measure_workers,
     started,
 )
-from openevolve_unified.bench.processor import OtherPrograms, has_bfloat16, num_cores
+from openevolve_unified.bench.processor import OtherPrograms, has_bfloat16
 from openevolve_unified.bench.results import (
     EvaluationResult,
     Growth,
@@ -46,7 +46,7 @@ from openevolve_unified.config.schema import CERTIFICATE_PASSES, ScalingLawConfi
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
 from openevolve_unified.execution.pool import WorkerPool
-from openevolve_unified.execution.resources import Resources
+from openevolve_unified.execution.resources import Resources, num_cores
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob

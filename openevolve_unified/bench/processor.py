@@ -9,11 +9,6 @@ from pathlib import Path
 _FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
 def has_bfloat16() -> bool:
     """True when the processor multiplies bfloat16 itself; without it, it is slower than float32."""
     try:

@@ -29,7 +29,7 @@ def print_summary(
     reporter.say(f"summary [{initial['horizon']}]")
     for heading, text in count_lines(ProposalLog(directory.path).proposals):
         reporter.say(f"  {heading:<12} {text}")
-    if experiment.is_non_llm:
+    if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")

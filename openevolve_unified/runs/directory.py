@@ -53,7 +53,7 @@ class RunDirectory:
             "framework": experiment.scaling_law.framework,
             "horizon": experiment.scaling_law.training.horizon,
             "is_pilot": experiment.scaling_law.training.is_pilot,
-            "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
+            "proposer": "grammar, not a language model" if experiment.uses_grammar_only else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
         write_json(self.settings_path, settings)

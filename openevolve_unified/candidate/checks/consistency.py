@@ -37,7 +37,7 @@ def require_same_at_all_sizes(candidate: TracedCandidate) -> None:
 
 
 def _kinds(traced: TracedSize) -> set[str]:
-    names = {operator_name(node.operator) for node in traced.program.program.nodes}
+    names = {operator_name(node.operator) for node in traced.program.graph.nodes}
     return names - SHAPES
 
 

@@ -111,7 +111,7 @@ def run_checks(
                 "modes": "train and eval trace to the same program",
                 "sizes": evidence,
             },
-            "operators": {t.size.name: len(t.program.program.nodes) for t in traced_sizes},
+            "operators": {t.size.name: len(t.program.graph.nodes) for t in traced_sizes},
         },
         features=features,
     )
