@@ -110,6 +110,23 @@ def is_call_of_name(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
 
+WRITERS = {"write_text", "write_bytes", "unlink", "mkdir", "rename", "rmtree", "touch"}
+
+
+@pytest.mark.parametrize("path", modules_in("report"), ids=lambda path: path.name)
+def test_report_only_reads(path):
+    assert [
+        module for module in imports_of(path) if module.endswith(("plain.files", "store"))
+    ] == []
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {node.func.attr for node in ast.walk(tree) if is_call_of_attribute(node)}
+    assert called & WRITERS == set()
+
+
+def is_call_of_attribute(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
 @pytest.mark.parametrize("path", modules_in("execution"), ids=lambda path: path.name)
 def test_execution_names_no_task_but_its_trial_ones(path):
     """Strings too: a task is named by its dotted name."""

@@ -44,10 +44,6 @@ class Proposal:
     num_unmatched: int = 0
     """Edits whose SEARCH text the parent did not hold, in an answer that gave a program."""
 
-    @property
-    def has_program(self) -> bool:
-        return bool(self.program)
-
 
 class ProposalLog:
     """The records of a run, in its folder: one an iteration, also when ``--resume`` asks again."""
