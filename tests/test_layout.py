@@ -62,6 +62,31 @@ def test_imports_point_down_and_modules_stay_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+RIDDLES = (
+    "What",
+    "How",
+    "Who",
+    "Whose",
+    "Which",
+    "Where",
+    "When",
+    "From",
+    "Whatever",
+    "Everything",
+)
+
+
+def test_a_module_says_first_what_it_is():
+    guilty = []
+    for path in MODULES:
+        if path.parent.parent.name == "mechanisms":
+            continue  # a program, whose class says it
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "What?"
+        if docstring.split()[0].strip(":,?") in RIDDLES:
+            guilty.append(str(path.relative_to(PACKAGE)))
+    assert guilty == [], "name the thing first"
+
+
 def test_an_upward_import_would_be_noticed():
     assert misdirected("records", {"openevolve_unified.training.loop"}) == ["training"]
     assert misdirected("data", {"openevolve_unified.model.transformer"}) == ["model"]

@@ -1,4 +1,4 @@
-"""What ``openevolve-unified bench`` does, given the loaded experiment's pieces."""
+"""The benchmark as a whole: what is measured, in which order, given the loaded experiment."""
 
 from __future__ import annotations
 

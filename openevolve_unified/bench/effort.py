@@ -1,4 +1,4 @@
-"""How much time the benchmark takes, whole and quick."""
+"""Effort: how much time the benchmark takes, whole and quick."""
 
 from __future__ import annotations
 

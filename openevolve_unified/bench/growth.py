@@ -1,4 +1,4 @@
-"""How time and memory grow: the same work at several sizes of one thing, in interleaved rounds."""
+"""Growth of time and memory: the same work at several sizes of one thing, in interleaved rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processor is, without torch."""
+"""The processor: whether it has bfloat16, and how busy it is with others; no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark measured, as plain records; nothing here measures or prints."""
+"""The results of a benchmark, as plain records; nothing here measures or prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue of published mechanisms: which exist, in which notations, and where they are from.
+"""The catalog of published mechanisms: which exist, in which notations, and where they are from.
 
 What lies outside the mixing of the values in the papers (short convolutions, output gates, norms
 of the output) is not here: it is held fixed for every candidate. Budgets are the
@@ -115,7 +115,7 @@ _OVER_AT_QUICKSTART = {
     "vandermonde": (MM,),
 }
 _OVER_AT_FULL = {"local_linear": (TTR, MM)}
-"""Measured on the traced programs; a test holds the catalogue to it."""
+"""Measured on the traced programs; a test holds the catalog to it."""
 
 
 def _over_budget_at(name: str, framework: str) -> tuple[str, ...]:

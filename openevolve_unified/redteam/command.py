@@ -1,4 +1,4 @@
-"""What the command ``openevolve-unified redteam`` does, given the loaded experiment's pieces."""
+"""The red team as a whole: cheats, honest mechanisms and probes, given the loaded experiment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.services import Services
 from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import bench_config
 from openevolve_unified.redteam.run import run_red_team
 from openevolve_unified.redteam.table import report_json, result_line, summary
+from openevolve_unified.redteam.testbed import testbed_config
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import Store
 
@@ -47,9 +47,9 @@ def red_team_command(
     Raises:
         ConfigError: the experiment itself cannot run.
     """
-    with _pipelines(config, initial_source, base_dir, listener) as (benches, honest):
+    with _pipelines(config, initial_source, base_dir, listener) as (testbeds, honest):
         report = run_red_team(
-            benches.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
+            testbeds.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
         )
     probes = try_escapes()
     say(summary(report, probes))
@@ -75,22 +75,22 @@ def _pipelines(
     One tracing child and one set of workers serve them all.
     """
     folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
-    benches: dict[str, Pipeline] = {}
+    testbeds: dict[str, Pipeline] = {}
     honest: dict[str, Pipeline] = {}
     lender = None
     try:
         for framework in FRAMEWORKS:
             source = initial_source(framework)
-            bench = bench_config(config, framework)
-            place = folder / "bench"
-            benches[framework] = build_pipeline(bench, source, base_dir, place, listener, lender)
-            lender = lender or benches[framework].services
+            testbed = testbed_config(config, framework)
+            place = folder / "testbed"
+            testbeds[framework] = build_pipeline(testbed, source, base_dir, place, listener, lender)
+            lender = lender or testbeds[framework].services
             own = dataclasses.replace(config, framework=framework)
             place = folder / "own"
             honest[framework] = build_pipeline(own, source, base_dir, place, listener, lender)
-        yield benches, honest
+        yield testbeds, honest
     finally:
-        for pipeline in (*benches.values(), *honest.values()):
+        for pipeline in (*testbeds.values(), *honest.values()):
             pipeline.services.close()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -105,7 +105,7 @@ def build_pipeline(
 ) -> Pipeline:
     """A pipeline whose store and logs lie in ``folder``, with the child processes of ``lender``.
 
-    Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
+    Cheats of the catalog are known to be harmless, so a machine that confines less may run them.
     """
     store = Store(folder / "store")
     services = Services(config, base_dir, store, folder, listener, False, lender)

@@ -1,4 +1,4 @@
-"""What became of every iteration of a run: one record each, so that the counts add up."""
+"""Proposals: one record for every iteration of a run, so that the counts add up."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import DivergedError, LossMonitor
 from openevolve_unified.training.machine import training_settings
-from openevolve_unified.training.progress import Progress, Reporter, Stopwatch
+from openevolve_unified.training.progress import Progress, ProgressReporter, Stopwatch
 from openevolve_unified.training.step import TrainStep, build_model
 
 CHECKPOINT_INTERVAL_S = 30.0
@@ -99,7 +99,7 @@ class _Run:
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
         self._step_kind = "none"  # a checkpoint may have all steps
-        self._reporter = Reporter(training.training_steps, progress)
+        self._reporter = ProgressReporter(training.training_steps, progress)
 
     def resume(self, path: Path) -> None:
         """Continue from the checkpoint at ``path`` if it is there and fits."""

@@ -74,7 +74,7 @@ def test_it_equals_the_published_layer_for_every_number_of_heads_of_the_ladders(
         require_equal(attention, REFERENCES[mechanism.name], num_heads, 9)
 
 
-def test_the_catalogue_names_every_framework():
+def test_the_catalog_names_every_framework():
     assert {m.framework for m in catalog.mechanisms()} == set(FRAMEWORKS)
 
 

@@ -142,14 +142,14 @@ def test_outside_the_block_it_equals_the_initial_program(mechanism):
         assert mechanism.source.split(marker)[part] == initial.split(marker)[part]
 
 
-def test_the_catalogue_lists_every_file_and_every_file_is_there():
+def test_the_catalog_lists_every_file_and_every_file_is_there():
     listed = {m.path for m in catalog.mechanisms()}
     folder = Path(catalog.__file__).parent
     assert listed == {p for p in folder.glob("*/*.py") if p.name != "__init__.py"}
     assert len({m.name for m in catalog.mechanisms()}) >= 20
 
 
-def test_the_catalogue_does_not_import_torch():
+def test_the_catalog_does_not_import_torch():
     code = "import sys, openevolve_unified.mechanisms.catalog; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -8,8 +8,8 @@ import pytest
 
 from openevolve_unified.config.schema import DataConfig, ScalingLawConfig
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import bench_config
 from openevolve_unified.redteam.command import build_pipeline
+from openevolve_unified.redteam.testbed import testbed_config
 
 INITIAL_PROGRAMS = Path(__file__).parents[2] / "initial_programs"
 
@@ -27,9 +27,9 @@ def pipelines(tmp_path_factory):
     lender = None
     for framework in FRAMEWORKS:
         source = (INITIAL_PROGRAMS / f"{framework}.py").read_text(encoding="utf-8")
-        bench = bench_config(config, framework)
+        testbed = testbed_config(config, framework)
         place = folder / framework
-        built[framework] = build_pipeline(bench, source, folder, place, print, lender)
+        built[framework] = build_pipeline(testbed, source, folder, place, print, lender)
         lender = lender or built[framework].services
     yield built
     for pipeline in built.values():

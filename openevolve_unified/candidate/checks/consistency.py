@@ -1,4 +1,4 @@
-"""The mechanism is the same thing at every size: one mechanism is scaled, not four."""
+"""Consistency: the mechanism is the same thing at every size; one is scaled, not four."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All checks of an untrained candidate, in the order that gives the most helpful reason first."""
+"""The order of the checks of an untrained candidate: the most helpful reason comes first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold a traced program to what it may be, before anything of it is allocated or run.
+"""Validation: a traced program is held to what it may be before any of it is allocated or run.
 
 References must exist and point backwards, operators must be allowed and functional, arguments must
 fit torch's schemas, and a run on meta tensors (which hold no data) at two batch sizes must give the

@@ -1,4 +1,4 @@
-"""What an escape attempt is, and what was planted for it to reach."""
+"""A probe: an escape attempt, and what was planted for it to reach."""
 
 from __future__ import annotations
 

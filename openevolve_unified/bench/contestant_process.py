@@ -1,6 +1,6 @@
 """A contestant's process: it builds one model at a time and does steps when it is told to.
 
-``bench.contestant`` starts it as ``python -m openevolve_unified.bench.worker FD NAME``. Each
+``bench.contestant`` starts it as ``python -m`` this module, with a file descriptor and a name. Each
 contestant has a process of its own, because threads, product precision and the allocator are set
 per process, and the eager loop must have torch's defaults.
 """
