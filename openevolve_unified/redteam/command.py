@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from openevolve_unified import exits
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.services import Services
@@ -55,7 +56,7 @@ def red_team_command(
     say(summary(report, probes))
     if as_json:
         say(json.dumps(report_json(report, probes)))
-    return 0 if report.is_clean and not probes.escaped else 1
+    return exits.DONE if report.is_clean and not probes.escaped else exits.REJECTED
 
 
 def try_escapes() -> ProbeVerdict:
