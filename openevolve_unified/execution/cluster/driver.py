@@ -187,7 +187,9 @@ class _Driver:
         streams: dict[Any, int],
         claims: dict[int, contextlib.ExitStack],
     ) -> None:
-        """Start as many tasks as fit; a job that another driver is at waits for that one's record.
+        """Start tasks until enough of them run.
+
+        What another driver is at is postponed; once that one has stored the record, it is sent.
 
         Raises:
             ConfigError: the store cannot be written.
