@@ -132,6 +132,24 @@ def test_judgement_knows_no_torch_and_no_files(path):
     assert "open" not in called
 
 
+WRITTEN_ONCE = {
+    "fcntl": {"plain/locks.py"},
+    "mkstemp": {"plain/files.py"},
+    "NamedTemporaryFile": set(),
+    "socketpair": {"execution/child.py", "isolation/probes/network.py"},  # an escape attempt
+}
+
+
+def test_locks_whole_files_and_children_over_sockets_are_written_once():
+    found = {word: set() for word in WRITTEN_ONCE}
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = imports_of(path) | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        for word in used & set(WRITTEN_ONCE):
+            found[word].add(str(path.relative_to(PACKAGE)))
+    assert found == WRITTEN_ONCE
+
+
 def is_call_of_name(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
