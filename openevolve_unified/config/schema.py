@@ -1,4 +1,4 @@
-"""What the ``scaling_law:`` section of a configuration may say, with units and ranges.
+"""The schema of the ``scaling_law:`` section of a configuration, with units and ranges.
 
 Every class is frozen and validates itself; a value out of range is a ``ConfigError`` that says what
 it got and what it wanted.

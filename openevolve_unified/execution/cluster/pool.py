@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.environment import secret_names, worker_environment
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.execution.lifetime import kill_session
@@ -34,6 +34,7 @@ from openevolve_unified.execution.resources import (
     resolve_cluster,
 )
 
+DRIVER_COMMAND = (sys.executable, "-m", "openevolve_unified.execution.cluster.driver")
 START_S = 90.0
 """Longest wait for Ray to start or to answer."""
 END_S = 10.0
@@ -194,25 +195,10 @@ class RayPool:
 
 class _DriverProcess:
     def __init__(self, log_path: Path):
-        ours, theirs = socket.socketpair()
         environment = worker_environment() | {"RAY_USAGE_STATS_ENABLED": "0"}
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with theirs, open(log_path, "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "openevolve_unified.execution.cluster.driver",
-                    str(theirs.fileno()),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent; and the session is Ray's
-            )
-        self.channel = Channel(ours)
+        # Its session is that of the Ray that it may start; see ``kill``.
+        self._process, connection = start_child(DRIVER_COMMAND, [], environment, log_path)
+        self.channel = Channel(connection)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
