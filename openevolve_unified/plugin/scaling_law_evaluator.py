@@ -23,9 +23,11 @@ from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import EventLog, Listener
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
-from openevolve_unified.store import Store
+from openevolve_unified.store import describe_earlier, open_store
 
 Verdict = TypeVar("Verdict")
+TOLD_VARIABLE = "OPENEVOLVE_UNIFIED_TOLD"
+"""What this command has said of an earlier release's store; its child processes inherit it."""
 
 
 class ScalingLawEvaluator:
@@ -83,6 +85,7 @@ class ScalingLawEvaluator:
         self._listener = listener or EventLog(self.run_directory.events_path)
         self._pipeline = self._new_pipeline()
         self._owner_pid = os.getpid()
+        self._tell_of_earlier_store()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -205,12 +208,18 @@ class ScalingLawEvaluator:
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
 
+    def _tell_of_earlier_store(self) -> None:
+        line = describe_earlier(self.experiment.store_dir)
+        if line is not None and os.environ.get(TOLD_VARIABLE) != line:
+            os.environ[TOLD_VARIABLE] = line
+            self._listener({"kind": "notice", "message": line})
+
     def _new_pipeline(self) -> Pipeline:
         experiment = self.experiment
         services = Services(
             experiment.scaling_law,
             experiment.base_dir,
-            Store(experiment.store_dir),
+            open_store(experiment.store_dir),
             experiment.output_dir / "logs",
             self._listener,
             experiment.needs_full_isolation,
