@@ -1,4 +1,4 @@
-"""Finished work, addressed by content: what was trained is kept, and nothing is trained twice.
+"""The store: finished work, addressed by content, so that nothing is trained twice.
 
 Every record is one JSON file, written beside its place and moved there, so a reader sees all of it
 or none, whatever kills the writer. Files are shared by every run and process that names the same
@@ -10,21 +10,16 @@ subfolder of their own. What an earlier release left there is neither read nor c
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.plain.files import (
-    disk_errors,
-    lock_errors,
-    write_json,
-)
+from openevolve_unified.plain.files import write_json
+from openevolve_unified.plain.locks import locked, locked_at_once
 
 FORMAT = 2
 """Of the records; raised when those of before could not be read, or their numbers must not stand
@@ -107,26 +102,17 @@ class Store:
         """Where the file of ``key`` is or would be; two letters of fan-out keep folders small."""
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
-    @contextlib.contextmanager
-    def lock(self, kind: str, key: str, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    def lock(
+        self, kind: str, key: str, wait: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
         """Hold ``key`` alone among all processes of this machine; the kernel frees it on death.
 
         Args:
             wait: called about five times a second while another process holds the key; it may raise
                 to give up.
         """
-        path = self.path(kind, key, ".lock")
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = open(path, "a")  # noqa: SIM115 - closed below, after the lock's work is done
-        with handle:
-            while True:
-                try:
-                    with lock_errors(path):
-                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if wait is not None:
-                        wait()
-                    time.sleep(0.2)
-            yield
+        return locked(self.path(kind, key, ".lock"), wait)
+
+    def lock_at_once(self, kind: str, key: str) -> AbstractContextManager[None]:
+        """Like ``lock``; raises ``HeldElsewhereError`` instead of waiting."""
+        return locked_at_once(self.path(kind, key, ".lock"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.child import start_child
 
 REPLY_S = 900.0
 """Longest that one answer may take; a full-size step on two cores is seconds."""
@@ -43,22 +42,12 @@ class Contestant:
 
     def __init__(self, entry: Entry, log_path: Path):
         self.entry = entry
-        ours, theirs = socket.socketpair()
         threads = str(entry.num_threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        module = "openevolve_unified.bench.worker"
         started = time.perf_counter()
-        with theirs, open(log_path, "ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno()), entry.kind],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent, which ends it
-            )
-        self._channel = Channel(ours)
+        command = (sys.executable, "-m", "openevolve_unified.bench.contestant_process")
+        self._process, connection = start_child(command, [entry.kind], environment, log_path)
+        self._channel = Channel(connection)
         try:
             self.ask("ready")
         except BaseException:

@@ -18,13 +18,14 @@ from statistics import median
 
 from openevolve_unified.bench.contestant import Contestant
 from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
-from openevolve_unified.bench.results import Bounds, EvaluationResult
+from openevolve_unified.bench.results import EvaluationResult
 from openevolve_unified.bench.rounds import ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_ladder
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder, train_requests
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import makespan
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener
@@ -72,21 +73,9 @@ class TimedEvaluation:
         return max(0.0, 1 - makespan(steps, self.num_workers) / self.seconds(training_steps))
 
 
-@dataclass(frozen=True, kw_only=True)
-class LowerBounds:
-    """Seconds that an evaluation of ours cannot fall below on this machine; see ``Bounds``, which
-    is what they allow as ratios."""
-
-    products_s: float
-    steps_s: float
-
-    def ratios(self, eager_s: float) -> Bounds:
-        """What they make of the eager loop's ``eager_s``."""
-        return Bounds(products=eager_s / self.products_s, steps=eager_s / self.steps_s)
-
-
 class Bench:
-    """Makes pipelines of one experiment, each with a store of its own, so that nothing is cached.
+    """Makes pipelines of one experiment, each with a store and a machine of its own: nothing is
+    cached, and every process is cold.
 
     The initial program is the user's own, so it is traced however much this machine confines.
     """
@@ -107,11 +96,18 @@ class Bench:
         self._num_built = 0
 
     def pipeline(self, config: ScalingLawConfig) -> Pipeline:
-        """A pipeline whose processes are not started yet; the caller closes its services."""
+        """A pipeline whose processes are not started yet; the caller closes its machine."""
         self._num_built += 1
         own = self.folder / str(self._num_built)
-        services = Services(config, self._base_dir, Store(own), own, self._listener, False)
-        return Pipeline(services, self.initial_source)
+        context = Context(
+            machine=Machine(config.execution, own),
+            config=config,
+            base_dir=self._base_dir,
+            store=Store(own),
+            listener=self._listener,
+            needs_full_isolation=False,
+        )
+        return Pipeline(context, self.initial_source)
 
 
 def bounded_training(training: TrainingConfig, num_steps: int) -> TrainingConfig:
@@ -133,63 +129,68 @@ def time_evaluation(pipeline: Pipeline, step_s: Sequence[float]) -> TimedEvaluat
     Args:
         step_s: ``TimedJob.step_s`` of each size, from small to large.
     """
-    services = pipeline.services
-    services.data(), services.resources()  # prepared once per experiment, not per evaluation
+    context = pipeline.context
+    # Prepared once per experiment, not per evaluation.
+    context.data(), context.machine.resources()
     started = time.perf_counter()
     checked = pipeline.check(pipeline.initial.source)
     check_s = time.perf_counter() - started
-    train_ladder(services, checked, services.deadline(), services.listener)
+    train_ladder(context, checked, context.listener)
     ladder_s = time.perf_counter() - started - check_s
-    pairs = zip(train_jobs(services, checked), step_s, strict=True)
-    jobs = [_timed(services, job, seconds) for job, seconds in pairs][::-1]
+    pairs = zip(train_requests(context, checked), step_s, strict=True)
+    jobs = [_timed(context.store, request.job, seconds) for request, seconds in pairs][::-1]
     return TimedEvaluation(
         check_s=check_s,
         ladder_s=ladder_s,
         jobs=tuple(jobs),
-        num_workers=services.resources().num_workers,
+        num_workers=context.machine.resources().num_workers,
     )
+
+
+def bounded_config(
+    config: ScalingLawConfig, precision: str, step_kind: str, num_steps: int
+) -> ScalingLawConfig:
+    """``config`` for a whole evaluation of at most ``num_steps`` steps of every model.
+
+    Args:
+        step_kind: the form of the step that the configured kind ends in over the configured steps.
+    """
+    settings = dataclasses.asdict(config.execution) | {"precision": precision, "step": step_kind}
+    execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
+    training = bounded_training(config.training, num_steps)
+    return dataclasses.replace(config, execution=execution, training=training)
 
 
 def measure_evaluation(
     bench: Bench,
-    precision: str,
-    step_kind: str,
+    bounded: ScalingLawConfig,
     step_s: Sequence[float],
-    num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
-    bounds: LowerBounds,
 ) -> EvaluationResult:
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
     Args:
-        step_kind: the form of the step that the configured kind ends in over the configured steps.
+        bounded: what ``bounded_config`` made of the bench's configuration.
         step_s: see ``time_evaluation``.
-        num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
-        bounds: at that number of steps.
     """
     full = bench.config.training.training_steps
-    config = with_execution(bench.config, precision=precision, step=step_kind)
-    config = dataclasses.replace(config, training=bounded_training(config.training, num_steps))
     own_s, eager_s, overhead = [], [], []
     for _ in range(num_rounds):
-        pipeline = bench.pipeline(config)
-        try:
+        pipeline = bench.pipeline(bounded)
+        with pipeline.context.machine:
             timed = time_evaluation(pipeline, step_s)
-        finally:
-            pipeline.services.close()
         own_s.append(timed.seconds(full))
         overhead.append(timed.overhead_share(full))
         eager_s.append(eager())
     return EvaluationResult(
-        precision=precision,
-        steps_run=config.training.training_steps,
+        precision=bounded.execution.precision,
+        steps_run=bounded.training.training_steps,
         training_steps=full,
         round_s=tuple(own_s),
         eager_round_s=tuple(eager_s),
         ratio=ratio(eager_s, own_s),
-        bounds=bounds.ratios(median(eager_s)),
         overhead_share=median(overhead),
     )
 
@@ -217,24 +218,13 @@ def time_warm_check(pipeline: Pipeline) -> float:
     return time.perf_counter() - started
 
 
-def with_execution(config: ScalingLawConfig, **settings: str) -> ScalingLawConfig:
-    """``config`` with other settings of its execution.
-
-    Raises:
-        ConfigError: there is no such setting or value.
-    """
-    settings = {**dataclasses.asdict(config.execution), **settings}
-    execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
-    return dataclasses.replace(config, execution=execution)
-
-
 def checked_jobs(pipeline: Pipeline) -> tuple[CheckedProgram, list[TrainJob]]:
     """The initial program, checked, and its jobs for the first seed, from small to large."""
     checked = pipeline.check(pipeline.initial.source)
-    jobs = train_jobs(pipeline.services, checked)
+    jobs = [request.job for request in train_requests(pipeline.context, checked)]
     return checked, [job for job in jobs if job.seed == jobs[0].seed]
 
 
-def _timed(services: Services, job: TrainJob, step_s: float) -> TimedJob:
-    run = from_mapping(TrainRun, services.store.get("runs", job.key), "run")
+def _timed(store: Store, job: TrainJob, step_s: float) -> TimedJob:
+    run = from_mapping(TrainRun, store.get("runs", job.key), "run")
     return TimedJob(total_s=run.train_time_s, step_s=step_s, num_steps=run.step)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -31,7 +30,7 @@ from openevolve_unified.data import corpora
 from openevolve_unified.data.cache_code import code_hash
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import content_hash
-from openevolve_unified.plain.files import NO_LOCKS
+from openevolve_unified.plain.locks import HeldElsewhereError, NoLocksError, take, wait_for
 
 SPLITS = ("train", "validation", "test")
 _FILES = (*(f"{split}.npy" for split in SPLITS), "tokenizer.json")
@@ -243,13 +242,11 @@ def _lock(path: Path, progress: Callable[[str], None]) -> Iterator[bool]:
     is_alone = True
     with open(path, "a") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            take(handle, path)
+        except HeldElsewhereError:
             progress("another process is preparing the same data; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+            wait_for(handle, path)
+        except NoLocksError:
             progress(f"{path.parent} has no file locks: another process may prepare the same data")
             is_alone = False
         yield is_alone

@@ -9,8 +9,8 @@ from typing import Any
 
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener
@@ -30,7 +30,7 @@ class CheckedProgram:
 
 
 def train_ladder(
-    services: Services, checked: CheckedProgram, deadline: float, listener: Listener
+    context: Context, checked: CheckedProgram, listener: Listener
 ) -> tuple[SizeResult, ...]:
     """Train what is not in the store yet; the results of all seeds, size by size.
 
@@ -38,19 +38,21 @@ def train_ladder(
         CandidateError: a model diverged or its trained weights were refused.
         DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
     """
-    jobs = train_jobs(services, checked)
+    requests = train_requests(context, checked)
+    jobs = [request.job for request in requests]
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
-        stored = services.store.get("runs", job.key)
+        stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
             _require_healthy(runs[index], job)
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
-    missing.sort(key=lambda index: -_cost(jobs[index].size))
-    tasks = [train_request(services, checked, jobs[index]).training() for index in missing]
+    missing.sort(key=lambda index: -cost(jobs[index].size))
+    tasks = [requests[index].training() for index in missing]
     listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
-    for position, result in services.pool().run(tasks, deadline, listener):
+    executor = context.machine.executor()
+    for position, result in executor.run(tasks, context.deadline(), listener):
         run = from_mapping(TrainRun, result, "run")
         _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run
@@ -60,46 +62,42 @@ def train_ladder(
             size=size,
             runs=tuple(run for job, run in zip(jobs, ordered, strict=True) if job.size == size),
         )
-        for size in services.config.sizes
+        for size in context.config.sizes
     )
 
 
-def train_jobs(services: Services, checked: CheckedProgram) -> list[TrainJob]:
-    """One job per size and seed, sizes from small to large."""
-    config, data, resources = services.config, services.data(), services.resources()
+def train_requests(context: Context, checked: CheckedProgram) -> list[TrainRequest]:
+    """One request per size and seed, sizes from small to large: all that training takes."""
+    config, data, resources = context.config, context.data(), context.machine.resources()
     return [
-        TrainJob(
-            framework=config.framework,
-            program_fingerprint=checked.job_fingerprints[f"{size.name}:{seed}"],
-            size=size,
-            vocab_size=data.vocab_size,
-            seq_len=data.seq_len,
-            training=dataclasses.replace(config.training, seeds=(seed,)),
-            seed=seed,
-            data_fingerprint=data.fingerprint,
-            precision=resources.precision,
-            device_type=resources.device_type,
+        TrainRequest(
+            job=TrainJob(
+                framework=config.framework,
+                program_fingerprint=checked.job_fingerprints[f"{size.name}:{seed}"],
+                size=size,
+                vocab_size=data.vocab_size,
+                seq_len=data.seq_len,
+                training=dataclasses.replace(config.training, seeds=(seed,)),
+                seed=seed,
+                data_fingerprint=data.fingerprint,
+                precision=resources.precision,
+                device_type=resources.device_type,
+            ),
+            trace_path=str(checked.trace_path),
+            gates=config.gates,
+            data_folder=str(data.folder),
+            store=str(context.store.root),
+            device=resources.device,
+            step_kind=config.execution.step,
+            num_slots=resources.num_workers,
         )
         for size in config.sizes
         for seed in config.training.seeds
     ]
 
 
-def train_request(services: Services, checked: CheckedProgram, job: TrainJob) -> TrainRequest:
-    """Everything that training ``job`` takes, on whatever machine."""
-    return TrainRequest(
-        job=job,
-        trace_path=str(checked.trace_path),
-        gates=services.config.gates,
-        data_folder=str(services.data().folder),
-        store=str(services.store.root),
-        device=services.resources().device,
-        step_kind=services.config.execution.step,
-        num_slots=services.resources().num_workers,
-    )
-
-
-def _cost(size: SizeConfig) -> int:
+def cost(size: SizeConfig) -> int:
+    """What orders jobs from short to long."""
     return size.num_layers * size.hidden_dim**2
 
 

@@ -1,4 +1,4 @@
-"""One evaluation: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
+"""The pipeline: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
 
     block and policy -> trace (jailed child) -> checks (worker) -> train sizes x seeds (workers)
     -> health -> scaling fit -> guards
@@ -19,9 +19,9 @@ from typing import Any
 from openevolve_unified.candidate.source.block import require_same_outside
 from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
+from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
 from openevolve_unified.evaluation.requests import CheckRequest
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
 from openevolve_unified.judgement.fitness import score, too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
@@ -37,9 +37,9 @@ EVALUATION_VERSION = 6
 class Pipeline:
     """Evaluates the programs of one experiment."""
 
-    def __init__(self, services: Services, initial_source: str):
-        self.services = services
-        self.config = services.config
+    def __init__(self, context: Context, initial_source: str):
+        self.context = context
+        self.config = context.config
         self.initial = Program(source=initial_source, framework=self.config.framework)
 
     def evaluate(self, source: str) -> Evaluation | Failure:
@@ -47,6 +47,7 @@ class Pipeline:
 
         Raises:
             ConfigError: the experiment itself cannot run (data, device, disk, initial program).
+            MachineError: the machine does not say what it has.
         """
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
@@ -58,7 +59,7 @@ class Pipeline:
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or not result.is_machine_trouble:
             record = {type(result).__name__: to_plain(result)}
-            self.services.store.put("evaluations", key, record)
+            self.context.store.put("evaluations", key, record)
         return result
 
     def check(self, source: str) -> CheckedProgram:
@@ -71,7 +72,7 @@ class Pipeline:
         """
         program = Program(source=source, framework=self.config.framework)
         with self._machine_errors():
-            return self._check(program, self.services.deadline())
+            return self._check(program)
 
     def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
         try:
@@ -84,17 +85,14 @@ class Pipeline:
 
     def _judge(self, program: Program) -> Evaluation:
         is_initial = program.source_hash == self.initial.source_hash
-        checked = self._check(program, self.services.deadline())
+        checked = self._check(program)
         baseline = () if is_initial else self._baseline()
-        deadline = self.services.deadline()
-        sizes = train_ladder(
-            self.services, checked, deadline, lambda event: self._say(program, event)
-        )
+        sizes = train_ladder(self.context, checked, lambda event: self._say(program, event))
         doubt = too_good_to_be_true(
             sizes,
             baseline,
             self.config.fitness.max_gain_nats,
-            self.services.data().entropy_floor_nats,
+            self.context.data().entropy_floor_nats,
         )
         if doubt is not None:
             raise CandidateError("too_good", doubt)
@@ -129,12 +127,13 @@ class Pipeline:
             )
         return result.sizes
 
-    def _check(self, program: Program, deadline: float) -> CheckedProgram:
+    def _check(self, program: Program) -> CheckedProgram:
+        machine, deadline = self.context.machine, self.context.deadline()
         self._say(program, {"kind": "stage", "stage": "policy"})
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
         self._say(program, {"kind": "stage", "stage": "trace"})
-        self.services.warm_up()
+        machine.warm_up()
         trace_path, isolation = self._trace(program)
         baseline_path, _ = self._trace(self.initial)
         self._say(program, {"kind": "stage", "stage": "checks"})
@@ -143,14 +142,14 @@ class Pipeline:
             baseline_path=str(baseline_path),
             gates=self.config.gates,
             seq_len=self.config.data.seq_len,
-            vocab_size=self.services.data().vocab_size,
+            vocab_size=self.context.data().vocab_size,
             seeds=self.config.training.seeds,
             batch_size=self.config.training.batch_size,
-            store=str(self.services.store.root),
-            num_slots=self.services.resources().num_workers,
+            store=str(self.context.store.root),
+            num_slots=machine.resources().num_workers,
         )
-        task = request.task()
-        ((_, report),) = self.services.pool().run([task], deadline, self.services.listener)
+        tasks = [request.task()]
+        ((_, report),) = machine.executor().run(tasks, deadline, self.context.listener)
         return CheckedProgram(
             program=program,
             trace_path=trace_path,
@@ -173,13 +172,12 @@ class Pipeline:
             "batch_size": config.training.batch_size,
             "bounds": (gates.max_nodes, gates.max_constant_elements),
         }
-        store, key = self.services.store, content_hash(request)
+        store, key = self.context.store, content_hash(request)
         path = store.path("traces", key, ".safetensors")
         record = store.get("traces", key)  # written last: with it, the trace beside it is whole
         if record is None or not path.exists():
-            tracer = self.services.tracer()
             training = config.training
-            tracer.trace(
+            isolation = self.context.tracer().trace(
                 program,
                 config.sizes,
                 config.data.seq_len,
@@ -188,13 +186,12 @@ class Pipeline:
                 training.batch_size,
                 path,
             )
-            assert tracer.isolation is not None
-            record = {"isolation": tracer.isolation.to_plain()}
+            record = {"isolation": isolation.to_plain()}
             store.put("traces", key, record)
         return path, record["isolation"]
 
     def _evaluation_key(self, program: Program) -> str:
-        config, resources = self.config, self.services.resources()
+        config, resources = self.config, self.context.machine.resources()
         return content_hash(
             {
                 "version": EVALUATION_VERSION,
@@ -202,7 +199,7 @@ class Pipeline:
                 "program": program,
                 "initial": self.initial.source_hash,
                 "sizes": config.sizes,
-                "data": self.services.data().fingerprint,
+                "data": self.context.data().fingerprint,
                 "training": config.training,
                 "gates": config.gates,
                 "fitness": config.fitness,
@@ -212,7 +209,7 @@ class Pipeline:
         )
 
     def _load(self, key: str) -> Evaluation | Failure | None:
-        stored = self.services.store.get("evaluations", key) or {}
+        stored = self.context.store.get("evaluations", key) or {}
         try:
             if "Evaluation" in stored:
                 evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
@@ -260,4 +257,4 @@ class Pipeline:
         )
 
     def _say(self, program: Program, event: dict[str, Any]) -> None:
-        self.services.listener({"program": program.source_hash[:12], **event})
+        self.context.listener({"program": program.source_hash[:12], **event})

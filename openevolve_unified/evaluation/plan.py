@@ -1,4 +1,4 @@
-"""What an experiment will cost on this machine, measured by a few steps of every size.
+"""The plan: what an experiment will cost here, measured by a few steps of every size.
 
 Memory comes first: it is counted without running a step, so a ladder that does not fit is refused
 instead of being tried.
@@ -7,7 +7,7 @@ instead of being tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -20,9 +20,9 @@ from openevolve_unified.config.schema import (
     TrainingConfig,
 )
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_jobs, train_request
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.ladder import CheckedProgram, cost, train_requests
 from openevolve_unified.evaluation.requests import TrainRequest
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.execution.resources import SharedMemory
 from openevolve_unified.records import TrainJob
@@ -84,18 +84,18 @@ class Plan:
         return self.candidate_s * (num_candidates + 1)
 
 
-def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
+def measure_plan(context: Context, checked: CheckedProgram) -> Plan:
     """Time a few steps of every size, all workers at once; ``checked`` is the initial program.
 
     Raises:
         ConfigError: the models do not fit into memory, or one candidate takes longer than the
             deadline allows.
     """
-    config, resources = services.config, services.resources()
+    config, resources, data = context.config, context.machine.resources(), context.data()
     num_seeds = len(config.training.seeds)
-    jobs = train_jobs(services, checked)
-    first = [job for job in jobs if job.seed == config.training.seeds[0]]
-    memory = _run(TrainRequest.memory_estimate, first, services, checked)
+    requests = train_requests(context, checked)
+    first = [request for request in requests if request.job.seed == config.training.seeds[0]]
+    memory = _run([request.memory_estimate() for request in first], context)
     bounds = [outcome["available_bytes"] for outcome in memory]
     measured_here = SharedMemory(
         num_workers=resources.workers_per_device,
@@ -107,14 +107,14 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
         resources.node_memories or (measured_here,),
     )
     require_memory(needed, fullest.available_bytes, fullest.num_workers, resources.device)
-    measured_jobs = jobs_to_measure(jobs, resources.num_workers)
+    timed = requests_to_time(requests, resources.num_workers)
     measured = _by_size(
         config.sizes,
-        measured_jobs,
-        _run(TrainRequest.measurement, measured_jobs, services, checked),
+        [request.job for request in timed],
+        _run([request.measurement() for request in timed], context),
     )
     steps = config.training.training_steps
-    num_batches = evaluated_batches(config.training, len(services.data().validation))
+    num_batches = evaluated_batches(config.training, len(data.validation))
     sizes = tuple(
         PlannedSize(
             size=size,
@@ -129,7 +129,7 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     plan = Plan(
         sizes=sizes,
         tokens_per_model=steps * config.training.batch_size * config.data.seq_len,
-        train_sequences=len(services.data().train),
+        train_sequences=len(data.train),
         device=resources.device,
         precision=resources.precision,
         num_workers=resources.num_workers,
@@ -143,20 +143,20 @@ def measure_plan(services: Services, checked: CheckedProgram) -> Plan:
     return plan
 
 
-def jobs_to_measure(jobs: Sequence[TrainJob], num_workers: int) -> list[TrainJob]:
+def requests_to_time(requests: Sequence[TrainRequest], num_workers: int) -> list[TrainRequest]:
     """What is timed, in the order of training: largest first, so that no worker is ever idle.
 
     A step that is timed while the other cores rest is faster than the same step in training: they
     share caches, memory and often the core itself. So every size comes twice, unless all jobs fit
     side by side or there is one worker; and never more memory is taken at once than in training.
     """
-    seeds = list(dict.fromkeys(job.seed for job in jobs))
-    largest_first = sorted(jobs, key=lambda job: -job.size.num_layers * job.size.hidden_dim**2)
+    seeds = list(dict.fromkeys(request.job.seed for request in requests))
+    largest_first = sorted(requests, key=lambda request: -cost(request.job.size))
     if num_workers == 1:
-        return [job for job in largest_first if job.seed == seeds[0]]
-    if len(seeds) == 1 and num_workers < len(jobs):
+        return [request for request in largest_first if request.job.seed == seeds[0]]
+    if len(seeds) == 1 and num_workers < len(requests):
         return largest_first * 2
-    return [job for job in largest_first if job.seed in seeds[:2]]
+    return [request for request in largest_first if request.job.seed in seeds[:2]]
 
 
 def makespan(durations: Sequence[float], num_workers: int) -> float:
@@ -220,16 +220,11 @@ def require_memory(needed: int, available: int | None, num_workers: int, device:
     )
 
 
-def _run(
-    task: Callable[[TrainRequest], Task],
-    jobs: Sequence[TrainJob],
-    services: Services,
-    checked: CheckedProgram,
-) -> list[dict[str, Any]]:
-    """The outcomes of ``task`` for each job, as many at once as there are workers."""
-    tasks = [task(train_request(services, checked, job)) for job in jobs]
-    outcomes = dict(services.pool().run(tasks, services.deadline(), services.listener))
-    return [outcomes[index] for index in range(len(jobs))]
+def _run(tasks: Sequence[Task], context: Context) -> list[dict[str, Any]]:
+    """The outcome of each task, as many at once as there are workers."""
+    executor = context.machine.executor()
+    outcomes = dict(executor.run(tasks, context.deadline(), context.listener))
+    return [outcomes[index] for index in range(len(tasks))]
 
 
 def _by_size(

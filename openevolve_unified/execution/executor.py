@@ -41,7 +41,13 @@ class WorkerDiedError(Exception):
 
 
 class Executor(Protocol):
-    """Runs tasks side by side; the same tasks give the same results on every executor."""
+    """Runs tasks side by side; the same tasks give the same results on every executor.
+
+    Several threads may call ``run`` at once, each with tasks of its own; together they keep no more
+    busy than one call would. How they share is the executor's: processes of this machine go task by
+    task to the call that has waited longest, Ray does one call after another. A thread that is in
+    the middle of one call must end it before it starts another.
+    """
 
     def warm_up(self, count: int) -> None:
         """Start what up to ``count`` tasks need, so that it overlaps with other work."""

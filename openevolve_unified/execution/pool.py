@@ -5,28 +5,34 @@ from __future__ import annotations
 import contextlib
 import selectors
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.execution.backlog import Backlog, loss_notice, memory_notice
+from openevolve_unified.execution.backlog import Backlog, Loss
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.environment import gpu_variables, worker_environment
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
-from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, RETIRES, result_of
+from openevolve_unified.execution.outcome import RETIRES, result_of
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
 REAP_S = 5.0
+TURN_POLL_S = 0.1
+"""How often a call that waits for the worker of another one looks whether there is one."""
 WORKER_COMMAND = (sys.executable, "-m", "openevolve_unified.execution.worker")
 
 
 class WorkerPool:
     """Starts workers when there is work, keeps them warm between calls, kills them on ``close``.
+
+    There are never more than ``num_workers`` of them, however many calls run at once: a worker that
+    becomes free goes to the call that has waited longest.
 
     Args:
         preparation: the task that a worker performs while nobody asks for another; its module is
@@ -42,12 +48,16 @@ class WorkerPool:
         self._num_gpus = num_gpus
         self._idle: list[_Worker] = []
         self._alive: list[_Worker] = []
+        self._line: list[Backlog] = []
+        self._lock = threading.Lock()
 
     def warm_up(self, count: int) -> None:
         """Start up to ``count`` workers, so that their imports overlap with other work."""
-        missing = min(count, self.num_workers) - len(self._idle)
-        for _ in range(missing):
-            self._idle.append(self._start())
+        with self._lock:
+            self._forget_dead()
+            missing = min(count - len(self._idle), self.num_workers - len(self._alive))
+            for _ in range(missing):
+                self._idle.append(self._start())
 
     def run(
         self,
@@ -62,15 +72,17 @@ class WorkerPool:
         selector = selectors.DefaultSelector()
         try:
             while not backlog.is_done:
-                while (started := backlog.start()) is not None:
-                    worker = self._take()
+                while backlog.has_next and (worker := self._take(backlog)) is not None:
+                    started = backlog.start()
+                    assert started is not None
                     worker.assign(started[1])
                     busy[worker.channel.fileno()] = (worker, started[0])
                     selector.register(worker.channel.fileno(), selectors.EVENT_READ)
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise DeadlineError
-                for ready, _ in selector.select(min(remaining, 1.0)):
+                wait_s = TURN_POLL_S if backlog.has_next else 1.0
+                for ready, _ in selector.select(min(remaining, wait_s)):
                     worker, index = busy[ready.fd]
                     messages, is_open = worker.channel.receive_available()
                     results = _deliver(messages, on_event)
@@ -78,97 +90,85 @@ class WorkerPool:
                         continue
                     selector.unregister(ready.fd)
                     del busy[ready.fd]
-                    if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
+                    loss = Loss.told_by(results[0]) if results else worker.loss()
+                    if loss is None:
                         backlog.finish(index)
                         if results[0].get(RETIRES):
                             worker.kill()
                         else:
-                            self._idle.append(worker)
+                            self._give_back(worker)
+                        self._leave_line(backlog)  # nobody waits for one who does something else
                         yield index, result_of(results[0])
                     else:
-                        self._try_again(backlog, tasks[index], index, worker, results, on_event)
+                        worker.kill()
+                        notice = backlog.put_back(index, loss)
+                        if results and loss.lacks_memory:  # not only killed, perhaps for memory
+                            fewer = backlog.max_at_once
+                            self._max_at_once = min(self._max_at_once, fewer)
+                        if notice is None:
+                            raise self._died(tasks[index], loss)
+                        on_event(notice)
         finally:
+            self._leave_line(backlog)
             selector.close()
             for worker, _ in busy.values():
                 worker.kill()
 
     def close(self) -> None:
-        """Kill every worker."""
+        """Kill every worker that is not busy."""
+        with self._lock:
+            for worker in self._idle:
+                worker.kill()
+            self._idle.clear()
+
+    def _died(self, task: Task, loss: Loss) -> WorkerDiedError:
+        return WorkerDiedError(
+            f"the worker of task '{task.title}' {loss.cause}, also when it was tried again; see "
+            f"{self._log_path}"
+        )
+
+    def _take(self, call: Backlog) -> _Worker | None:
+        """A worker; None while other calls have them all, and then ``call`` waits in line."""
+        with self._lock:
+            if call not in self._line:
+                self._line.append(call)
+            self._forget_dead()
+            num_busy = len(self._alive) - len(self._idle)
+            if self._line[0] is not call or num_busy >= self._max_at_once:
+                return None
+            self._line.remove(call)
+            return self._idle.pop() if self._idle else self._start()
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._idle.append(worker)
+
+    def _leave_line(self, call: Backlog) -> None:
+        with self._lock:
+            if call in self._line:
+                self._line.remove(call)
+
+    def _forget_dead(self) -> None:
         for worker in self._idle:
-            worker.kill()
-        self._idle.clear()
-
-    def _try_again(
-        self,
-        backlog: Backlog,
-        task: Task,
-        index: int,
-        worker: _Worker,
-        results: list[dict[str, Any]],
-        on_event: Callable[[dict[str, Any]], None],
-    ) -> None:
-        """Put back a task that lost its worker or ran out of memory; its worker is not used again.
-
-        Raises:
-            WorkerDiedError: it was tried often enough.
-        """
-        before = backlog.max_at_once
-        if results and LOST in results[0]:
-            worker.kill()
-            cause = f"is lost ({results[0][LOST]})"
-            goes_on = backlog.try_again(index)
-        elif results:
-            worker.kill()
-            cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
-            goes_on = backlog.try_again_with_fewer(index)
-            self._max_at_once = backlog.max_at_once
-        else:
-            status = worker.reap()
-            cause = _death(status)
-            was_killed = status == -signal.SIGKILL
-            goes_on = (backlog.try_again_with_fewer if was_killed else backlog.try_again)(index)
-        if not goes_on:
-            raise WorkerDiedError(
-                f"the worker of task '{task.title}' {cause}, also when it was tried again; see "
-                f"{self._log_path}"
-            )
-        if backlog.max_at_once < before:
-            on_event(memory_notice(task, cause, backlog.max_at_once))
-        else:
-            on_event(loss_notice(task, cause))
-
-    def _take(self) -> _Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.is_alive():
-                return worker
-            worker.kill()
-        return self._start()
+            if not worker.is_alive():
+                worker.kill()
+        self._idle = [worker for worker in self._idle if worker.is_alive()]
+        self._alive = [worker for worker in self._alive if worker.is_alive()]
 
     def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         environment = worker_environment()
         gpu = self._least_used_gpu()
         if self._num_gpus > 1:
             environment |= gpu_variables(gpu)
-        with theirs, open(self._log_path, "ab") as log:
-            process = subprocess.Popen(
-                [*WORKER_COMMAND, str(theirs.fileno()), self._preparation],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent, which decides
-            )
-        worker = _Worker(process, Channel(ours), gpu)
+        process, connection = start_child(
+            WORKER_COMMAND, [self._preparation], environment, self._log_path
+        )
+        worker = _Worker(process, Channel(connection), gpu)
         self._alive.append(worker)
         return worker
 
     def _least_used_gpu(self) -> int:
-        self._alive = [worker for worker in self._alive if worker.is_alive()]
-        taken = [worker.gpu for worker in self._alive]
+        taken = [worker.gpu for worker in self._alive if worker.is_alive()]
         return min(range(max(self._num_gpus, 1)), key=taken.count)
 
 
@@ -186,11 +186,12 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.channel.send({"function": task.function, "arguments": task.arguments})
 
-    def reap(self) -> int:
-        """The exit status of a worker that closed its channel; it is on its way out."""
+    def loss(self) -> Loss:
+        """What became of a worker that closed its channel; it is on its way out."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(REAP_S)
-        return self.kill()
+        status = self.kill()
+        return Loss(_death(status), lacks_memory=status == -signal.SIGKILL)
 
     def kill(self) -> int:
         self.channel.close()

@@ -1,1 +1,1 @@
-"""Plain data: canonical JSON, strict reading, and files that appear whole or not at all."""
+"""Plain data: canonical JSON, strict reading, whole files, and locks."""

@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all, and the one line for what a disk refuses."""
+"""Whole files: a reader sees all of one or none; and the one line for what a disk refuses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from typing import Any
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.plain.canonical import to_plain
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a file system says that has no locks, as some network mounts."""
-
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` so that a reader never sees half of it.
@@ -30,12 +27,17 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Like ``write_json``, for text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Like ``write_json``, for bytes."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-                handle.write(text)
+            with os.fdopen(descriptor, "wb") as handle:
+                handle.write(content)
                 handle.flush()
                 os.fsync(handle.fileno())
             os.chmod(temporary, 0o644)
@@ -44,25 +46,6 @@ def write_text(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-
-
-@contextlib.contextmanager
-def lock_errors(path: Path) -> Iterator[None]:
-    """Turn a lock that cannot be had at all into one clear line.
-
-    Raises:
-        ConfigError: the file system of ``path`` has no locks.
-        BlockingIOError, PermissionError: another process holds it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        raise ConfigError(
-            f"{path.parent} has no file locks ({error.strerror}), which keep two runs apart; "
-            "choose another folder with --output or scaling_law.execution.store_dir"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from openevolve.evaluation_result import EvaluationResult
 
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.judgement.fitness import artifacts, metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.turn import current_turn
@@ -45,9 +46,12 @@ class ScalingLawEvaluator:
         overrides: further ``dotted.key=value`` settings, as after ``--set``.
         output_dir: the run directory; default: the configuration's.
         listener: receives progress events; default: the run directory's ``events.jsonl``.
+        machine: workers, tracing child and device, shared with other evaluators, also at the same
+            time from other threads, and left open on ``close``; default: a machine of its own.
 
     Raises:
-        ConfigError: the set-up is wrong. A wrong candidate is a score, never an exception.
+        ConfigError: the set-up is wrong, or not one for ``machine``. A wrong candidate is a score,
+            never an exception.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class ScalingLawEvaluator:
         overrides: tuple[str, ...] = (),
         output_dir: Path | str | None = None,
         listener: Listener | None = None,
+        machine: Machine | None = None,
     ):
         output = Path(output_dir) if output_dir is not None else None
         if config is None:
@@ -83,17 +88,20 @@ class ScalingLawEvaluator:
         self.experiment = config
         self.run_directory = RunDirectory(config.output_dir)
         self._listener = listener or EventLog(self.run_directory.events_path)
-        self._pipeline = self._new_pipeline()
-        self._owner_pid = os.getpid()
+        self._own_machine = None
+        if machine is None:
+            execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
+            self._own_machine = machine = Machine(execution, log_dir)
+        context = Context(
+            machine=machine,
+            config=config.scaling_law,
+            base_dir=config.base_dir,
+            store=open_store(config.store_dir),
+            listener=self._listener,
+            needs_full_isolation=config.needs_full_isolation,
+        )
+        self.pipeline = Pipeline(context, config.initial_program.read_text(encoding="utf-8"))
         self._tell_of_earlier_store()
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The pipeline of this process; after a fork, a new one with children of its own."""
-        if self._owner_pid != os.getpid():
-            self._pipeline = self._new_pipeline()
-            self._owner_pid = os.getpid()
-        return self._pipeline
 
     def evaluate(self, program_path: str | Path) -> EvaluationResult:
         """The metrics and artifacts of the program in this file; recorded in the run directory."""
@@ -145,19 +153,21 @@ class ScalingLawEvaluator:
             MachineError: the machine could not check the initial program.
         """
         initial = self.pipeline.initial
-        self.pipeline.services.warm_up()
-        self.pipeline.services.data()  # what is wrong with it is known sooner than the program's
+        context = self.pipeline.context
+        context.machine.warm_up()
+        context.data()  # what is wrong with it is known sooner than the program's
         try:
             checked = self.pipeline.check(initial.source)
         except CandidateError as error:
             raise ConfigError(
                 f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
             ) from None
-        return measure_plan(self.pipeline.services, checked)
+        return measure_plan(context, checked)
 
     def close(self) -> None:
-        """End every child process; the next call starts fresh ones."""
-        self.pipeline.services.close()
+        """End the child processes of a machine of its own; the next call starts fresh ones."""
+        if self._own_machine is not None:
+            self._own_machine.close()
 
     def __enter__(self) -> ScalingLawEvaluator:
         return self
@@ -213,18 +223,6 @@ class ScalingLawEvaluator:
         if line is not None and os.environ.get(TOLD_VARIABLE) != line:
             os.environ[TOLD_VARIABLE] = line
             self._listener({"kind": "notice", "message": line})
-
-    def _new_pipeline(self) -> Pipeline:
-        experiment = self.experiment
-        services = Services(
-            experiment.scaling_law,
-            experiment.base_dir,
-            open_store(experiment.store_dir),
-            experiment.output_dir / "logs",
-            self._listener,
-            experiment.needs_full_isolation,
-        )
-        return Pipeline(services, experiment.initial_program.read_text(encoding="utf-8"))
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:

@@ -1,4 +1,4 @@
-"""What the command ``openevolve-unified redteam`` does, given the loaded experiment's pieces."""
+"""The red team as a whole: cheats, honest mechanisms and probes, given the loaded experiment."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from openevolve_unified import exits
 from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import bench_config
 from openevolve_unified.redteam.run import run_red_team
 from openevolve_unified.redteam.table import report_json, result_line, summary
+from openevolve_unified.redteam.testbed import EXECUTION, testbed_config
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import Store
 
@@ -47,15 +49,15 @@ def red_team_command(
     Raises:
         ConfigError: the experiment itself cannot run.
     """
-    with _pipelines(config, initial_source, base_dir, listener) as (benches, honest):
+    with _pipelines(config, initial_source, base_dir, listener) as (testbeds, honest):
         report = run_red_team(
-            benches.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
+            testbeds.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
         )
     probes = try_escapes()
     say(summary(report, probes))
     if as_json:
         say(json.dumps(report_json(report, probes)))
-    return 0 if report.is_clean and not probes.escaped else 1
+    return exits.DONE if report.is_clean and not probes.escaped else exits.REJECTED
 
 
 def try_escapes() -> ProbeVerdict:
@@ -72,41 +74,46 @@ def _pipelines(
 ) -> Iterator[tuple[dict[str, Pipeline], dict[str, Pipeline]]]:
     """For each framework the pipeline of the cheats and that of the honest mechanisms.
 
-    One tracing child and one set of workers serve them all.
+    One machine serves them all.
     """
     folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
-    benches: dict[str, Pipeline] = {}
+    testbeds: dict[str, Pipeline] = {}
     honest: dict[str, Pipeline] = {}
-    lender = None
     try:
-        for framework in FRAMEWORKS:
-            source = initial_source(framework)
-            bench = bench_config(config, framework)
-            place = folder / "bench"
-            benches[framework] = build_pipeline(bench, source, base_dir, place, listener, lender)
-            lender = lender or benches[framework].services
-            own = dataclasses.replace(config, framework=framework)
-            place = folder / "own"
-            honest[framework] = build_pipeline(own, source, base_dir, place, listener, lender)
-        yield benches, honest
+        with Machine(EXECUTION, folder) as machine:
+            for framework in FRAMEWORKS:
+                source = initial_source(framework)
+                testbed = testbed_config(config, framework)
+                place = folder / "testbed"
+                testbeds[framework] = build_pipeline(
+                    machine, testbed, source, base_dir, place, listener
+                )
+                own = dataclasses.replace(config, framework=framework, execution=EXECUTION)
+                place = folder / "own"
+                honest[framework] = build_pipeline(machine, own, source, base_dir, place, listener)
+            yield testbeds, honest
     finally:
-        for pipeline in (*benches.values(), *honest.values()):
-            pipeline.services.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def build_pipeline(
+    machine: Machine,
     config: ScalingLawConfig,
     initial_source: str,
     base_dir: Path,
     folder: Path,
     listener: Listener,
-    lender: Services | None = None,
 ) -> Pipeline:
-    """A pipeline whose store and logs lie in ``folder``, with the child processes of ``lender``.
+    """A pipeline on ``machine`` whose store lies in ``folder``.
 
-    Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
+    Cheats of the catalog are known to be harmless, so a machine that confines less may run them.
     """
-    store = Store(folder / "store")
-    services = Services(config, base_dir, store, folder, listener, False, lender)
-    return Pipeline(services, initial_source)
+    context = Context(
+        machine=machine,
+        config=config,
+        base_dir=base_dir,
+        store=Store(folder / "store"),
+        listener=listener,
+        needs_full_isolation=False,
+    )
+    return Pipeline(context, initial_source)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
+import difflib
 import importlib.metadata
 import json
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import yaml
 
 from openevolve_unified.config.experiment import Experiment, redacted
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.fitness import loss_table
-from openevolve_unified.plain.files import disk_errors, lock_errors, write_json, write_text
+from openevolve_unified.plain.files import disk_errors, write_json, write_text
+from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lock
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.runs.history import (
     History,
@@ -40,6 +42,7 @@ class RunDirectory:
         self.events_path = path / "events.jsonl"
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
+        self.best_diff_path = path / "best_code.diff"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -53,7 +56,7 @@ class RunDirectory:
             "framework": experiment.scaling_law.framework,
             "horizon": experiment.scaling_law.training.horizon,
             "is_pilot": experiment.scaling_law.training.is_pilot,
-            "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
+            "proposer": "grammar, not a language model" if experiment.uses_grammar_only else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
         write_json(self.settings_path, settings)
@@ -167,6 +170,27 @@ class RunDirectory:
             self._write(entries)
         return entry
 
+    def write_best_diff(self, initial: dict[str, Any]) -> None:
+        """Write ``best_code.diff``: what changed from the program of ``initial`` to the best one.
+
+        There is no such file where the initial program is the best.
+
+        Args:
+            initial: an entry of the history.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written.
+        """
+        before = (self.path / "programs" / initial["file"]).read_text(encoding="utf-8")
+        after = self.best_path.read_text(encoding="utf-8")
+        if before == after:
+            self.best_diff_path.unlink(missing_ok=True)
+            return
+        lines = difflib.unified_diff(
+            before.splitlines(), after.splitlines(), "initial", "best", lineterm=""
+        )
+        write_text(self.best_diff_path, "".join(f"{line}\n" for line in lines))
+
     def _read(self) -> History:
         return read_history(self.history_path, self.path / "programs")
 
@@ -195,39 +219,23 @@ class RunDirectory:
                 path = self.path / "programs" / best["file"]
                 write_text(self.best_path, path.read_text(encoding="utf-8"))
 
-    def _hold(self) -> TextIO:
+    def _hold(self) -> IO[str]:
         place = self.path / ".running"
         while True:
-            with disk_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                handle = open(place, "a")  # noqa: SIM115 - closed by alone
             try:
-                with lock_errors(place):
-                    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(handle.fileno()), os.stat(place)):
-                    return handle
-            except (BlockingIOError, PermissionError):
-                handle.close()
+                held = record_lock(place)
+            except HeldElsewhereError:
                 raise ConfigError(
                     f"another run is at work in {self.path}; wait for it, or use --output for a "
                     "folder of its own (work in a shared store is done once)"
                 ) from None
-            except ConfigError:
-                handle.close()
-                raise
-            except FileNotFoundError:
-                pass
-            handle.close()  # another run moved the folder aside meanwhile: look at the new one
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held.fileno()), os.stat(place)):
+                    return held
+            held.close()  # another run moved the folder aside meanwhile: look at the new one
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "a")  # noqa: SIM115 - closed below
-        with handle:
-            with lock_errors(self.path / ".lock"):
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    def _lock(self) -> AbstractContextManager[None]:
+        return locked(self.path / ".lock")
 
 
 def _version(package: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import safetensors
 import torch
 from safetensors.torch import save
 
-from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.files import write_bytes
 from openevolve_unified.records import CurvePoint
 
 _log = logging.getLogger(__name__)
@@ -46,23 +44,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     state = to_plain({name: getattr(checkpoint, name) for name in _STATE_FIELDS})
     tensors = {name: tensor.cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     metadata = {"state": json.dumps(state), "digest": _digest(json.dumps(state), tensors)}
-    content = save(tensors, metadata)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise ConfigError(
-            f"cannot write the checkpoint {path}: {error.strerror}; free space or choose another "
-            "scaling_law.execution.store_dir"
-        ) from error
+    write_bytes(path, save(tensors, metadata))
 
 
 def load_checkpoint(path: Path, job_key: str) -> Checkpoint | None:

@@ -48,11 +48,11 @@ def test_steps_are_not_timed_by_the_first_few_of_a_bounded_evaluation(monkeypatc
     run = SimpleNamespace(train_time_s=20.0, step=2, tokens_per_s=0.1)
     monkeypatch.setattr(evaluation, "from_mapping", lambda *arguments: run)
     monkeypatch.setattr(evaluation, "train_ladder", lambda *arguments: ())
-    monkeypatch.setattr(evaluation, "train_jobs", lambda *arguments: [SimpleNamespace(key="j")] * 2)
-    services = MagicMock()
-    services.resources.return_value.num_workers = 1
+    monkeypatch.setattr(evaluation, "train_requests", lambda *arguments: [MagicMock()] * 2)
+    context = MagicMock()
+    context.machine.resources.return_value.num_workers = 1
     pipeline = SimpleNamespace(
-        services=services, check=lambda source: None, initial=SimpleNamespace(source="")
+        context=context, check=lambda source: None, initial=SimpleNamespace(source="")
     )
     timed = evaluation.time_evaluation(pipeline, [1.0, 3.0])
     # Largest first, the two steps that were run at what they took.

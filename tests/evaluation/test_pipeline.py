@@ -13,11 +13,11 @@ from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
-from openevolve_unified.evaluation.ladder import train_jobs, train_request
+from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure
-from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.store import Store
 
 READOUT = "    def readout(self, z):"
@@ -33,7 +33,7 @@ def pipeline_and_events(folder):
     config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
     pipeline, events = build_pipeline(config, folder, "store")
     yield pipeline, events
-    pipeline.services.close()
+    pipeline.context.machine.close()
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,12 @@ def test_a_changed_mechanism_is_trained_against_the_baseline(baseline, pipeline)
 
 def test_everything_about_each_run_is_reached_from_an_evaluation(baseline, pipeline):
     result = pipeline.evaluate(changed("        z2 = 0.5 * z\n"))
-    jobs = train_jobs(pipeline.services, pipeline.check(INITIAL))
+    requests = train_requests(pipeline.context, pipeline.check(INITIAL))
     runs = [size.runs[0] for size in result.baseline]
-    assert [run.job_key for run in runs] == [job.key for job in jobs]
+    assert [run.job_key for run in runs] == [request.job.key for request in requests]
     for size in (*result.sizes, *result.baseline):
         (run,) = size.runs
-        stored = pipeline.services.store.get("runs", run.job_key)
+        stored = pipeline.context.store.get("runs", run.job_key)
         assert to_plain(run) == stored, "the whole record, as training left it"
         assert [point.step for point in run.curve] == [10, 20]
         assert run.curve[-1].validation_loss_nats == run.final_loss_nats == size.mean_loss_nats
@@ -161,19 +161,20 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
     before = run_files(folder)
     twin = source.replace("class Evolvable", "# a remark\nclass Evolvable", 1)
     events = []
-    pipeline.services.listener, listener = events.append, pipeline.services.listener
+    pipeline.context.listener, listener = events.append, pipeline.context.listener
     try:
         second = pipeline.evaluate(twin)
     finally:
-        pipeline.services.listener = listener
+        pipeline.context.listener = listener
     assert (second.stage, second.reason) == (first.stage, first.reason)
     assert run_files(folder) == before
     assert not [event for event in events if event["kind"] == "training"]
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
-    config = tiny_config(folder, ExecutionConfig(deadline_s=8), training_steps=100_000)
-    hurried, _ = build_pipeline(config, folder, "hurried", lender=pipeline.services)
+    hasty = ExecutionConfig(num_workers=1, deadline_s=8)
+    config = tiny_config(folder, hasty, training_steps=100_000)
+    hurried, _ = build_pipeline(config, folder, "hurried", pipeline.context.machine)
     result = hurried.evaluate(INITIAL)
     assert isinstance(result, Failure)
     assert result.stage == "deadline"
@@ -185,10 +186,10 @@ def test_a_tracing_process_that_cannot_start_is_no_verdict_and_not_remembered(
     pipeline, baseline, monkeypatch
 ):
     source = changed("        z2 = z * 2.5\n")
-    folder = pipeline.services.store.root / "evaluations"
+    folder = pipeline.context.store.root / "evaluations"
     stored = sorted(folder.rglob("*"))
     with monkeypatch.context() as patch:
-        pipeline.services.tracer().close()
+        pipeline.context.tracer().close()
         patch.setattr("tempfile.tempdir", "/proc/nowhere")
         result = pipeline.evaluate(source)
     assert isinstance(result, Failure)
@@ -217,21 +218,22 @@ def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, monke
 
 
 def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, monkeypatch):
-    job, *_ = train_jobs(pipeline.services, pipeline.check(INITIAL))
-    assert pipeline.services.store.get("runs", job.key) is not None
+    job = train_requests(pipeline.context, pipeline.check(INITIAL))[0].job
+    assert pipeline.context.store.get("runs", job.key) is not None
     monkeypatch.setattr(records, "TRAINING_VERSION", 99)
-    assert pipeline.services.store.get("runs", job.key) is None
+    assert pipeline.context.store.get("runs", job.key) is None
 
 
 @pytest.mark.parametrize("device_type", ["cuda", "cpu"])
 def test_a_job_on_a_gpu_gives_its_memory_back_also_when_it_fails(
     device_type, pipeline, baseline, monkeypatch
 ):
-    services, checked = pipeline.services, pipeline.check(INITIAL)
-    job = dataclasses.replace(train_jobs(services, checked)[0], device_type=device_type, seed=99)
+    request = train_requests(pipeline.context, pipeline.check(INITIAL))[0]
+    job = dataclasses.replace(request.job, device_type=device_type, seed=99)
+    request = dataclasses.replace(request, job=job)
     given_back = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
     monkeypatch.setattr(tasks, "_train_fresh", lambda *_: (_ for _ in ()).throw(ValueError("it")))
     with pytest.raises(ValueError, match="it"):
-        tasks.train(train_request(services, checked, job).training().arguments, print)
+        tasks.train(request.training().arguments, print)
     assert given_back == [True] * (device_type == "cuda")

@@ -11,14 +11,14 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 from openevolve_unified.config.schema import ExecutionConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation import tasks
-from openevolve_unified.evaluation.ladder import train_jobs, train_request
+from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.evaluation.plan import (
     evaluated_batches,
     fullest_memory,
-    jobs_to_measure,
     makespan,
     measure_plan,
     memory_at_once,
+    requests_to_time,
     require_memory,
 )
 from openevolve_unified.execution import memory as memory_module
@@ -34,7 +34,7 @@ def pipeline(tmp_path_factory):
     execution = ExecutionConfig(deadline_s=300, num_workers=2, price_per_hour=4.0)
     pipeline, _ = build_pipeline(tiny_config(folder, execution), folder, "store")
     yield pipeline
-    pipeline.services.close()
+    pipeline.context.machine.close()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def checked(pipeline):
 
 
 def test_the_plan_counts_operations_memory_time_and_cost(pipeline, checked):
-    plan = measure_plan(pipeline.services, checked)
+    plan = measure_plan(pipeline.context, checked)
     for size in plan.sizes:
         # 6 operations per parameter and token for the products, more for the rest.
         weights = size.num_params_total * 6 * plan.tokens_per_model
@@ -58,15 +58,18 @@ def test_the_plan_counts_operations_memory_time_and_cost(pipeline, checked):
 
 
 def test_steps_are_timed_while_the_other_workers_are_busy(pipeline, checked):
-    one_seed = train_jobs(pipeline.services, checked)
+    one_seed = train_requests(pipeline.context, checked)
 
     def timed(num_seeds, num_workers):
-        jobs = [
-            dataclasses.replace(job, seed=seed) for job in one_seed for seed in range(num_seeds)
+        requests = [
+            dataclasses.replace(request, job=dataclasses.replace(request.job, seed=seed))
+            for request in one_seed
+            for seed in range(num_seeds)
         ]
-        return [(job.size.hidden_dim, job.seed) for job in jobs_to_measure(jobs, num_workers)]
+        jobs = [request.job for request in requests_to_time(requests, num_workers)]
+        return [(job.size.hidden_dim, job.seed) for job in jobs]
 
-    sizes = sorted((job.size.hidden_dim for job in one_seed), reverse=True)
+    sizes = sorted((request.job.size.hidden_dim for request in one_seed), reverse=True)
     once = [(size, 0) for size in sizes]
     assert timed(num_seeds=1, num_workers=1) == once, "there is nobody to be busy beside it"
     assert timed(num_seeds=1, num_workers=2) == once + once
@@ -90,9 +93,10 @@ def test_a_size_that_was_timed_twice_counts_with_its_mean(pipeline, checked, mon
                     outcome = outcome | {"step_s": 2.0 * self.num_timed[name] - 1.0}
                 yield index, outcome
 
-    pool = Pool(pipeline.services.pool())
-    monkeypatch.setattr(pipeline.services, "pool", lambda: pool)
-    plan = measure_plan(pipeline.services, checked)
+    machine = pipeline.context.machine
+    pool = Pool(machine.executor())
+    monkeypatch.setattr(machine, "executor", lambda: pool)
+    plan = measure_plan(pipeline.context, checked)
     assert [size.step_s for size in plan.sizes] == [2.0] * len(plan.sizes)
     assert set(pool.num_timed.values()) == {2}
 
@@ -112,28 +116,29 @@ def test_every_batch_that_a_model_sees_without_gradients_is_counted():
 
 
 def test_a_plan_that_outlasts_its_deadline_is_refused(pipeline, checked, monkeypatch):
-    services = pipeline.services
-    longer = dataclasses.replace(services.config.training, training_steps=10**9)
-    monkeypatch.setattr(services, "config", dataclasses.replace(services.config, training=longer))
+    context = pipeline.context
+    longer = dataclasses.replace(context.config.training, training_steps=10**9)
+    monkeypatch.setattr(context, "config", dataclasses.replace(context.config, training=longer))
     with pytest.raises(ConfigError, match=r"would train for about .* h on this machine") as error:
-        measure_plan(services, checked)
+        measure_plan(context, checked)
     assert "scaling_law.execution.deadline_s is 0.1 h" in str(error.value)
 
 
 def test_a_batch_that_does_not_fit_is_refused_before_a_step_is_run(pipeline, checked, monkeypatch):
-    services = pipeline.services
-    huge = dataclasses.replace(services.config.training, batch_size=10**9)
-    monkeypatch.setattr(services, "config", dataclasses.replace(services.config, training=huge))
+    context = pipeline.context
+    huge, data = dataclasses.replace(context.config.training, batch_size=10**9), context.data()
+    monkeypatch.setattr(context, "data", lambda: data)  # as if there were text enough
+    monkeypatch.setattr(context, "config", dataclasses.replace(context.config, training=huge))
     with pytest.raises(ConfigError, match=r"memory: the 2 largest models .* need about") as error:
-        measure_plan(services, checked)
+        measure_plan(context, checked)
     assert "scaling_law.training.batch_size" in str(error.value)
 
 
 def test_on_a_gpu_what_the_estimating_worker_holds_is_neither_needed_twice_nor_missing(
     pipeline, checked, monkeypatch
 ):
-    services = pipeline.services
-    request = train_request(services, checked, train_jobs(services, checked)[0])
+    context = pipeline.context
+    request = train_requests(context, checked)[0]
     on_gpu = dataclasses.replace(request, device="cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
     compared, plain = (
@@ -142,7 +147,7 @@ def test_on_a_gpu_what_the_estimating_worker_holds_is_neither_needed_twice_nor_m
     )
     assert compared["available_bytes"] == 10**9 + CUDA_CONTEXT_BYTES
     assert compared["memory_bytes"] > plain["memory_bytes"]
-    assert plain["memory_bytes"] > CUDA_CONTEXT_BYTES + services.data().train.nbytes
+    assert plain["memory_bytes"] > CUDA_CONTEXT_BYTES + context.data().train.nbytes
 
 
 def test_memory_is_refused_only_above_what_is_there():

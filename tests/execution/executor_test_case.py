@@ -12,6 +12,7 @@ class TestMine(ExecutorTestCase):
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -88,6 +89,24 @@ class ExecutorTestCase:
         found, events = self.run(executor, [task])
         assert found[0]["arguments"]["gently"] is gently
         assert any("trial die" in e["message"] for e in events if e["kind"] == "notice")
+
+    def test_calls_from_two_threads_each_get_their_own(self, executor):
+        found: dict = {}
+
+        def work(name):
+            tasks = [trial("echo", caller=name, number=i) for i in range(3)]
+            found[name] = self.run(executor, tasks)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for name in ("one", "two"):
+            results, events = found[name]
+            assert [results[i]["arguments"]["number"] for i in range(3)] == [0, 1, 2]
+            assert {result["arguments"]["caller"] for result in results.values()} == {name}
+            assert [event["caller"] for event in events if event["kind"] == "trial"] == [name] * 3
 
     def test_what_is_late_is_ended(self, executor):
         pids = []

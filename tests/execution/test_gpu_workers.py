@@ -17,7 +17,7 @@ def evaluated(folder, store, device, num_workers):
     try:
         result = pipeline.evaluate(INITIAL)
     finally:
-        pipeline.services.close()
+        pipeline.context.machine.close()
     assert isinstance(result, Evaluation), result
     return result
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -16,6 +18,7 @@ from openevolve_unified.execution.pool import WorkerPool
 
 ECHO = Task(function="execution.tasks.echo", arguments={}, title="echo")
 PREPARATION = "execution.tasks.echo"
+WAIT = "execution.tasks.wait"
 
 
 @pytest.fixture
@@ -105,6 +108,57 @@ def test_a_deadline_kills_what_is_busy(pool):
     with pytest.raises(DeadlineError):
         run(pool, [ECHO], seconds=0.5)
     assert is_gone(pid)
+
+
+@contextlib.contextmanager
+def call_in_thread(pool, num_tasks, seconds):
+    """A call of that many tasks is under way; yields the indices of those that are done."""
+    tasks = [Task(function=WAIT, arguments={"seconds": seconds}, title="wait")] * num_tasks
+    done, started = [], threading.Event()
+
+    def work():
+        for index, _ in pool.run(tasks, time.monotonic() + 120, lambda event: started.set()):
+            done.append(index)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(60)
+    yield done
+    thread.join()
+
+
+def test_a_call_gets_the_next_free_worker_while_another_has_many_tasks_left(pool):
+    """And the two together start no more workers than one would."""
+    with call_in_thread(pool, 12, 0.2) as done:
+        run(pool, [ECHO])
+        assert len(done) < 8, "it waited for a worker, not for the other call"
+    assert sorted(done) == list(range(12))
+    assert len(pool._alive) == 2
+
+
+def test_a_call_that_is_left_hanging_does_not_hold_up_the_others(pool):
+    with call_in_thread(pool, 1, 2.0):  # so that the next call has to wait for a second worker
+        hanging = pool.run([ECHO] * 4, time.monotonic() + 120, lambda event: None)
+        next(hanging)
+        assert len(run(pool, [ECHO] * 2, seconds=20)) == 2
+        assert len(list(hanging)) == 3
+
+
+def test_after_a_lack_of_memory_fewer_run_at_once_over_all_calls(pool, monkeypatch):
+    """What then fails alone did so beside no other call's task."""
+    deliver, lacks = pool_module._deliver, [{"out_of_memory": "no room"}]
+
+    def short(messages, on_event):
+        return [lacks.pop() if lacks else found for found in deliver(messages, on_event)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "_deliver", short)
+        with call_in_thread(pool, 2, 1.0) as done:
+            pass
+    assert sorted(done) == [0, 1]
+    with call_in_thread(pool, 1, 1.0) as done:
+        run(pool, [ECHO])
+        assert done == [0], "the other call was over"
 
 
 def test_workers_do_not_see_secrets(pool, monkeypatch):

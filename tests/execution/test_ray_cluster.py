@@ -19,7 +19,7 @@ from tiny_ladder import (
 
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.data import open_cached
-from openevolve_unified.evaluation.ladder import train_jobs, train_ladder
+from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.evaluation.plan import measure_plan
 from openevolve_unified.execution.memory import available_bytes
 from openevolve_unified.store import FORMAT
@@ -70,14 +70,14 @@ def on_cluster(cluster, folder, store):
     execution = ExecutionConfig(backend="ray", address=cluster.address)
     pipeline, events = ladder_pipeline(folder, store, execution, STEPS)
     try:
-        yield pipeline.services, events
+        yield pipeline.context, events
     finally:
-        pipeline.services.close()
+        pipeline.context.machine.close()
 
 
 @contextlib.contextmanager
 def two_nodes_at_work(monkeypatch, folder, store):
-    """The cluster, its nodes, and one driver's services and events."""
+    """The cluster, its nodes, and one driver's context and events."""
     with two_nodes(monkeypatch) as (cluster, nodes), on_cluster(cluster, folder, store) as driver:
         yield cluster, nodes, *driver
 
@@ -90,7 +90,7 @@ def notices(events):
     return [event["message"] for event in events if event["kind"] == "notice"]
 
 
-def train_and_break(services, checked, events, break_it):
+def train_and_break(context, checked, events, break_it):
     """Train the ladder; ``break_it()`` is called once, when a model has been at it for a while."""
     is_broken = False
 
@@ -101,7 +101,7 @@ def train_and_break(services, checked, events, break_it):
             is_broken = True
             break_it()
 
-    train_ladder(services, checked, services.deadline(), listen)
+    train_ladder(context, checked, listen)
     assert is_broken
 
 
@@ -114,15 +114,15 @@ def require_nothing_twice(events):
 
 def test_a_killed_worker_is_replaced(reference, monkeypatch):
     folder, checked = reference
-    with two_nodes_at_work(monkeypatch, folder, "killed") as (_, _, services, events):
-        assert services.resources().num_workers == 2
+    with two_nodes_at_work(monkeypatch, folder, "killed") as (_, _, context, events):
+        assert context.machine.resources().num_workers == 2
 
         def kill_one():
             os.kill(ray_trainers(MARKER)[0], signal.SIGKILL)
 
-        train_and_break(services, checked, events, kill_one)
+        train_and_break(context, checked, events, kill_one)
         assert any("is lost (" in notice for notice in notices(events))
-        services.close()
+        context.machine.close()
         assert wait_until(lambda: ray_trainers(MARKER) == [])
     require_nothing_twice(events)
     assert results(folder, "killed") == results(folder, "local")
@@ -130,9 +130,9 @@ def test_a_killed_worker_is_replaced(reference, monkeypatch):
 
 def test_a_lost_node_is_survived(reference, monkeypatch):
     folder, checked = reference
-    with two_nodes_at_work(monkeypatch, folder, "lost") as (cluster, nodes, services, events):
+    with two_nodes_at_work(monkeypatch, folder, "lost") as (cluster, nodes, context, events):
         train_and_break(
-            services, checked, events, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
+            context, checked, events, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
         )
         assert any("is lost (" in notice for notice in notices(events))
     require_nothing_twice(events)
@@ -142,9 +142,9 @@ def test_a_lost_node_is_survived(reference, monkeypatch):
 def test_nodes_without_the_drivers_files_get_them_by_content(reference, monkeypatch, tmp_path):
     folder, checked = reference
     with two_nodes(monkeypatch, [tmp_path, tmp_path]) as (cluster, _):
-        with on_cluster(cluster, folder, "apart") as (services, events):
-            train_ladder(services, checked, services.deadline(), events.append)
-            data = services.data()
+        with on_cluster(cluster, folder, "apart") as (context, events):
+            train_ladder(context, checked, events.append)
+            data = context.data()
         copies = [
             path for path in (tmp_path / "bundles").iterdir() if (path / "meta.json").exists()
         ]
@@ -154,8 +154,8 @@ def test_nodes_without_the_drivers_files_get_them_by_content(reference, monkeypa
         assert not (folder / "apart" / "slots").exists(), "no node used the driver's store"
 
         # Another driver whose store is empty: the nodes know the answers, and train nothing.
-        with on_cluster(cluster, folder, "other") as (services, events):
-            train_ladder(services, checked, services.deadline(), events.append)
+        with on_cluster(cluster, folder, "other") as (context, events):
+            train_ladder(context, checked, events.append)
         assert reports(events) == []
         assert results(folder, "other") == results(folder, "local")
 
@@ -182,10 +182,10 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
     from openevolve_unified.training.loop import train
 
     folder, checked = reference
-    with two_nodes_at_work(monkeypatch, folder, "resumed") as (_, _, services, events):
-        job = train_jobs(services, checked)[0]
+    with two_nodes_at_work(monkeypatch, folder, "resumed") as (_, _, context, events):
+        job = train_requests(context, checked)[0].job
         traced = load_traced(checked.trace_path, GatesConfig()).sizes[job.size.name]
-        path = services.store.path("checkpoints", job.key, ".safetensors")
+        path = context.store.path("checkpoints", job.key, ".safetensors")
 
         def stop(report):
             if report.step >= STEPS // 2:
@@ -195,7 +195,7 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
             train(
                 job,
                 lambda layer: traced.mechanism(job.seed, layer),
-                services.data(),
+                context.data(),
                 torch.device("cpu"),
                 stop,
                 path,
@@ -203,7 +203,7 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
                 checkpoint_interval_s=0.0,
             )
         assert path.exists()
-        train_ladder(services, checked, services.deadline(), events.append)
+        train_ladder(context, checked, events.append)
         assert not path.exists()
     own = [report["step"] for report in reports(events) if report["size"] == job.size.name]
     assert min(own) >= STEPS // 2 - 1, "it did not start again"
@@ -214,9 +214,9 @@ def test_the_plan_counts_the_jobs_of_one_node_against_its_own_memory(reference, 
     folder, checked = reference
     with (
         two_nodes(monkeypatch) as (cluster, _),
-        on_cluster(cluster, folder, "planned") as (services, _),
+        on_cluster(cluster, folder, "planned") as (context, _),
     ):
-        plan = measure_plan(services, checked)
+        plan = measure_plan(context, checked)
     assert plan.num_workers == 2
     assert plan.workers_per_device == 1
     assert plan.memory_bytes == max(size.memory_bytes for size in plan.sizes)

@@ -52,9 +52,9 @@ def test_ray_trains_to_the_same_bits_and_leaves_nothing(local_results, monkeypat
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
     monkeypatch.setenv("PATH_OF_THIS_TEST", "ray-marker-bits")
     pipeline, events = ladder_pipeline(folder, "ray", RAY)
-    services = pipeline.services
+    context = pipeline.context
     try:
-        train_ladder(services, checked, services.deadline(), events.append)
+        train_ladder(context, checked, events.append)
         assert len(results(folder, "ray")) == 3
         assert results(folder, "ray") == results(folder, "local")
 
@@ -69,7 +69,7 @@ def test_ray_trains_to_the_same_bits_and_leaves_nothing(local_results, monkeypat
         assert b"sk-planted" not in content
         assert b"OMP_NUM_THREADS=1" in content
     finally:
-        services.close()
+        context.machine.close()
     assert processes_of("ray-marker-bits") == []
 
 
@@ -79,20 +79,22 @@ def test_a_deadline_kills_what_ray_is_busy_with(local_results, monkeypatch):
     folder, checked, _ = local_results
     monkeypatch.setenv("PATH_OF_THIS_TEST", "ray-marker-deadline")
     pipeline, events = ladder_pipeline(folder, "hurried", RAY, training_steps=10_000_000)
-    services = pipeline.services
+    context = pipeline.context
     try:
-        services.pool().warm_up(1)
-        deadline = time.monotonic() + 12
+        context.machine.executor().warm_up(1)
+        hasty = dataclasses.replace(context.config.execution, deadline_s=12)
+        context.config = dataclasses.replace(context.config, execution=hasty)
+        started = time.monotonic()
         with pytest.raises(DeadlineError):
-            train_ladder(services, checked, deadline, events.append)
-        assert time.monotonic() - deadline < 5
+            train_ladder(context, checked, events.append)
+        assert time.monotonic() - started < 12 + 5
         assert any(event["kind"] == "training" for event in events), "it was busy"
         assert wait_until(lambda: not ray_trainers("ray-marker-deadline"))
         pipeline, events = ladder_pipeline(folder, "calm", RAY)
-        services.config = pipeline.config
-        train_ladder(services, checked, services.deadline(), events.append)
+        context.config = pipeline.config
+        train_ladder(context, checked, events.append)
     finally:
-        services.close()
+        context.machine.close()
     assert processes_of("ray-marker-deadline") == []
 
 
@@ -106,9 +108,9 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
     monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
     pipeline, events = ladder_pipeline(folder, "short", RAY)
     try:
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
+        train_ladder(pipeline.context, checked, events.append)
     finally:
-        pipeline.services.close()
+        pipeline.context.machine.close()
     assert results(folder, "short") == results(folder, "local")
     (notice,) = (event["message"] for event in events if event["kind"] == "notice")
     assert "ran out of memory (CUDA out of memory. Tried to allocate)" in notice

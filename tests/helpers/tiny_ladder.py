@@ -15,9 +15,10 @@ from openevolve_unified.config.schema import (
     SizeConfig,
     TrainingConfig,
 )
+from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.evaluation.services import Services
 from openevolve_unified.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -50,13 +51,19 @@ def tiny_config(folder: Path, execution: ExecutionConfig, **training) -> Scaling
 
 
 def build_pipeline(
-    config: ScalingLawConfig, folder: Path, store: str, lender: Services | None = None
+    config: ScalingLawConfig, folder: Path, store: str, machine: Machine | None = None
 ) -> tuple[Pipeline, list[dict]]:
     """A pipeline with its store in ``folder``, and the list that its events go to."""
     events: list[dict] = []
-    store_of_its_own = Store(folder / store)
-    services = Services(config, folder, store_of_its_own, folder, events.append, False, lender)
-    return Pipeline(services, INITIAL), events
+    context = Context(
+        machine=machine or Machine(config.execution, folder),
+        config=config,
+        base_dir=folder,
+        store=Store(folder / store),
+        listener=events.append,
+        needs_full_isolation=False,
+    )
+    return Pipeline(context, INITIAL), events
 
 
 def ladder_pipeline(
@@ -78,21 +85,17 @@ def trained_ladder(
 ) -> tuple[CheckedProgram, list[dict]]:
     """The initial program, checked and trained undisturbed, and the events of that."""
     pipeline, events = ladder_pipeline(folder, store, execution, training_steps)
-    try:
+    with pipeline.context.machine:
         checked = pipeline.check(INITIAL)
-        train_ladder(pipeline.services, checked, pipeline.services.deadline(), events.append)
-    finally:
-        pipeline.services.close()
+        train_ladder(pipeline.context, checked, events.append)
     return checked, events
 
 
-def train_side_by_side(checked: CheckedProgram, both: list[tuple[Services, list[dict]]]) -> None:
-    """Train a ladder with several services at the same time."""
+def train_side_by_side(checked: CheckedProgram, both: list[tuple[Context, list[dict]]]) -> None:
+    """Train a ladder in several contexts at the same time."""
     threads = [
-        threading.Thread(
-            target=train_ladder, args=(services, checked, services.deadline(), events.append)
-        )
-        for services, events in both
+        threading.Thread(target=train_ladder, args=(context, checked, events.append))
+        for context, events in both
     ]
     for thread in threads:
         thread.start()

@@ -38,7 +38,7 @@ class Raising:
     def __init__(self, error, pipeline):
         self.error = error
         self.initial = pipeline.initial
-        self.services = pipeline.services
+        self.context = pipeline.context
 
     def evaluate(self, source):
         raise self.error
@@ -63,7 +63,7 @@ class Raising:
 def test_whatever_breaks_is_a_failure_and_not_an_exception(
     method, error, stage, evaluator, tmp_path
 ):
-    evaluator._pipeline = Raising(error, evaluator.pipeline)
+    evaluator.pipeline = Raising(error, evaluator.pipeline)
     program = tmp_path / "program.py"
     program.write_text("pass\n")
     result = getattr(evaluator, method)(program)
@@ -85,7 +85,7 @@ def test_whatever_breaks_is_a_failure_and_not_an_exception(
 def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exception(
     method, evaluator, tmp_path, monkeypatch
 ):
-    evaluator._pipeline = Raising(CandidateError("causality", "it leaks"), evaluator.pipeline)
+    evaluator.pipeline = Raising(CandidateError("causality", "it leaks"), evaluator.pipeline)
     program = tmp_path / "program.py"
     program.write_text("pass\n")
     events = []
@@ -105,10 +105,9 @@ def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exceptio
 def test_stage_one_tells_a_legal_program_from_a_rejected_one(evaluator, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("pass\n")
-    pipeline = evaluator.pipeline
-    evaluator._pipeline = Raising(CandidateError("causality", "it leaks"), pipeline)
+    evaluator.pipeline = Raising(CandidateError("causality", "it leaks"), evaluator.pipeline)
     assert evaluator.check(program).metrics["combined_score"] == FAILURE_SCORE
-    evaluator._pipeline.check = lambda source: None
+    evaluator.pipeline.check = lambda source: None
     assert evaluator.check(program).metrics["combined_score"] == UNTRAINED_SCORE
 
 

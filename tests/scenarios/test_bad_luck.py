@@ -25,10 +25,9 @@ from tiny_ladder import (
 
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.evaluation.ladder import train_jobs, train_ladder, train_request
+from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.execution import pool as pool_module
-from openevolve_unified.execution.backlog import Backlog
-from openevolve_unified.execution.executor import Task, WorkerDiedError
+from openevolve_unified.execution.executor import WorkerDiedError
 from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.runs.events import EventLog
 
@@ -47,26 +46,26 @@ def reference(tmp_path_factory):
 
 @pytest.fixture
 def start(reference):
-    """Services with a store of their own, closed at the end."""
+    """A context with a store and a machine of its own, closed at the end."""
     opened = []
 
     def start(store, execution=TWO, **settings):
         pipeline, events = ladder_pipeline(reference[0], store, execution, **settings)
-        opened.append(pipeline.services)
-        return pipeline.services, events
+        opened.append(pipeline.context)
+        return pipeline.context, events
 
     yield start
-    for services in opened:
-        services.close()
+    for context in opened:
+        context.machine.close()
 
 
 def notices(events):
     return [event["message"] for event in events if event["kind"] == "notice"]
 
 
-def workers_of(services):
+def workers_of(context):
     """Process ids of the pool's idle workers."""
-    return [worker.process.pid for worker in services.pool()._idle]
+    return [worker.process.pid for worker in context.machine.executor()._idle]
 
 
 def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
@@ -75,8 +74,8 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
     folder, checked, expected = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
-    services, events = start("short")
-    train_ladder(services, checked, services.deadline(), events.append)
+    context, events = start("short")
+    train_ladder(context, checked, events.append)
     assert results(folder, "short") == expected
     (notice,) = notices(events)
     assert "ran out of memory (CUDA out of memory. Tried to allocate)" in notice
@@ -85,9 +84,9 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
 
 def test_a_killed_worker_is_taken_for_a_lack_of_memory_until_the_ladder_is_done(reference, start):
     folder, checked, expected = reference
-    services, events = start("killed")
-    services.pool().warm_up(2)
-    victim = workers_of(services)[-1]
+    context, events = start("killed")
+    context.machine.executor().warm_up(2)
+    victim = workers_of(context)[-1]
     os.kill(victim, signal.SIGSTOP)  # so that it cannot be done before it is killed
 
     def listen(event):
@@ -95,7 +94,7 @@ def test_a_killed_worker_is_taken_for_a_lack_of_memory_until_the_ladder_is_done(
         if len(events) == 2:  # the stage, then the other worker's first report
             os.kill(victim, signal.SIGKILL)
 
-    train_ladder(services, checked, services.deadline(), listen)
+    train_ladder(context, checked, listen)
     assert results(folder, "killed") == expected
     assert any("was killed (often: out of memory)" in notice for notice in notices(events))
 
@@ -104,8 +103,8 @@ def test_a_worker_whose_device_failed_is_not_used_again(reference, start, monkey
     folder, checked, expected = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_BROKEN_DEVICE", str(tmp_path))
-    services, events = start("broken", ONE)
-    train_ladder(services, checked, services.deadline(), events.append)
+    context, events = start("broken", ONE)
+    train_ladder(context, checked, events.append)
     assert results(folder, "broken") == expected
     (notice,) = notices(events)
     assert "its device failed: CUDA error: an illegal memory access" in notice
@@ -116,24 +115,22 @@ def test_a_task_that_fails_alone_is_given_up(reference, start, monkeypatch, tmp_
     _, checked, _ = reference
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_ROOM_FOR_ONE", str(tmp_path))
-    services, events = start("hopeless")
+    context, events = start("hopeless")
     with open(tmp_path / "room", "a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(WorkerDiedError, match=r"ran out of memory .* when it was tried"):
-            train_ladder(services, checked, services.deadline(), events.append)
-    train_ladder(services, checked, services.deadline(), events.append)  # with room it goes on
+            train_ladder(context, checked, events.append)
+    train_ladder(context, checked, events.append)  # with room it goes on
 
 
 def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
     folder, checked, expected = reference
-    services, events = start("race")
-    job = train_jobs(services, checked)[0]
-    task = train_request(services, checked, job).training()
-    first, second = [
-        result
-        for _, result in services.pool().run([task, task], services.deadline(), events.append)
-    ]
-    assert len(workers_of(services)) == 2, "two processes took part"
+    context, events = start("race")
+    request = train_requests(context, checked)[0]
+    job, twice = request.job, [request.training()] * 2
+    executor = context.machine.executor()
+    first, second = [result for _, result in executor.run(twice, context.deadline(), events.append)]
+    assert len(workers_of(context)) == 2, "two processes took part"
     assert first == second, "also in the seconds that it took"
     finished = [e for e in events if e["kind"] == "training" and e["step"] == e["total_steps"]]
     assert len(finished) == 1
@@ -142,12 +139,12 @@ def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
 
 def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
     folder, checked, expected = reference
-    services, events = start("damaged", ONE)
-    job = train_jobs(services, checked)[0]
-    path = services.store.path("checkpoints", job.key, ".safetensors")
+    context, events = start("damaged", ONE)
+    job = train_requests(context, checked)[0].job
+    path = context.store.path("checkpoints", job.key, ".safetensors")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a checkpoint")
-    train_ladder(services, checked, services.deadline(), events.append)
+    train_ladder(context, checked, events.append)
     assert results(folder, "damaged") == expected
     (notice,) = notices(events)
     assert "ignoring the checkpoint" in notice
@@ -156,9 +153,9 @@ def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
 
 def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start):
     folder, checked, expected = reference
-    services, events = start("full", ONE)
-    services.pool().warm_up(1)
-    (pid,) = workers_of(services)
+    context, events = start("full", ONE)
+    context.machine.executor().warm_up(1)
+    (pid,) = workers_of(context)
     unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
 
     def listen(event):
@@ -169,12 +166,12 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start)
     with pytest.raises(
         ConfigError, match=r"the disk is full: cannot write .* work is kept"
     ) as full:
-        train_ladder(services, checked, services.deadline(), listen)
+        train_ladder(context, checked, listen)
     assert "\n" not in str(full.value)
     assert len(results(folder, "full")) == 1
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     events.clear()
-    train_ladder(services, checked, services.deadline(), events.append)
+    train_ladder(context, checked, events.append)
     assert events[0]["num_jobs"] == 2
     assert results(folder, "full") == expected
 
@@ -203,10 +200,10 @@ def test_evaluations_side_by_side_do_not_keep_more_workers_busy_than_there_are_s
     monkeypatch.setattr(pool_module, "WORKER_COMMAND", FAULTY)
     monkeypatch.setenv("TEST_WITNESS", str(witness))
     both = [start("side_by_side", training_steps=steps) for steps in (300, 301)]  # different jobs
-    for services, _ in both:
-        services.data()
+    for context, _ in both:
+        context.data()
     train_side_by_side(checked, both)
-    assert sum(len(workers_of(services)) for services, _ in both) == 4
+    assert sum(len(workers_of(context)) for context, _ in both) == 4
     assert len(results(folder, "side_by_side")) == 6
     changes = sorted(map(tuple, map(json.loads, witness.read_text().splitlines())))
     num_busy = [sum(change for _, change in changes[: i + 1]) for i in range(len(changes))]
@@ -221,7 +218,7 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
     monkeypatch.setenv("TEST_WITNESS", str(witness))
     pipeline, _ = ladder_pipeline(reference[0], "calm", ONE)
     try:
-        with work_slot(pipeline.services.store.root, 1):
+        with work_slot(pipeline.context.store.root, 1):
             checking = threading.Thread(target=pipeline.check, args=(INITIAL,))
             checking.start()
             assert wait_until(witness.with_suffix(".asking").exists), "it asks for no slot"
@@ -231,33 +228,7 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
         checking.join()
         assert len(witness.read_text().splitlines()) == 2
     finally:
-        pipeline.services.close()
-
-
-def task(name):
-    return Task(function="execution.tasks.echo", arguments={}, title=name)
-
-
-def test_the_backlog_halves_what_runs_at_once_and_never_gives_up_on_a_crowd():
-    backlog = Backlog([task(str(i)) for i in range(5)], max_at_once=4, max_attempts=2)
-    running = [backlog.start() for _ in range(4)]
-    assert backlog.start() is None
-    assert backlog.try_again_with_fewer(running[3][0])
-    assert backlog.max_at_once == 2
-    assert backlog.start() is None, "three are still running"
-    backlog.finish(0)
-    backlog.finish(1)
-    assert backlog.start()[0] == 3, "what failed goes first"
-    assert backlog.try_again_with_fewer(3)
-    assert backlog.max_at_once == 1
-    backlog.finish(2)
-    assert backlog.start()[0] == 3
-    assert backlog.try_again_with_fewer(3), "its first failure alone"
-    assert backlog.start()[0] == 3
-    assert not backlog.try_again_with_fewer(3)
-    assert backlog.start()[0] == 4
-    backlog.finish(4)
-    assert backlog.is_done
+        pipeline.context.machine.close()
 
 
 def test_the_wall_clock_is_only_written_down_never_reckoned_with():
@@ -279,8 +250,8 @@ def test_the_wall_clock_is_only_written_down_never_reckoned_with():
 
 def test_a_clock_that_jumps_ends_nothing(reference, start, monkeypatch):
     folder, checked, expected = reference
-    services, events = start("jumped", ONE)
+    context, events = start("jumped", ONE)
     jumps = iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: 1e9 * (-1) ** next(jumps))
-    train_ladder(services, checked, services.deadline(), events.append)
+    train_ladder(context, checked, events.append)
     assert results(folder, "jumped") == expected

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+from openevolve_unified.plain.locks import HeldElsewhereError, NoLocksError, take
 
 PREFIX = "openevolve-held-trace-"
 """Not the name that earlier versions gave to folders without a lock: those may be in use."""
 _held: dict[Path, int] = {}
 """The folders of this process, and the descriptors that hold them."""
 _owner = 0
+_IN_USE = (OSError, HeldElsewhereError, NoLocksError)
 
 
 def new_scratch() -> Path:
@@ -35,8 +37,8 @@ def new_scratch() -> Path:
     # Locked before it has the name that others look for, or one of them might remove it.
     unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
     descriptor = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY)
-    with contextlib.suppress(OSError):  # no locks there: nobody can tell that it is abandoned
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(OSError, NoLocksError):  # nobody can tell that it is abandoned
+        take(descriptor, unnamed)
     scratch = unnamed.with_name(unnamed.name.removeprefix("."))
     unnamed.rename(scratch)
     _held[scratch] = descriptor
@@ -54,10 +56,10 @@ def remove_scratch(scratch: Path) -> None:
 def remove_abandoned() -> None:
     """Remove the folders that no living process holds."""
     for scratch in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, held, or gone
+        with contextlib.suppress(*_IN_USE):  # another user's, held, or gone
             descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take(descriptor, scratch)
                 shutil.rmtree(scratch, ignore_errors=True)
             finally:
                 os.close(descriptor)

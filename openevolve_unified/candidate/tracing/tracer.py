@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -27,10 +26,11 @@ from openevolve_unified.candidate.tracing.explain import MAX_REASON_LENGTH, shor
 from openevolve_unified.candidate.tracing.scratch import new_scratch, remove_scratch
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError, MachineError, shortage
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.isolation import watch
 from openevolve_unified.isolation.report import IsolationReport
 from openevolve_unified.isolation.watch import ProcessWatch, WatchBounds
-from openevolve_unified.plain.files import disk_errors
+from openevolve_unified.plain.files import write_bytes
 from openevolve_unified.records import Program
 
 START_DEADLINE_S = 600.0
@@ -52,6 +52,10 @@ _RESIDENT_SLACK_BYTES = 128 * 2**20
 _MAX_SCRATCH_BYTES = 64 * 2**20
 _INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _STAGES = ("trace", "program", "budget")
+_COMMAND = (
+    *(sys.executable, "-P", "-s", "-B", "-m"),
+    "openevolve_unified.candidate.tracing.inside.zygote",
+)
 
 
 class Tracer:
@@ -115,10 +119,13 @@ class Tracer:
         gates: GatesConfig,
         batch_size: int,
         out_path: Path,
-    ) -> None:
+    ) -> IsolationReport:
         """Trace ``program`` at every size and write one safetensors file to ``out_path``.
 
         The file is not yet validated: ``traced.load_traced`` does that, where torch is.
+
+        Returns:
+            How the program was confined.
 
         Args:
             seeds: training seeds that initial values are drawn for.
@@ -149,7 +156,10 @@ class Tracer:
             header, answer = self._ask(request, max_bytes, gates)
             if _is_machine_trouble(header) and header["outcome"] != "wall":
                 header, answer = self._ask(request, max_bytes, gates)
-        _write_atomically(out_path, _read_answer(header, answer, gates, max_bytes))
+            isolation = self._isolation
+        write_bytes(out_path, _read_answer(header, answer, gates, max_bytes))
+        assert isolation is not None
+        return isolation
 
     def _ask(
         self, request: dict[str, Any], max_bytes: int, gates: GatesConfig
@@ -205,19 +215,11 @@ class Tracer:
             raise MachineError(f"the tracing process cannot be started: {reason}") from None
 
     def _launch(self) -> None:
-        self._connection, theirs = socket.socketpair()
-        with theirs:
-            self._scratch = new_scratch()
-            self._child = subprocess.Popen(
-                _command(theirs.fileno(), self._scratch),
-                env=_environment(self._scratch),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
+        self._scratch = new_scratch()
+        arguments = [str(os.getpid()), str(self._scratch)]
+        self._child, self._connection = start_child(
+            _COMMAND, arguments, _environment(self._scratch), folder=Path("/")
+        )
         self._is_ready = False
 
     def _await_ready(self) -> None:
@@ -259,12 +261,6 @@ class Tracer:
             remove_scratch(self._scratch)
             self._scratch = None
         self._is_ready = False
-
-
-def _command(descriptor: int, scratch: Path) -> list[str]:
-    module = "openevolve_unified.candidate.tracing.inside.zygote"
-    arguments = [str(descriptor), str(os.getpid()), str(scratch)]
-    return [sys.executable, "-P", "-s", "-B", "-m", module, *arguments]
 
 
 def _environment(scratch: Path) -> dict[str, str]:
@@ -348,17 +344,3 @@ def _explain_outcome(outcome: str, code: object, gates: GatesConfig) -> str:
             f"than {memory} of memory"
         )
     return f"the program ended the tracing process (exit status {code})"
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise

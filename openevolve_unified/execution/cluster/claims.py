@@ -1,4 +1,4 @@
-"""One driver per record, also when the nodes that make it share no store.
+"""Claims: one driver per record, also when the nodes that make it share no store.
 
 A worker takes the record's lock in the store that it sees. Two nodes with stores of their own would
 not see each other's, so whoever hands a task to a node claims it first in the store of the run.
@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.execution.executor import Task
+from openevolve_unified.plain.locks import HeldElsewhereError
 from openevolve_unified.store import Store
-
-
-class _HeldElsewhere(Exception):
-    """Another driver is at the same record."""
 
 
 def claim(task: Task) -> contextlib.ExitStack | None:
@@ -27,8 +24,8 @@ def claim(task: Task) -> contextlib.ExitStack | None:
     if task.record is not None:
         store = Store(Path(task.record.root))
         try:
-            held.enter_context(store.lock("claims", task.record.key, wait=_give_up))
-        except _HeldElsewhere:
+            held.enter_context(store.lock_at_once("claims", task.record.key))
+        except HeldElsewhereError:
             return None
     return held
 
@@ -48,7 +45,3 @@ def keep(task: Task, result: dict[str, Any]) -> None:
     """
     if task.record is not None and stored(task) is None:
         Store(Path(task.record.root)).put(task.record.kind, task.record.key, result)
-
-
-def _give_up() -> None:
-    raise _HeldElsewhere

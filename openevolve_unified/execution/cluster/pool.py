@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.environment import secret_names, worker_environment
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.execution.lifetime import kill_session
@@ -34,6 +34,7 @@ from openevolve_unified.execution.resources import (
     resolve_cluster,
 )
 
+DRIVER_COMMAND = (sys.executable, "-m", "openevolve_unified.execution.cluster.driver")
 START_S = 90.0
 """Longest wait for Ray to start or to answer."""
 END_S = 10.0
@@ -58,6 +59,7 @@ class RayPool:
         self._driver: _DriverProcess | None = None
         self._resources: Resources | None = None
         self._turn = threading.Lock()
+        self._connecting = threading.Lock()
 
     def resources(self) -> Resources:
         """What the cluster offers to this experiment.
@@ -147,8 +149,12 @@ class RayPool:
         self._driver = None
 
     def _connected(self) -> _DriverProcess:
-        if self._driver is not None and self._driver.is_alive():
+        with self._connecting:
+            if self._driver is None or not self._driver.is_alive():
+                self._driver = self._connect()
             return self._driver
+
+    def _connect(self) -> _DriverProcess:
         require_ray()
         self.close()
         self._driver = _DriverProcess(self._log_path)
@@ -189,25 +195,10 @@ class RayPool:
 
 class _DriverProcess:
     def __init__(self, log_path: Path):
-        ours, theirs = socket.socketpair()
         environment = worker_environment() | {"RAY_USAGE_STATS_ENABLED": "0"}
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with theirs, open(log_path, "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "openevolve_unified.execution.cluster.driver",
-                    str(theirs.fileno()),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent; and the session is Ray's
-            )
-        self.channel = Channel(ours)
+        # Its session is that of the Ray that it may start; see ``kill``.
+        self._process, connection = start_child(DRIVER_COMMAND, [], environment, log_path)
+        self.channel = Channel(connection)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
