@@ -40,7 +40,7 @@ def test_an_evaluator_says_it_once_and_its_records_lie_apart(config, tmp_path):
     events = []
     for _ in range(2):
         with ScalingLawEvaluator(config=config, listener=events.append) as evaluator:
-            store = evaluator.pipeline.services.store
+            store = evaluator.pipeline.context.store
     (event,) = events
     assert event["kind"] == "notice"
     assert "records of an earlier release (runs: 1)" in event["message"]
