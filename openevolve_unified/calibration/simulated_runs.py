@@ -1,8 +1,8 @@
 """Simulated evolutions: candidates of known gain through the real selection and confirmation.
 
 What is simulated is the ladder's losses and the proposer (candidates in random cells, parents drawn
-from the elites); every decision is ``judgement``'s own. It says how often a run with these numbers of
-seeds claims an improvement that is none, finds one that is, and what it costs.
+from the elites); every decision is ``judgement``'s own. It says how often a run with these numbers
+of seeds claims an improvement that is none, finds one that is, and what it costs.
 """
 
 from __future__ import annotations

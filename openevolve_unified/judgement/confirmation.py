@@ -1,9 +1,9 @@
 """The confirmation: the winner against the baseline on seeds that had no part in choosing it.
 
-The best of many is best partly by luck, so its selected gain is too large on average. At fresh seeds
-that luck is gone: the winner's values there are independent of its choice, the interval is an
-ordinary one, and one test is made per run whatever the number of candidates. 'Improved' is said only
-here, when the whole 95% interval lies above zero: falsely in at most 2.5% of runs.
+The best of many is best partly by luck, so its selected gain is too large on average. At fresh
+seeds that luck is gone: the winner's values there are independent of its choice, the interval is an
+ordinary one, and one test is made per run whatever the number of candidates. 'Improved' is said
+only here, when the whole 95% interval lies above zero: falsely in at most 2.5% of runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Contrasts: what is read off a ladder, as weights on the losses of its sizes.
 
-The slope, the loss predicted at a larger size and the loss at the largest size are all linear in the
-losses, so each is a vector of weights, one per size. The noise of any of them then follows from one
-covariance matrix (``noise.NoiseFloor.of``), and every statistic below takes any of them.
+The slope, the loss predicted at a larger size and the loss at the largest size are all linear in
+the losses, so each is a vector of weights, one per size. The noise of any of them then follows from
+one covariance matrix (``noise.NoiseFloor.of``), and every statistic of this room takes any of them.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ The error of a mean comes from its replicates. Two or three of them tell little 
 spread, so a spread that was measured before (``Spread``, from the noise floor) joins in, weighted
 by its degrees of freedom: the moderated t of Smyth (2004, Stat. Appl. Genet. Mol. Biol. 3:3),
 
-    s^2 = (nu_0 s_0^2 + (n - 1) s_own^2) / (nu_0 + n - 1),  t = mean / (s / sqrt(n)) ~ t(nu_0 + n - 1)
+    s^2 = (nu_0 s_0^2 + (n - 1) s_own^2) / (nu_0 + n - 1),  mean / (s / sqrt(n)) ~ t(nu_0 + n - 1)
 
 exact when both have the same true variance; its interval then covers in 95%, and in more where the
-measured spread is an upper bound. ``ENOUGH_PAIRS`` replicates stand on their own: the choice looks at their number only, never
-at their values, so it costs no coverage.
+measured spread is an upper bound. ``ENOUGH_PAIRS`` replicates stand on their own: the choice looks
+at their number only, never at their values, so it costs no coverage.
 """
 
 from __future__ import annotations

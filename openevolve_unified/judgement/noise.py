@@ -17,9 +17,9 @@ It also assumes that the other program is as noisy as the baseline. Own pairs co
 they go.
 
 A standard deviation over four seeds is itself uncertain by 40%, so every spread carries its degrees
-of freedom. Baseline and twin each give ``seeds - 1``, less what they share: ``2 (n - 1) / (1 + r^2)``
-for the mean of two sample variances whose values correlate by ``r`` (their own correlation is
-``r^2``; Satterthwaite 1946, Biometrics Bull. 2:110).
+of freedom. Baseline and twin each give ``seeds - 1``, less what they share:
+``2 (n - 1) / (1 + r^2)`` for the mean of two sample variances whose values correlate by ``r``
+(their own correlation is ``r^2``; Satterthwaite 1946, Biometrics Bull. 2:110).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The power law ``loss = E + A N^-a`` with ``E, A >= 0``, or the statement that it is not identified.
+"""The power law ``loss = E + A N^-a`` with ``E, A >= 0``, or the word that it is not identified.
 
 For a fixed exponent the law is linear in E and A, so these are solved exactly (variable projection,
 Golub and Pereyra 1973, SIAM J. Numer. Anal. 10:413) and the fit is a search over one number, on a
@@ -12,7 +12,7 @@ likelihoods: all values of one parameter at which the best choice of the others 
 
 with s^2 and nu from replicates (a covariance of the sizes' mean losses, measured over seeds) or,
 without them, from the misfit with ``sizes - 3`` degrees of freedom. The misfit of four sizes leaves
-one degree of freedom, F = 161: then the law is mostly not identified, and says so.
+one degree of freedom, F = 161: on a narrow ladder the law is then not identified, and says so.
 
 *Identified* means that both ends of the exponent's interval lie inside ``EXPONENTS``, and that E
 is told apart from 0, a pure power law. The intervals are given either way; what holds their ends
@@ -211,7 +211,7 @@ def _one_coefficient(powers: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray
 
 
 def _crossing(excess: Callable[[float], float], inside: float, end: float) -> float:
-    """Where the profile leaves the interval between ``inside`` and ``end``; ``end`` if it never does.
+    """Where the profile leaves the interval between ``inside`` and ``end``; else ``end``.
 
     The profile rises on both sides of its minimum, so one crossing on each is all there is.
     """

@@ -98,9 +98,9 @@ def predicted_loss(
 ) -> Estimate:
     """The line's loss at a size beyond the ladder, with its error over seeds.
 
-    The interval is of where the straight line through the true losses arrives. A law that bends does
-    not arrive there, by an amount that no number of seeds shows: ``leave_one_size_out`` says how
-    well the line foretold the largest size from the smaller ones, so show it beside.
+    The interval is of where the straight line through the true losses arrives. A law that bends
+    does not arrive there, by an amount that no number of seeds shows: ``leave_one_size_out`` says
+    how well the line foretold the largest size from the smaller ones, so show it beside.
 
     Raises:
         ValueError: the target lies inside the ladder.

@@ -9,8 +9,8 @@ at the seeds that both have:
 * *not ahead*: not ahead by a standard error (``CONTENDS_AT``) at the shared seeds, so no more seeds
   are spent. This can only make 'better' rarer.
 * *one more seed*: ahead, and not decided; the side with fewer seeds is trained at its next.
-* *ahead*: ahead at all ``max_seeds``, not beyond noise. It takes the place, as the better guess, and
-  is never told as better.
+* *ahead*: ahead at all ``max_seeds``, not beyond noise. It takes the place, as the better guess,
+  and is never told as better.
 
 What a run claims rests on none of these but on ``confirmation`` alone.
 """
@@ -150,7 +150,7 @@ def leader_to_measure(
 def parent_to_measure(
     elites: Sequence[Observed], times_parent: Mapping[str, int], rule: SelectionRule
 ) -> str | None:
-    """The elite that was a parent too often for its seeds, the most so first; None when all is well."""
+    """The elite that was a parent too often for its seeds, the most so first; else None."""
     due = [
         elite
         for elite in elites

@@ -5,9 +5,9 @@ in 5%. A confidence sequence holds at all times at once: with probability ``1 - 
 true mean lies in every interval of the sequence, so any stopping rule keeps the stated rate.
 
 *Known standard deviation* (Robbins 1970, Ann. Math. Stat. 41:1397; Howard, Ramdas, McAuliffe,
-Sekhon 2021, Ann. Stat. 49:1055, the two-sided normal mixture): mix the likelihood ratio of N(mu, sd^2) against N(0, sd^2)
-over mu ~ N(0, sd^2 / rho). It is a martingale of mean 1, so Ville bounds how often it ever reaches
-1 / false_rate; solved for the mean after n values,
+Sekhon 2021, Ann. Stat. 49:1055, the two-sided normal mixture): mix the likelihood ratio of
+N(mu, sd^2) against N(0, sd^2) over mu ~ N(0, sd^2 / rho). It is a martingale of mean 1, so Ville
+bounds how often it ever reaches 1 / false_rate; solved for the mean after n values,
 
     |mean - mu| < sd * sqrt((n + rho) * ln((n + rho) / (rho * false_rate^2))) / n
 

@@ -19,8 +19,8 @@ population that differs by no more than noise. Four deliberate choices:
 * The baseline has more seeds than a candidate. A candidate's gain is its score minus the baseline's
   mean over *all* of its seeds, minus ``shared`` times the baseline's own luck at the candidate's
   seeds (a control variate): ``shared`` is how much of a seed's luck two programs have in common,
-  0 until candidates with several seeds show otherwise. Plain pairing is ``shared`` = 1: it would add
-  the baseline's luck to every candidate of one seed when programs share none.
+  0 until candidates with several seeds show otherwise. Plain pairing is ``shared`` = 1: it would
+  add the baseline's luck to every candidate of one seed when programs share none.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def pooled_spread(population: Sequence[Observed], baseline: Baseline, floor: Spr
                 f"{len(baseline.search)}; train the baseline at every search seed first"
             )
         if observed.num_seeds > 1:
-            pairs = [ours - its for ours, its in zip(observed.scores, baseline.search)]
+            pairs = [
+                ours - its for ours, its in zip(observed.scores, baseline.search, strict=False)
+            ]
             mean = sum(pairs) / len(pairs)
             squares += sum((pair - mean) ** 2 for pair in pairs)
             freedom += len(pairs) - 1
