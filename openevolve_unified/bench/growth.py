@@ -16,6 +16,7 @@ from openevolve_unified.bench.rounds import affordable_rounds, fit_power_law, st
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_requests
 from openevolve_unified.records import TrainJob
+from openevolve_unified.runs.events import from_worker
 
 MIN_SEQ_LEN = 8
 _MAX_OVERRUN = 3
@@ -133,7 +134,7 @@ def _train_one(context: Context, checked: CheckedProgram, seed: int) -> float:
     tasks = [request.training() for request in requests if request.job.seed == seed]
     executor = context.machine.executor()
     started = time.perf_counter()
-    for _ in executor.run(tasks, context.deadline(), context.listener):
+    for _ in executor.run(tasks, context.deadline(), from_worker(context.listener)):
         pass
     return time.perf_counter() - started
 

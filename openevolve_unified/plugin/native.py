@@ -17,7 +17,7 @@ from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventLog
+from openevolve_unified.runs.event_log import EventLog
 
 EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
 """The evaluation file for OpenEvolve, which runs it by its path."""
@@ -59,8 +59,8 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    events = EventLog(RunDirectory(experiment.output_dir).events_path)
-    return ScalingLawEvaluator(config=experiment, listener=NumberedEvents(events))
+    log = EventLog(RunDirectory(experiment.output_dir).events_path)
+    return ScalingLawEvaluator(config=experiment, log=NumberedEvents(log))
 
 
 def option_of(arguments: Sequence[str], *names: str) -> str | None:

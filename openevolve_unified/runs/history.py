@@ -56,7 +56,7 @@ def read_history(path: Path, programs: Path) -> History:
     kept: list[dict[str, Any]] = []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["programs"]
-        kept = [entry for entry in entries if _is_entry(entry)]
+        kept = [entry for entry in entries if is_entry(entry)]
         trouble = "is damaged" if len(kept) < len(entries) else None
     except FileNotFoundError:
         trouble = "is missing"
@@ -126,6 +126,19 @@ def entry_again(
     return entry
 
 
+def is_entry(entry: Any) -> bool:
+    """Whether a mapping from a file has all that is read of an entry."""
+    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
+        return False
+    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
+    tables = [value for name, value in entry.items() if needed.get(name) is dict]
+    return (
+        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
+        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
+        and _are_iterations(entry.get("iterations", []))
+    )
+
+
 def losses_by_seed(size: SizeResult) -> dict[str, Any]:
     """The validation losses of one size in nats per token: each seed's and their mean."""
     names = [str(applied.seed) for applied in size.applied]
@@ -138,18 +151,6 @@ def losses_by_seed(size: SizeResult) -> dict[str, Any]:
         "loss_nats_by_seed": dict(zip(names, size.losses_nats, strict=True)),
         "mean_loss_nats": size.mean_loss_nats,
     }
-
-
-def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
-        return False
-    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
-    tables = [value for name, value in entry.items() if needed.get(name) is dict]
-    return (
-        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
-        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
-        and _are_iterations(entry.get("iterations", []))
-    )
 
 
 def _are_iterations(value: Any) -> bool:
@@ -173,7 +174,7 @@ def _complete(
             entry = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
             entry = None
-        if _is_entry(entry):
+        if is_entry(entry):
             known.add(entry["program"])
             rebuilt.append({key: entry[key] for key in entry if key not in _DETAILS})
         else:

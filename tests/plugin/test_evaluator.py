@@ -98,8 +98,8 @@ def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exceptio
     result = getattr(evaluator, method)(program)
     assert result.metrics["combined_score"] == FAILURE_SCORE
     assert "the disk is full" in result.artifacts["not_judged_because"]
-    assert "the disk is full" in events[-1]["message"]
-    assert not [event for event in events if event["kind"] == "verdict"]
+    assert "the disk is full" in events[-1].message
+    assert not [event for event in events if event.kind == "verdict"]
 
 
 def test_stage_one_tells_a_legal_program_from_a_rejected_one(evaluator, tmp_path):

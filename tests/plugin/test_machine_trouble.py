@@ -42,11 +42,13 @@ def scene(tmp_path):
     experiment = SimpleNamespace(
         scaling_law=SimpleNamespace(framework="matrix_mixer"), iterations=9, initial_program=program
     )
-    stops, said, fed = [], Lines(), Lines()
+    stops, heard, said, fed = [], [], Lines(), Lines()
     rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), 0.0)
-    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, stops.append)
+    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, heard.append, stops.append)
     accounts.feedback = fed
-    return SimpleNamespace(accounts=accounts, stops=stops, said=said, fed=fed, path=tmp_path)
+    return SimpleNamespace(
+        accounts=accounts, stops=stops, heard=heard, said=said, fed=fed, path=tmp_path
+    )
 
 
 def failure(stage, number=1):
