@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from openevolve_unified.errors import ConfigError
@@ -151,7 +151,7 @@ class IterationEnded(Event):
     """What became of an iteration, as in ``proposals.json``."""
 
     kind: ClassVar[str] = "iteration"
-    iteration: int
+    iteration: int = field()  # bare, it would inherit the default
     outcome: Outcome
     reason: str = ""
     detail: str = ""
@@ -162,7 +162,7 @@ class IterationEnded(Event):
     @property
     def proposal(self) -> Proposal:
         """The record of ``proposals.json``."""
-        names = (field.name for field in dataclasses.fields(Proposal))
+        names = (own.name for own in dataclasses.fields(Proposal))
         return Proposal(**{name: getattr(self, name) for name in names})
 
     @classmethod
@@ -217,10 +217,10 @@ _KINDS: dict[str, type[Event]] = {
 def to_plain(event: Event) -> dict[str, Any]:
     """The plain mapping: ``kind`` first, and without what has its default."""
     plain: dict[str, Any] = {"kind": event.kind}
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
-        if value != field.default:
-            plain[field.name] = plain_value(value)
+    for own in dataclasses.fields(event):
+        value = getattr(event, own.name)
+        if value != own.default:
+            plain[own.name] = plain_value(value)
     return plain
 
 
@@ -238,7 +238,7 @@ def from_plain(mapping: Any) -> Event | None:
     record = _KINDS.get(mapping["kind"])
     if record is None:
         return None
-    names = {field.name for field in dataclasses.fields(record)}
+    names = {own.name for own in dataclasses.fields(record)}
     values = {name: value for name, value in mapping.items() if name in names}
     event = from_mapping(record, values, record.kind)
     if isinstance(event, Verdict) and not is_entry(event.entry):

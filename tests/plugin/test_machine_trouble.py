@@ -74,6 +74,8 @@ def test_trouble_is_said_as_such_and_reaches_neither_the_rules_nor_the_proposer(
     assert scene.stops == scene.fed.lines == []
     (record,) = ProposalLog(scene.path).proposals
     assert (record.outcome, record.reason) == ("machine", stage)
+    (event,) = scene.heard
+    assert (event.proposal, event.detail) == (record, f"because of the {stage}")
 
 
 def test_a_rejection_still_reaches_both(scene):
