@@ -20,7 +20,6 @@ from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.records import Failure
 from openevolve_unified.report.console import Reporter
-from openevolve_unified.report.plan_record import keep_plan
 from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
@@ -32,6 +31,7 @@ from openevolve_unified.runs.events import (
     SessionStarted,
     everyone,
 )
+from openevolve_unified.runs.plan_file import write_plan
 from openevolve_unified.runs.proposals import ProposalLog
 from openevolve_unified.runs.replay import missing_events, replay
 from openevolve_unified.signals import interruption
@@ -248,7 +248,7 @@ def _plan_and_evolve(
         if not resume and _move_earlier_run(directory, log, reporter):
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
-        keep_plan(directory.path, plan)
+        write_plan(directory.path, plan)
         damage = directory.repair()
         if damage is not None:
             everyone(log, reporter)(Notice(message=damage))
@@ -266,5 +266,6 @@ def _plan_and_evolve(
     )
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)
+    directory.write_best_diff(initial)
     print_summary(experiment, directory, initial, reporter)
     return run
