@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.metadata
 import json
 import os
@@ -23,10 +24,11 @@ from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lo
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.runs.history import (
     History,
+    best_entry,
     entry_again,
-    losses_by_seed,
     new_entry,
     read_history,
+    size_details,
 )
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
@@ -40,6 +42,7 @@ class RunDirectory:
         self.events_path = path / "events.jsonl"
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
+        self.best_diff_path = path / "best_code.diff"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -53,7 +56,7 @@ class RunDirectory:
             "framework": experiment.scaling_law.framework,
             "horizon": experiment.scaling_law.training.horizon,
             "is_pilot": experiment.scaling_law.training.is_pilot,
-            "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
+            "proposer": "grammar, not a language model" if experiment.uses_grammar_only else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
         write_json(self.settings_path, settings)
@@ -144,9 +147,7 @@ class RunDirectory:
                     sources.append(path.read_text(encoding="utf-8"))
         return sources
 
-    def record(
-        self, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None = None
-    ) -> dict[str, Any]:
+    def record(self, result: Evaluation | Failure, iteration: int | None = None) -> dict[str, Any]:
         """Add a verdict to the history, keep its program, and renew ``best_code.py``.
 
         A program that was tried before keeps its entry and counts one more proposal.
@@ -159,15 +160,36 @@ class RunDirectory:
             source_hash = result.program.source_hash[:12]
             places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
             if places:
-                entry = entry_again(entries[places[0]], result, tolerance_nats, iteration)
+                entry = entry_again(entries[places[0]], result, iteration)
                 entries[places[0]] = entry
             else:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
-                entry = new_entry(index, result, tolerance_nats, iteration)
+                entry = new_entry(index, result, iteration)
                 entries.append(entry)
             self._keep_program(entry, result)
             self._write(entries)
         return entry
+
+    def write_best_diff(self, initial: dict[str, Any]) -> None:
+        """Write ``best_code.diff``: what changed from the program of ``initial`` to the best one.
+
+        There is no such file where the initial program is the best.
+
+        Args:
+            initial: an entry of the history.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written.
+        """
+        before = (self.path / "programs" / initial["file"]).read_text(encoding="utf-8")
+        after = self.best_path.read_text(encoding="utf-8")
+        if before == after:
+            self.best_diff_path.unlink(missing_ok=True)
+            return
+        lines = difflib.unified_diff(
+            before.splitlines(), after.splitlines(), "initial", "best", lineterm=""
+        )
+        write_text(self.best_diff_path, "".join(f"{line}\n" for line in lines))
 
     def _read(self) -> History:
         return read_history(self.history_path, self.path / "programs")
@@ -179,12 +201,11 @@ class RunDirectory:
         if isinstance(result, Evaluation):
             details.update(checks=result.checks, features=result.features)
             details["losses_per_size"] = loss_table(result).splitlines()
-            details["losses"] = [losses_by_seed(size) for size in result.sizes]
+            details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 
     def _write(self, entries: list[dict[str, Any]]) -> None:
-        trained = [entry for entry in entries if entry["verdict"] == "trained"]
-        best = max(trained, key=lambda entry: entry["combined_score"], default=None)
+        best = best_entry(entries)
         latest = entries[-1] if entries else {}
         history = {
             "horizon": latest.get("horizon", ""),
