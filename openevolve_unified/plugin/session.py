@@ -261,9 +261,7 @@ def _plan_and_evolve(
         )
         done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
-    run = EvolutionRun(
-        experiment, overrides, initial["combined_score"], experiment.iterations, reporter, log
-    )
+    run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter, log)
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)
     directory.write_best_diff(initial)
