@@ -59,12 +59,9 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    log = EventLog(RunDirectory(experiment.output_dir).events_path)
-    return ScalingLawEvaluator(
-        config=experiment,
-        log=NumberedEvents(log),
-        listener=_aloud if _is_own_command() else nobody,
-    )
+    log = NumberedEvents(EventLog(RunDirectory(experiment.output_dir).events_path))
+    listener = _say_notices if _is_own_command() else nobody
+    return ScalingLawEvaluator(config=experiment, listener=listener, log=log)
 
 
 def _is_own_command() -> bool:
@@ -72,7 +69,7 @@ def _is_own_command() -> bool:
     return "openevolve.cli" in sys.modules and multiprocessing.parent_process() is None
 
 
-def _aloud(event: Event) -> None:
+def _say_notices(event: Event) -> None:
     if isinstance(event, Notice):
         print(f"note: {event.message}", file=sys.stderr)
 
