@@ -1,8 +1,8 @@
 """Every reported 95% interval holds the true value in 93 to 97% of simulated ladders.
 
 Intervals over seeds are of the least-squares slope (or extrapolation) of the true curve, straight
-or bent. Where a floor's upper bound stands in for pairs, it covers in at least that much; so does it at
-a seed on which the floor was itself measured (the lone seed here is another).
+or bent. Where a floor's upper bound stands in for pairs, it covers in at least that much; so it
+does at a seed on which the floor was itself measured (the lone seed here is another).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pytest
 from ladders import COUNTS, covers_95, ladder
 
 from openevolve_unified.judgement.contrasts import (
-    largest_weights,
     prediction_weights,
     slope_weights,
 )

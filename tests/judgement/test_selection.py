@@ -1,4 +1,4 @@
-"""The selection rule step by step: who is trained once more, who takes a place, who is the leader."""
+"""The selection rule step by step: who is trained once more, who takes a place, who leads."""
 
 from __future__ import annotations
 
