@@ -30,7 +30,7 @@ from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 6
+EVALUATION_VERSION = 7
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
