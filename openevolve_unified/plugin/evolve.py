@@ -19,6 +19,7 @@ from openevolve.population import PopulationSnapshot, PopulationStrategy, Progra
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.accounts import Accounts
@@ -44,13 +45,18 @@ SETTLES_PER_POLL = 10
 
 
 class EvolutionRun:
-    """Runs OpenEvolve on an experiment whose initial program has been scored."""
+    """Runs OpenEvolve on an experiment whose initial program has been scored.
+
+    Args:
+        best: the standing of the best program that the run has tried, the initial one or, after
+            ``--resume``, one that came later.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         overrides: Sequence[str],
-        initial_score: float,
+        best: Standing,
         num_iterations: int,
         reporter: Reporter,
     ):
@@ -72,7 +78,7 @@ class EvolutionRun:
         self.accounts = Accounts(
             experiment,
             log,
-            StoppingRules(experiment.scaling_law.stopping, initial_score),
+            StoppingRules(experiment.scaling_law.stopping, best),
             reporter,
             self._stop,
         )

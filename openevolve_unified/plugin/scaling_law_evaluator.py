@@ -116,8 +116,8 @@ class ScalingLawEvaluator:
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
         """What OpenEvolve reads of a result."""
-        values = metrics(result, self._tolerance)
-        texts: dict[str, str | bytes] = dict(artifacts(result, self._tolerance))
+        values = metrics(result)
+        texts: dict[str, str | bytes] = dict(artifacts(result))
         return EvaluationResult(metrics=values, artifacts=texts)
 
     def evaluate_program(
@@ -171,10 +171,6 @@ class ScalingLawEvaluator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _tolerance(self) -> float:
-        return self.experiment.scaling_law.fitness.guard_tolerance_nats
-
     def _refusal(self, source: str) -> Failure | None:
         try:
             self.pipeline.check(source)
@@ -211,7 +207,7 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener({"kind": "notice", "message": damage})
-            return result, self.run_directory.record(result, self._tolerance, iteration)
+            return result, self.run_directory.record(result, iteration)
         except ConfigError as error:
             self._listener({"kind": "config_error", "message": str(error)})
             return self._failure(result.program.source, "set-up", str(error)), None
