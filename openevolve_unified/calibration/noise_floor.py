@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean
 
 from openevolve_unified.calibration.noise_record import (
     LAST,
     MeasuredNoise,
+    find_noise,
     keep_noise,
     noise_settings,
+    require_noise,
 )
+from openevolve_unified.config.bounds import require
+from openevolve_unified.config.noise import MIN_NOISE_SEEDS
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.evaluation.ladder import CheckedProgram
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.judgement.seeds import seed_plan
+from openevolve_unified.judgement.seeds import SeedPlan, seed_plan
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import TrainRun
 
@@ -31,16 +36,48 @@ SEARCH_SEEDS, CONFIRMATION_SEEDS = 2, 2
 """For how many of each the baseline is trained anyway; its noise is measured there first."""
 
 
-def noise_seeds(config: ScalingLawConfig, num_seeds: int) -> tuple[int, ...]:
-    """The first ``num_seeds`` seeds of a noise measurement; see ``judgement.seeds``."""
+def run_noise(
+    pipeline: Pipeline, config_path: Path, say: Callable[[str], None]
+) -> MeasuredNoise | None:
+    """The noise that a run works with, as ``scaling_law.noise`` says; None in the mode ``none``.
+
+    Raises:
+        ConfigError: ``stored``, and this configuration's was not measured; or see
+            ``measure_noise_floor``.
+        MachineError: see ``measure_noise_floor``.
+    """
+    wanted = pipeline.config.noise
+    if wanted.mode == "none":
+        return None
+    if wanted.mode == "stored":
+        return require_noise(pipeline, config_path)
+    found = find_noise(pipeline)
+    if found is not None and found.is_enough(wanted):
+        return found
+    seeds = seeds_of(pipeline.config, wanted.num_seeds).noise
+    return measure_noise_floor(pipeline, seeds, wanted.twin, say)
+
+
+def seeds_of(config: ScalingLawConfig, num_noise: int) -> SeedPlan:
+    """The seeds for search, confirmation and noise; see ``judgement.seeds``.
+
+    Raises:
+        ConfigError: fewer than two noise seeds.
+    """
+    require(
+        num_noise >= MIN_NOISE_SEEDS,
+        "noise seeds",
+        num_noise,
+        f"{MIN_NOISE_SEEDS} or more: one value has no spread",
+    )
     search = config.training.seeds
     return seed_plan(
         search,
         max_seeds=max(SEARCH_SEEDS, len(search)),
         num_confirmation=CONFIRMATION_SEEDS,
         num_validation=0,
-        num_noise=num_seeds,
-    ).noise
+        num_noise=num_noise,
+    )
 
 
 def measure_noise_floor(
@@ -95,9 +132,7 @@ def _over_seeds(pipeline: Pipeline, seeds: tuple[int, ...]) -> Pipeline:
         config=dataclasses.replace(
             config,
             training=dataclasses.replace(config.training, seeds=seeds),
-            execution=dataclasses.replace(
-                execution, deadline_s=execution.deadline_s * len(seeds)
-            ),
+            execution=dataclasses.replace(execution, deadline_s=execution.deadline_s * len(seeds)),
         ),
     )
     return Pipeline(context, pipeline.initial.source)
@@ -116,11 +151,13 @@ def _readings(runs: Sequence[Sequence[TrainRun]]) -> dict[str, list[list[float]]
     and the other readings on all of it.
     """
     shortest = min(len(run.curve) for row in runs for run in row)
-    readings: dict[str, Callable[[TrainRun], float | None]] = {LAST: lambda run: run.final_loss_nats}
+    readings: dict[str, Callable[[TrainRun], float | None]] = {
+        LAST: lambda run: run.final_loss_nats
+    }
     for number in CURVE_MEANS:
         if number <= shortest:
             readings[f"mean of the last {number} evaluations"] = _mean_of_last(number)
-    readings[AVERAGED] = lambda run: run.averaged_loss_nats
+    readings[AVERAGED] = lambda run: getattr(run, "averaged_loss_nats", None)
     found = {name: [[read(run) for run in row] for row in runs] for name, read in readings.items()}
     return {
         name: [[loss for loss in row if loss is not None] for row in rows]

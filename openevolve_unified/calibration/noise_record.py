@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.noise import NoiseFloor, measure_noise
@@ -71,6 +72,10 @@ class MeasuredNoise:
     @property
     def num_models(self) -> int:
         return len(self.seeds) * len(self.sizes) * (2 if self.has_twin else 1)
+
+    def is_enough(self, wanted: NoiseConfig) -> bool:
+        """Whether as much was measured as a run asks for."""
+        return len(self.seeds) >= wanted.num_seeds and (self.has_twin or not wanted.twin)
 
     def losses(self, reading: str = LAST) -> np.ndarray:
         """Of the initial program, ``(seeds, sizes)`` in the order of ``seeds``, nats per token."""
@@ -189,4 +194,6 @@ def _differences(noise: MeasuredNoise, pipeline: Pipeline, data: dict[str, Any])
         told = [name for name in own if own[name] != stored.get(name) and name not in here]
         names = [name for name in names if name != DATA or not told] + told
         here, there = {**own, **here}, {**stored, **there}
-    return [f"{name} is {here.get(name)!r} here and was {there.get(name)!r} there" for name in names]
+    return [
+        f"{name} is {here.get(name)!r} here and was {there.get(name)!r} there" for name in names
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +96,7 @@ def summarise(noise: MeasuredNoise, gain: float | None = None) -> NoiseSummary:
     Raises:
         ConfigError: a gain that is not positive.
     """
-    if gain is not None and not gain > 0:
-        raise ConfigError(f"--gain: got {gain:g}, wanted a positive difference of slopes")
+    require_gain(gain)
     floor, losses = noise.floor(), noise.losses()
     twin_sd = floor.twin_sd or (None,) * len(noise.sizes)
     difference, twin = floor.slope_difference, floor.slope_twin
@@ -137,6 +137,16 @@ def summarise(noise: MeasuredNoise, gain: float | None = None) -> NoiseSummary:
         gain=gain,
         seeds_for_gain=None if gain is None else seeds_needed(difference, gain),
     )
+
+
+def require_gain(gain: float | None) -> None:
+    """Refuse a stated gain that is none.
+
+    Raises:
+        ConfigError: it is not positive, or not finite.
+    """
+    if gain is not None and not 0 < gain < math.inf:
+        raise ConfigError(f"--gain: got {gain:g}, wanted a positive difference of slopes")
 
 
 def _freedom(spread: Spread) -> str:

@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure what is not stored yet, and print it; the exit status."""
-    from openevolve_unified.calibration.noise_floor import measure_noise_floor, noise_seeds
+    from openevolve_unified.calibration.noise_floor import measure_noise_floor, seeds_of
     from openevolve_unified.calibration.noise_record import write_copy
     from openevolve_unified.calibration.noise_summary import require_gain, summarise
     from openevolve_unified.config.experiment import load_experiment
@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> int:
     require_gain(options.gain)
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
-    seeds = noise_seeds(experiment.scaling_law, options.seeds)
+    seeds = seeds_of(experiment.scaling_law, options.seeds)
     progress = Reporter(Terminal(stderr=True))
     with ScalingLawEvaluator(config=experiment, listener=progress) as evaluator:
         noise = measure_noise_floor(
-            evaluator.pipeline, seeds, not options.no_twin, progress.start_candidate
+            evaluator.pipeline, seeds.noise, not options.no_twin, progress.start_candidate
         )
         progress.close()
     path = write_copy(noise, experiment.output_dir)
@@ -76,8 +76,14 @@ def run(options: argparse.Namespace) -> int:
     report = {**to_plain(summary), "sentence": summary.sentence}
     if options.simulate:
         from openevolve_unified.calibration.simulated_noise import simulate
+        from openevolve_unified.calibration.simulated_runs import RunSettings
 
-        simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS)
+        settings = RunSettings(
+            num_noise=len(seeds.noise),
+            max_seeds=len(seeds.search),
+            num_confirmation=len(seeds.confirmation),
+        )
+        simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
         print_simulated(simulated, reporter)
         report["simulated"] = to_plain(simulated)
     reporter.say(f"  the losses of every seed are in {path}")

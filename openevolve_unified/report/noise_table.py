@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openevolve_unified.calibration.noise_summary import NoiseSummary
+from openevolve_unified.calibration.simulated_noise import SimulatedRates
 from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.report.console import Reporter
 
@@ -23,9 +24,31 @@ def print_noise(title: str, summary: NoiseSummary, reporter: Reporter) -> None:
         reporter.say(summary.gain_sentence)
 
 
+def print_simulated(rates: SimulatedRates, reporter: Reporter) -> None:
+    """Print how runs of the real selection end at this noise."""
+    reporter.say(
+        f"  simulated: {rates.num_runs:,} runs of {rates.num_candidates} candidates through the real "
+        "selection and confirmation, with this noise"
+    )
+    reporter.say(
+        f"    no true difference: 'improved' is said in {_rate(rates, rates.false_rate)} of the runs; "
+        f"{rates.ladders_per_candidate:.2f} ladders trained per candidate"
+    )
+    reporter.say(
+        f"    one candidate whose slope is lower by {rates.planted_gain:.4f}: found and confirmed in "
+        f"{_rate(rates, rates.power)}"
+    )
+
+
+def _rate(rates: SimulatedRates, rate: float) -> str:
+    return f"{100 * rate:.1f}% +- {100 * rates.error(rate):.1f}%"
+
+
 def _print_sizes(summary: NoiseSummary, reporter: Reporter) -> None:
     columns = [f"{size.name:>8}" for size in summary.sizes]
-    reporter.say("  size      non-embedding   mean loss   sd over seeds   sd of twin - initial   nats")
+    reporter.say(
+        "  size      non-embedding   mean loss   sd over seeds   sd of twin - initial   nats"
+    )
     for size in summary.sizes:
         reporter.say(
             f"  {size.name:<9} {size.num_params:>13,.0f} {size.mean_loss_nats:>11.4f} "
@@ -65,7 +88,9 @@ def _print_detectable(summary: NoiseSummary, reporter: Reporter) -> None:
 
 def _print_readings(summary: NoiseSummary, reporter: Reporter) -> None:
     choice = summary.readings
-    reporter.say("  reading of the loss                sd of slope   sd of largest   its mean     p")
+    reporter.say(
+        "  reading of the loss                sd of slope   sd of largest   its mean     p"
+    )
     for row in choice.rows:
         mark = "*" if row.name == choice.quietest else " "
         reporter.say(
