@@ -107,8 +107,8 @@ def measure_noise_floor(
             twin = _trained(own, own.check_twin(checked))
     except CandidateError as error:
         raise ConfigError(
-            f"noise: scaling_law.initial_program is refused at stage '{error.stage}' with the seeds "
-            f"{list(seeds)}: {error.reason}"
+            f"noise: scaling_law.initial_program is refused at stage '{error.stage}' with the "
+            f"seeds {list(seeds)}: {error.reason}"
         ) from None
     noise = MeasuredNoise(
         settings=noise_settings(pipeline),
@@ -157,7 +157,7 @@ def _readings(runs: Sequence[Sequence[TrainRun]]) -> dict[str, list[list[float]]
     for number in CURVE_MEANS:
         if number <= shortest:
             readings[f"mean of the last {number} evaluations"] = _mean_of_last(number)
-    readings[AVERAGED] = lambda run: getattr(run, "averaged_loss_nats", None)
+    readings[AVERAGED] = lambda run: run.averaged_loss_nats
     found = {name: [[read(run) for run in row] for row in runs] for name, read in readings.items()}
     return {
         name: [[loss for loss in row if loss is not None] for row in rows]

@@ -1,8 +1,8 @@
 """The stored noise floor: what was measured for a configuration, found again by what decides it.
 
 The record keeps losses, not spreads: whoever reads it derives the spread of the quantity that he
-judges (``floor``). How many seeds were trained, and which, decides how well a floor is known but not
-which floor it is, so there is one record per configuration, the one of the most models.
+judges (``floor``). The seeds that were trained decide how well a floor is known, not which floor it
+is, so there is one record per configuration: that of the most models.
 """
 
 from __future__ import annotations

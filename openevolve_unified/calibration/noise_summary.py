@@ -1,4 +1,4 @@
-"""What a measured noise floor means: the differences that can be told apart, and by how many seeds."""
+"""The meaning of a measured noise floor: what can be told apart, and by how many seeds."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class NoiseSummary:
             for row in self.detectable
         )
         return (
-            f"can tell apart slopes that differ by {by_seeds} (5% false alarms, 80% power; measured "
-            f"over {len(self.seeds)} seeds, {_freedom(self.slope_difference)})"
+            f"can tell apart slopes that differ by {by_seeds} (5% false alarms, 80% power; "
+            f"measured over {len(self.seeds)} seeds, {_freedom(self.slope_difference)})"
         )
 
     @property

@@ -1,8 +1,8 @@
 """Simulated evolutions with a measured noise: how often the selection errs, and how often it finds.
 
-The ladder's law is the initial program's line, its noise the floor's: the deviation of each size, one
-correlation for all pairs of sizes (the mean of the measured ones), and as much of a seed's luck in
-common as the twin shows, none without a twin. Negative correlations count as none.
+The ladder's law is the initial program's line, its noise the floor's: the deviation of each size,
+one correlation for all pairs of sizes (the mean of the measured ones), and as much of a seed's luck
+in common as the twin shows, none without a twin. Negative correlations count as none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLANTED = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedRates:
-    """How runs of the real selection and confirmation end at this noise; rates over ``num_runs``."""
+    """How runs of the real selection and confirmation end; rates over ``num_runs``."""
 
     num_runs: int
     num_candidates: int

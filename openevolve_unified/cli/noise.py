@@ -1,4 +1,4 @@
-"""``noise CONFIG``: how far losses move from seed to seed, and which differences can be told apart."""
+"""``noise CONFIG``: how far losses move from seed to seed, and what can be told apart."""
 
 from __future__ import annotations
 

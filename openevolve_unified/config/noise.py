@@ -1,4 +1,4 @@
-"""The section ``scaling_law.noise``: whether a run knows its noise floor, and how it is measured."""
+"""The section ``scaling_law.noise``: whether a run knows its noise floor, and how well."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
@@ -329,7 +329,7 @@ class ScalingLawConfig:
     training: TrainingConfig = TrainingConfig()
     gates: GatesConfig = GatesConfig()
     fitness: FitnessConfig = FitnessConfig()
-    noise: NoiseConfig = NoiseConfig()
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

@@ -27,16 +27,16 @@ def print_noise(title: str, summary: NoiseSummary, reporter: Reporter) -> None:
 def print_simulated(rates: SimulatedRates, reporter: Reporter) -> None:
     """Print how runs of the real selection end at this noise."""
     reporter.say(
-        f"  simulated: {rates.num_runs:,} runs of {rates.num_candidates} candidates through the real "
-        "selection and confirmation, with this noise"
+        f"  simulated: {rates.num_runs:,} runs of {rates.num_candidates} candidates through the "
+        "real selection and confirmation, with this noise"
     )
     reporter.say(
-        f"    no true difference: 'improved' is said in {_rate(rates, rates.false_rate)} of the runs; "
+        f"    no true difference: 'improved' is said in {_rate(rates, rates.false_rate)} of them; "
         f"{rates.ladders_per_candidate:.2f} ladders trained per candidate"
     )
     reporter.say(
-        f"    one candidate whose slope is lower by {rates.planted_gain:.4f}: found and confirmed in "
-        f"{_rate(rates, rates.power)}"
+        f"    one candidate whose slope is lower by {rates.planted_gain:.4f}: found and confirmed "
+        f"in {_rate(rates, rates.power)}"
     )
 
 

@@ -18,7 +18,7 @@ from openevolve_unified.calibration.noise_record import (
     write_copy,
 )
 from openevolve_unified.config.noise import NoiseConfig
-from openevolve_unified.config.schema import DataConfig, ExecutionConfig, GatesConfig
+from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.records import Evaluation
 from openevolve_unified.store import Store
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def base(folder):
     """A pipeline whose machine all tests share, and its events."""
-    config = tiny_config(folder, ExecutionConfig(num_workers=2, deadline_s=240))
+    config = tiny_config(folder, ExecutionConfig(num_workers=2, deadline_s=240), eval_frequency=7)
     # The twin's two operators would be over a budget of nothing more than the initial program.
     config = dataclasses.replace(config, gates=GatesConfig(max_flops_ratio=1.0))
     pipeline, events = build_pipeline(config, folder, "store")
@@ -99,11 +99,14 @@ def test_the_twin_differs_by_its_rounding(measured):
     assert floor.twin_sd is not None
 
 
-def test_the_curve_gives_other_readings_of_the_same_runs(measured):
-    # 20 steps, evaluated every 10: two points.
-    assert "mean of the last 2 evaluations" in measured.baseline
-    assert "mean of the last 3 evaluations" not in measured.baseline
-    assert (measured.losses("mean of the last 2 evaluations") > measured.losses()).all()
+def test_the_curve_and_the_averaged_weights_give_other_readings_of_the_same_runs(measured):
+    # 20 steps, evaluated every 7: three points, as many as weights are averaged over.
+    means = [f"mean of the last {number} evaluations" for number in (2, 3)]
+    assert list(measured.baseline) == list(measured.twin) == ["last", *means, "averaged weights"]
+    # The loss falls: the more of the past a reading has, the higher it is.
+    for earlier, later in zip((*means[::-1],), (means[0], "last"), strict=True):
+        assert (measured.losses(earlier) > measured.losses(later)).all()
+    assert (measured.losses("averaged weights") > measured.losses()).all()
 
 
 def test_a_floor_of_fewer_models_does_not_replace_one_of_more(measured, tmp_path):
@@ -147,13 +150,14 @@ def test_other_data_are_named_by_their_setting_and_another_program_by_its_hash(
 ):
     data = dataclasses.replace(base[0].config.data, num_documents=700)
     other, _ = variant(base, folder, data=data)
-    with pytest.raises(ConfigError, match="scaling_law.data.num_documents is 700 here and was 600"):
+    with pytest.raises(
+        ConfigError, match=r"scaling_law.data.num_documents is 700 here and was 600"
+    ):
         require_noise(other, CONFIG)
     edited, _ = variant(base, folder)
     edited.initial = dataclasses.replace(edited.initial, source=INITIAL + "\n")
-    with pytest.raises(ConfigError, match="scaling_law.initial_program is '"):
+    with pytest.raises(ConfigError, match=r"scaling_law.initial_program is '"):
         require_noise(edited, CONFIG)
-    assert isinstance(data, DataConfig)
 
 
 def test_without_any_floor_the_command_that_measures_it_is_named(base, folder):
@@ -195,7 +199,7 @@ def test_a_run_measures_demands_or_does_without(base, measured, folder):
 def test_a_baseline_that_diverges_measures_nothing(base, folder):
     training = dataclasses.replace(base[0].config.training, learning_rate=1e30)
     other, _ = variant(base, folder, store="diverged", training=training)
-    with pytest.raises(ConfigError, match="noise: .*refused at stage 'diverged' with the seeds"):
+    with pytest.raises(ConfigError, match=r"noise: .*refused at stage 'diverged' with the seeds"):
         measure_noise_floor(other, (42, 43), False, lambda title: None)
     assert find_noise(other) is None
 
