@@ -32,6 +32,7 @@ from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import EventReader
+from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog
 from openevolve_unified.signals import interruption, kill_descendants
 
@@ -48,15 +49,15 @@ class EvolutionRun:
     """Runs OpenEvolve on an experiment whose initial program has been scored.
 
     Args:
-        best: the standing of the best program that the run has tried, the initial one or, after
-            ``--resume``, one that came later.
+        initial: the initial program's entry of the history. What counts as an improvement is set
+            against the best program so far, which after ``--resume`` may be a later one.
     """
 
     def __init__(
         self,
         experiment: Experiment,
         overrides: Sequence[str],
-        best: Standing,
+        initial: dict[str, Any],
         num_iterations: int,
         reporter: Reporter,
     ):
@@ -72,13 +73,15 @@ class EvolutionRun:
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = log = ProposalLog(experiment.output_dir)
-        damage = log.repair(self._directory.history())
+        entries = self._directory.history()
+        damage = log.repair(entries)
         if damage is not None:
             reporter.say(f"note: {damage}")
+        best = best_entry(entries) or initial
         self.accounts = Accounts(
             experiment,
             log,
-            StoppingRules(experiment.scaling_law.stopping, best),
+            StoppingRules(experiment.scaling_law.stopping, Standing.of_entry(best)),
             reporter,
             self._stop,
         )

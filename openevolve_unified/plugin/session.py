@@ -14,7 +14,6 @@ from openevolve_unified.calibration.noise_summary import summarise
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError, MachineError
-from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
 from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
@@ -24,7 +23,6 @@ from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.plan_file import write_plan
 from openevolve_unified.signals import interruption
 
@@ -196,8 +194,7 @@ def _plan_and_evolve(
         )
         done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
-    best = Standing.of_entry(best_entry(directory.history()) or initial)
-    run = EvolutionRun(experiment, overrides, best, experiment.iterations, reporter)
+    run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter)
     run.run(checkpoint)
     directory.write_best_diff(initial)
     print_summary(experiment, directory, initial, reporter)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.compare import Standing, best_of
-from openevolve_unified.judgement.paired import differences_nats
+from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure, SizeResult
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import io
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_results import made_evaluation, with_score
@@ -18,6 +20,9 @@ from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing, best_of, compare
 from openevolve_unified.judgement.fitness import metrics
+from openevolve_unified.plugin.answering.answer import Answer
+from openevolve_unified.plugin.answering.exchange import Report
+from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.summary import print_summary
@@ -97,6 +102,7 @@ def test_the_best_of_the_summary_and_what_it_says_of_the_difference(
     directory = RunDirectory(tmp_path)
     tried = results(programs)
     entries = [directory.record(each) for each in tried]
+    directory.write_best_diff(entries[0])
     shown = io.StringIO()
     reporter = Reporter(Console(file=shown, width=200))
     directory.write_best_diff(entries[0])
@@ -118,6 +124,7 @@ def test_a_best_that_the_fold_found_is_not_called_better_where_it_is_not(tmp_pat
     assert directory.best_path.read_text() == "number = 2\n"
     noisy = directory.record(result(3, 0.60, 0.37))
     assert directory.best_path.read_text() == "number = 3\n"
+    directory.write_best_diff(entries[0])
     shown = io.StringIO()
     directory.write_best_diff(entries[0])
     print_summary(
@@ -129,6 +136,24 @@ def test_a_best_that_the_fold_found_is_not_called_better_where_it_is_not(tmp_pat
 
 def _to(file):
     return Reporter(Console(file=file, width=200))
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_after_a_resume_an_improvement_is_one_over_the_best_so_far(is_resumed, tmp_path):
+    """Not over the initial program: what comes between the two is none."""
+    patience = ("scaling_law.stopping.patience_iterations=1",)
+    experiment = load_experiment(QUICKSTART, patience, tmp_path)
+    directory = RunDirectory(tmp_path)
+    initial = directory.record(result(0, 0.10, 0.01))
+    if is_resumed:
+        directory.record(result(1, 0.30, 0.01), iteration=1)
+    run = EvolutionRun(experiment, (), initial, 9, _to(io.StringIO()))
+    between = Future()
+    child = {"code": "number = 2\n", "metrics": metrics(result(2, 0.20, 0.01))}
+    report = Report(answer=Answer(), entry=None)
+    between.set_result(SimpleNamespace(child_program_dict=child, artifacts={}, report=report))
+    run.accounts.account(2, between)
+    assert (run.stop_reason is not None) is is_resumed
 
 
 def test_a_standing_is_the_same_from_wherever_it_is_read(tmp_path):
