@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.config.bounds import require as _require
+from openevolve_unified.config.noise import NoiseConfig
+from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
 
 _HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
 StepKind = Literal["auto", "plain", "captured", "compiled"]
-
-
-def _require(condition: bool, name: str, got: object, wanted: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name}: got {got!r}, wanted {wanted}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +68,9 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
 
 CURVE_SEQUENCES = 512
 """The learning curve is measured on this many sequences, the first of the validation split."""
+NUM_AVERAGED = 3
+"""The averaged weights are the mean over this many evaluation points, the last step among them; the
+quickstart has no more."""
 CERTIFICATE_PASSES = 3
 """Over the validation split after training: as it is, and twice with tokens replaced."""
 
@@ -176,6 +176,11 @@ class TrainingConfig:
     def num_points_on_the_way(self) -> int:
         """Points of the learning curve before its last one, which is the final loss."""
         return (self.training_steps - 1) // self.eval_frequency
+
+    @property
+    def has_averaged_weights(self) -> bool:
+        """False when there are too few evaluation points to average over."""
+        return self.num_points_on_the_way + 1 >= NUM_AVERAGED
 
     @property
     def horizon(self) -> str:
@@ -324,6 +329,7 @@ class ScalingLawConfig:
     training: TrainingConfig = TrainingConfig()
     gates: GatesConfig = GatesConfig()
     fitness: FitnessConfig = FitnessConfig()
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

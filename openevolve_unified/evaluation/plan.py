@@ -43,7 +43,7 @@ class PlannedSize:
     """Seconds per training step while the other workers train too; a mean of medians."""
     num_steps: int
     evaluation_s: float
-    """Seconds for the learning curve, the final loss and the certificate of one seed."""
+    """Seconds for all losses and the certificate of one seed."""
 
     @property
     def job_s(self) -> float:
@@ -78,6 +78,11 @@ class Plan:
     def cost(self, seconds: float) -> float | None:
         """What so much time costs; None without a price."""
         return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
+
+    def seeds_s(self, num_seeds: int) -> float:
+        """Training one program at every size with so many seeds, side by side as workers allow."""
+        jobs = sorted((size.job_s for size in self.sizes for _ in range(num_seeds)), reverse=True)
+        return makespan(jobs, self.num_workers)
 
     def evolution_s(self, num_candidates: int) -> float:
         """Training the initial program and ``num_candidates`` more."""
@@ -114,7 +119,7 @@ def measure_plan(context: Context, checked: CheckedProgram) -> Plan:
         _run([request.measurement() for request in timed], context),
     )
     steps = config.training.training_steps
-    num_batches = evaluated_batches(config.training, len(data.validation))
+    num_batches = evaluated_batches(config.training, len(data.validation), len(data.test))
     sizes = tuple(
         PlannedSize(
             size=size,
@@ -168,15 +173,18 @@ def makespan(durations: Sequence[float], num_workers: int) -> float:
     return max(free_at)
 
 
-def evaluated_batches(training: TrainingConfig, num_validation: int) -> int:
-    """Batches without gradients that one model sees: curve, final loss and certificate.
+def evaluated_batches(training: TrainingConfig, num_validation: int, num_test: int) -> int:
+    """Batches without gradients that one model sees: all losses, and the certificate.
 
     Args:
-        num_validation: sequences of the validation split.
+        num_validation, num_test: sequences of the two splits.
     """
-    whole = math.ceil(num_validation / training.batch_size)
-    on_the_way = math.ceil(min(CURVE_SEQUENCES, num_validation) / training.batch_size)
-    return training.num_points_on_the_way * on_the_way + (1 + CERTIFICATE_PASSES) * whole
+    whole, test, on_the_way = (
+        math.ceil(number / training.batch_size)
+        for number in (num_validation, num_test, min(CURVE_SEQUENCES, num_validation))
+    )
+    num_whole = 1 + training.has_averaged_weights + CERTIFICATE_PASSES
+    return training.num_points_on_the_way * on_the_way + num_whole * whole + test
 
 
 def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:
