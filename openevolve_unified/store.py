@@ -11,7 +11,7 @@ subfolder of their own. What an earlier release left there is neither read nor c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,13 @@ class Store:
             ConfigError: the disk is full or the folder cannot be written.
         """
         write_json(self.path(kind, key), record)
+
+    def every(self, kind: str) -> Iterator[dict[str, Any]]:
+        """All readable records of a kind, in the order of their keys."""
+        for path in sorted((self.root / kind).glob("*/*.json")):
+            record = self.get(kind, path.stem)
+            if record is not None:
+                yield record
 
     def path(self, kind: str, key: str, suffix: str = ".json") -> Path:
         """Where the file of ``key`` is or would be; two letters of fan-out keep folders small."""

@@ -17,6 +17,7 @@ from openevolve_unified.cli import (
     evaluator_path,
     evolve,
     init,
+    noise,
     plan,
     redteam,
 )
@@ -24,7 +25,7 @@ from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
-COMMANDS = (check, evaluate, plan, redteam, bench, init, evaluator_path)
+COMMANDS = (check, evaluate, plan, noise, redteam, bench, init, evaluator_path)
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 
 

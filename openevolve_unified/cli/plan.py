@@ -17,9 +17,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the plan; the exit status."""
+    from openevolve_unified.calibration.noise_record import find_noise
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.plan_table import print_plan
 
     with open_judge(options) as evaluator:
-        print_plan(evaluator.plan(), evaluator.experiment, Reporter())
+        plan = evaluator.plan()
+        print_plan(plan, evaluator.experiment, find_noise(evaluator.pipeline), Reporter())
     return exits.DONE

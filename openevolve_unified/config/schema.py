@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.config.bounds import require as _require
+from openevolve_unified.config.noise import NoiseConfig
+from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
 
 _HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
 StepKind = Literal["auto", "plain", "captured", "compiled"]
-
-
-def _require(condition: bool, name: str, got: object, wanted: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name}: got {got!r}, wanted {wanted}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,6 +329,7 @@ class ScalingLawConfig:
     training: TrainingConfig = TrainingConfig()
     gates: GatesConfig = GatesConfig()
     fitness: FitnessConfig = FitnessConfig()
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

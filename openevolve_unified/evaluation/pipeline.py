@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.candidate.program.rounding_twin import write_rounding_twin
 from openevolve_unified.candidate.source.block import require_same_outside
 from openevolve_unified.candidate.source.policy import check_source
+from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
@@ -31,7 +33,7 @@ from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Pr
 from openevolve_unified.runs.events import Event, StageStarted, from_worker
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 6
+EVALUATION_VERSION = 7
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -75,6 +77,29 @@ class Pipeline:
         with self._machine_errors():
             return self._check(program)
 
+    def check_twin(self, checked: CheckedProgram) -> CheckedProgram:
+        """The rounding twin of a program that passed every check, held to the same ones.
+
+        Its two operators of its own cost it no budget. Raises like ``check``.
+        """
+        path = self.context.store.path("twins", checked.trace_path.stem, ".safetensors")
+        if not path.exists():
+            write_rounding_twin(checked.trace_path, path)
+        gates = self.config.gates
+        free = dataclasses.replace(gates, max_flops_ratio=gates.max_flops_ratio + 1)
+        with self._machine_errors():
+            return self._check_trace(checked.program, path, checked.evidence["isolation"], free)
+
+    def train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
+        """Train what is not in the store yet; see ``train_ladder``.
+
+        Raises:
+            CandidateError: a model diverged or its trained weights were refused.
+            MachineError: the machine could not finish; what it finished is in the store.
+        """
+        with self._machine_errors():
+            return self._train(checked)
+
     def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
         try:
             with self._machine_errors():
@@ -88,7 +113,7 @@ class Pipeline:
         is_initial = program.source_hash == self.initial.source_hash
         checked = self._check(program)
         baseline = () if is_initial else self._baseline()
-        sizes = train_ladder(self.context, checked, lambda event: self._say(program, event))
+        sizes = self._train(checked)
         doubt = too_good_to_be_true(
             sizes,
             baseline,
@@ -128,20 +153,28 @@ class Pipeline:
             )
         return result.sizes
 
+    def _train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
+        return train_ladder(self.context, checked, lambda event: self._say(checked.program, event))
+
     def _check(self, program: Program) -> CheckedProgram:
-        machine, deadline = self.context.machine, self.context.deadline()
         self._say(program, StageStarted(stage="policy"))
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
         self._say(program, StageStarted(stage="trace"))
-        machine.warm_up()
+        self.context.machine.warm_up()
         trace_path, isolation = self._trace(program)
+        return self._check_trace(program, trace_path, isolation, self.config.gates)
+
+    def _check_trace(
+        self, program: Program, trace_path: Path, isolation: dict[str, Any], gates: GatesConfig
+    ) -> CheckedProgram:
+        machine, deadline = self.context.machine, self.context.deadline()
         baseline_path, _ = self._trace(self.initial)
         self._say(program, StageStarted(stage="checks"))
         request = CheckRequest(
             trace_path=str(trace_path),
             baseline_path=str(baseline_path),
-            gates=self.config.gates,
+            gates=gates,
             seq_len=self.config.data.seq_len,
             vocab_size=self.context.data().vocab_size,
             seeds=self.config.training.seeds,

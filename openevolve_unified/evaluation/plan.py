@@ -80,6 +80,11 @@ class Plan:
         """What so much time costs; None without a price."""
         return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
 
+    def seeds_s(self, num_seeds: int) -> float:
+        """Training one program at every size with so many seeds, side by side as workers allow."""
+        jobs = sorted((size.job_s for size in self.sizes for _ in range(num_seeds)), reverse=True)
+        return makespan(jobs, self.num_workers)
+
     def evolution_s(self, num_candidates: int) -> float:
         """Training the initial program and ``num_candidates`` more."""
         return self.candidate_s * (num_candidates + 1)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified import exits
+from openevolve_unified.calibration.noise_floor import run_noise
+from openevolve_unified.calibration.noise_record import find_noise, require_noise, write_copy
+from openevolve_unified.calibration.noise_summary import summarise
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError, MachineError
@@ -242,8 +245,11 @@ def _plan_and_evolve(
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter, log=log) as evaluator:
         plan = evaluator.plan()
-        print_plan(plan, experiment, reporter)
+        stored = find_noise(evaluator.pipeline)
+        print_plan(plan, experiment, stored, reporter)
         log(PlanMade(plan=to_plain(plan)))
+        if experiment.scaling_law.noise.mode == "stored":
+            require_noise(evaluator.pipeline, experiment.path)
         # Only now is an earlier run moved: what can be refused before work is spent was accepted.
         if not resume and _move_earlier_run(directory, log, reporter):
             evaluator.close()  # its workers write into the earlier run's log
@@ -252,7 +258,15 @@ def _plan_and_evolve(
         damage = directory.repair()
         if damage is not None:
             everyone(log, reporter)(Notice(message=damage))
+        noise = run_noise(evaluator.pipeline, experiment.path, reporter.start_candidate)
+        if noise is not None:
+            reporter.close()
+            write_copy(noise, directory.path)
+            reporter.say(f"noise: {summarise(noise).sentence}")
         initial = score_initial_program(evaluator, reporter)
+        if noise is not None:
+            # Its time was the noise measurement's: it says nothing about the time of a candidate.
+            initial = {**initial, "cached": True}
     interruption.last_line = f"interrupted; {hint}"
     checkpoint = None
     if resume:

@@ -73,7 +73,7 @@ class Reporter:
         if entry["verdict"] == "not judged":
             self.say(f"{title}: not judged: {entry['reason']}")
             return
-        text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}"
+        text = f"fitness {entry['fitness']:+.4f} (lack of fit {entry['lack_of_fit']:.4f})"
         score = f"{entry['combined_score']:+.4f}"
         if score != f"{entry['fitness']:+.4f}":
             text += f", score {score} after the guards"

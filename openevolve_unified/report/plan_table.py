@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.calibration.noise_record import MeasuredNoise
+from openevolve_unified.calibration.noise_summary import summarise
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.plan import Plan
 from openevolve_unified.report.console import Reporter, format_duration
 from openevolve_unified.runs.plan_file import planned_candidate_s
 
 
-def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
-    """Print sizes, parameters, operations, tokens, memory and estimated time and cost."""
+def print_plan(
+    plan: Plan, experiment: Experiment, noise: MeasuredNoise | None, reporter: Reporter
+) -> None:
+    """Print sizes, parameters, operations, tokens, memory, time, cost, and what can be told apart.
+
+    Args:
+        noise: of this configuration, as it is stored; None when it was not measured.
+    """
     law = experiment.scaling_law
     training = law.training
     reporter.say(f"plan for {experiment.path.name}: {law.framework}, {training.horizon}")
@@ -53,6 +62,28 @@ def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
             f"  cost      about {candidate_cost:,.2f} per candidate, {evolution_cost:,.2f} in all, "
             f"at {plan.price_per_hour:,.2f} per hour"
         )
+    reporter.say(f"  noise     {_noise_line(plan, experiment, noise)}")
+
+
+def _noise_line(plan: Plan, experiment: Experiment, noise: MeasuredNoise | None) -> str:
+    """The stored floor, or what is done about none."""
+    wanted = experiment.scaling_law.noise
+    command = f"openevolve-unified noise {shlex.quote(str(experiment.path))}"
+    is_missing = noise is None or (wanted.mode == "measure" and not noise.is_enough(wanted))
+    if noise is not None and not is_missing:
+        return summarise(noise).sentence
+    if wanted.mode == "measure":
+        num_trained = wanted.num_seeds * (2 if wanted.twin else 1)
+        # The run would train the initial program at its own seeds anyway.
+        extra_s = max(0.0, plan.seeds_s(num_trained) - plan.candidate_s)
+        twin = " and its rounding twin" if wanted.twin else ""
+        return (
+            f"measured first, by the initial program{twin} at {wanted.num_seeds} seeds: about "
+            f"{format_duration(extra_s)} more, once for this configuration"
+        )
+    if wanted.mode == "stored":
+        return f"none is stored, and without it this run is refused; measure it: {command}"
+    return f"not measured: the error of a single seed is unknown; measure it: {command}"
 
 
 def time_against_plan(

@@ -34,7 +34,7 @@ _NEEDED: dict[str, type | tuple[type, ...]] = {
 _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
     "trained": {
         "fitness": (int, float),
-        "fitness_stderr": (int, float),
+        "lack_of_fit": (int, float),
         "r2": (int, float),
         "losses_nats": dict,
         "num_params_non_embedding": dict,
@@ -102,7 +102,7 @@ def new_entry(index: int, result: Evaluation | Failure, iteration: int | None) -
         "verdict": "trained",
         "combined_score": standing.value,
         "fitness": result.score.fitness,
-        "fitness_stderr": standing.stderr,
+        "lack_of_fit": standing.stderr,
         "degrees_of_freedom": standing.degrees_of_freedom,
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,

@@ -1,0 +1,92 @@
+"""``noise CONFIG``: how far losses move from seed to seed, and what can be told apart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from openevolve_unified import exits
+from openevolve_unified.cli.options import Commands, add_config, add_json
+from openevolve_unified.signals import interruption
+
+DEFAULT_SEEDS = 8
+SIMULATED_RUNS = 400
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "noise", help="which differences a configuration can tell apart, with how many seeds"
+    )
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        default=DEFAULT_SEEDS,
+        help="train the initial program with N seeds, 2 or more (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-twin",
+        action="store_true",
+        help="leave out the program that is algebraically equal and rounds differently; half the "
+        "time, fewer degrees of freedom",
+    )
+    parser.add_argument(
+        "--gain",
+        type=float,
+        metavar="X",
+        help="also say how many seeds a difference of X in slope needs",
+    )
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="also simulate evolutions with this noise: how often they claim an improvement that "
+        "is none, and find one that is",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what is not stored yet, and print it; the exit status."""
+    from openevolve_unified.calibration.noise_floor import measure_noise_floor, seeds_of
+    from openevolve_unified.calibration.noise_record import write_copy
+    from openevolve_unified.calibration.noise_summary import require_gain, summarise
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.plain.canonical import to_plain
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.noise_table import print_noise, print_simulated
+
+    require_gain(options.gain)
+    interruption.unwind()
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    seeds = seeds_of(experiment.scaling_law, options.seeds)
+    progress = Reporter(Terminal(stderr=True))
+    with ScalingLawEvaluator(config=experiment, listener=progress) as evaluator:
+        noise = measure_noise_floor(
+            evaluator.pipeline, seeds.noise, not options.no_twin, progress.start_candidate
+        )
+        progress.close()
+    path = write_copy(noise, experiment.output_dir)
+    summary = summarise(noise, options.gain)
+    reporter = Reporter()
+    print_noise(experiment.path.name, summary, reporter)
+    report = {**to_plain(summary), "sentence": summary.sentence}
+    if options.simulate:
+        from openevolve_unified.calibration.simulated_noise import simulate
+        from openevolve_unified.calibration.simulated_runs import RunSettings
+
+        settings = RunSettings(
+            num_noise=len(seeds.noise),
+            max_seeds=len(seeds.search),
+            num_confirmation=len(seeds.confirmation),
+        )
+        simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
+        print_simulated(simulated, reporter)
+        report["simulated"] = to_plain(simulated)
+    reporter.say(f"  the losses of every seed are in {path}")
+    if options.json:
+        print(json.dumps(report))
+    return exits.DONE
