@@ -24,8 +24,13 @@ from openevolve_unified.errors import CandidateError, ConfigError, MachineError,
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
 from openevolve_unified.evaluation.requests import CheckRequest
+from openevolve_unified.evaluation.scoring import (
+    require_identified,
+    require_target_beyond,
+    score_of,
+)
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
-from openevolve_unified.judgement.fitness import score, too_good_to_be_true
+from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
@@ -44,6 +49,7 @@ class Pipeline:
         self.context = context
         self.config = context.config
         self.initial = Program(source=initial_source, framework=self.config.framework)
+        require_target_beyond(self.config)
 
     def evaluate(self, source: str) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
@@ -122,6 +128,8 @@ class Pipeline:
         )
         if doubt is not None:
             raise CandidateError("too_good", doubt)
+        if is_initial:
+            require_identified(self.config, sizes)
         fit = fit_scaling_law(
             [size.num_params_non_embedding for size in sizes],
             [size.losses_nats for size in sizes],
@@ -134,7 +142,7 @@ class Pipeline:
             sizes=sizes,
             baseline=baseline,
             fit=fit,
-            score=score(fit, sizes, baseline, self.config.fitness.guard_tolerance_nats),
+            score=score_of(self.config.fitness, fit, sizes, baseline),
             features=checked.features,
             checks=checked.evidence,
         )

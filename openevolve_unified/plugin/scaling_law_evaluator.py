@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
+from openevolve_unified.calibration.noise_record import find_noise
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
-from openevolve_unified.judgement.fitness import artifacts, metrics, untrained_metrics
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.judges import Judges, judge
+from openevolve_unified.judgement.metrics import metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
@@ -134,8 +137,9 @@ class ScalingLawEvaluator:
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
         """What OpenEvolve reads of a result."""
-        values = metrics(result)
-        texts: dict[str, str | bytes] = dict(artifacts(result))
+        judges = self._judges(result)
+        values = metrics(result, judges)
+        texts: dict[str, str | bytes] = dict(artifacts(result, judges))
         return EvaluationResult(metrics=values, artifacts=texts)
 
     def evaluate_program(
@@ -236,12 +240,19 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener(Notice(message=damage))
-            return result, self.run_directory.record(result, iteration)
+            return result, self.run_directory.record(result, iteration, self._judges(result))
         except ConfigError as error:
             self._listener(SetUpBroke(message=str(error)))
             return self._failure(result.program.source, "set-up", str(error)), None
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
+
+    def _judges(self, result: Evaluation | Failure) -> Judges | None:
+        """With the noise floor of this configuration, if it was measured."""
+        if isinstance(result, Failure):
+            return None
+        noise = find_noise(self.pipeline)
+        return judge(result, None if noise is None else noise.floor())
 
     def _tell_of_earlier_store(self) -> None:
         line = describe_earlier(self.experiment.store_dir)
