@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
             num_noise=len(seeds.noise),
             max_seeds=len(seeds.search),
             num_confirmation=len(seeds.confirmation),
+            has_twin=noise.has_twin,
         )
         simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
         print_simulated(simulated, reporter)
