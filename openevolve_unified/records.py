@@ -152,8 +152,9 @@ class ScalingFit:
     slope: float
     """Nats per unit of ln(N); negative when larger models are better."""
     intercept: float
-    slope_stderr: float
-    intercept_stderr: float
+    lack_of_fit: float
+    """Of the slope, in its units: how far the sizes lie off a straight line. It is no error over
+    seeds, and nothing is compared by it where that is known."""
     r2: float
     residuals: tuple[float, ...]
     degrees_of_freedom: int

@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure what is not stored yet, and print it; the exit status."""
-    from openevolve_unified.calibration.noise_floor import measure_noise_floor, seeds_of
+    from openevolve_unified.calibration.noise_floor import measure_noise_floor, noise_seeds
     from openevolve_unified.calibration.noise_record import write_copy
     from openevolve_unified.calibration.noise_summary import require_gain, summarise
     from openevolve_unified.config.experiment import load_experiment
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     require_gain(options.gain)
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
-    seeds = seeds_of(experiment.scaling_law, options.seeds)
+    seeds = noise_seeds(experiment.scaling_law, options.seeds)
     progress = Reporter(Terminal(stderr=True))
     with ScalingLawEvaluator(config=experiment, listener=progress) as evaluator:
         noise = measure_noise_floor(

@@ -13,7 +13,7 @@ FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
 METRIC_NAMES = (
     "combined_score",
     "fitness",
-    "fitness_stderr",
+    "lack_of_fit",
     "slope",
     "intercept",
     "r2",

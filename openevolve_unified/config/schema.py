@@ -13,6 +13,7 @@ from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.noise import NoiseConfig
+from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
 
@@ -66,6 +67,7 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
     "quickstart": _ladder((32, 2, 2), (48, 2, 3), (64, 2, 4), (96, 2, 6)),
 }
 
+MAX_SEED = 2**31 - 100_000
 CURVE_SEQUENCES = 512
 """The learning curve is measured on this many sequences, the first of the validation split."""
 NUM_AVERAGED = 3
@@ -330,6 +332,7 @@ class ScalingLawConfig:
     gates: GatesConfig = GatesConfig()
     fitness: FitnessConfig = FitnessConfig()
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -358,6 +361,12 @@ class ScalingLawConfig:
         )
         _require(
             len(set(self.sizes)) == len(self.sizes), "ladder", "a repeated size", "distinct sizes"
+        )
+        _require(
+            max(self.training.seeds) < MAX_SEED,
+            "training.seeds",
+            self.training.seeds,
+            f"less than {MAX_SEED:,}: those for the confirmation and the noise follow from them",
         )
 
     @property

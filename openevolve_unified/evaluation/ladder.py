@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener
+from openevolve_unified.runs.events import Listener, StageStarted, from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,21 @@ class CheckedProgram:
 
 
 def train_ladder(
-    context: Context, checked: CheckedProgram, listener: Listener
+    context: Context,
+    checked: CheckedProgram,
+    listener: Listener,
+    seeds: Sequence[int] | None = None,
 ) -> tuple[SizeResult, ...]:
     """Train what is not in the store yet; the results of all seeds, size by size.
+
+    Args:
+        seeds: some of those that the program was traced for; None: those of ``training.seeds``.
 
     Raises:
         CandidateError: a model diverged or its trained weights were refused.
         DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
     """
-    requests = train_requests(context, checked)
+    requests = train_requests(context, checked, seeds)
     jobs = [request.job for request in requests]
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
@@ -50,9 +57,9 @@ def train_ladder(
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
     tasks = [requests[index].training() for index in missing]
-    listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
+    listener(StageStarted(stage="training", num_jobs=len(missing)))
     executor = context.machine.executor()
-    for position, result in executor.run(tasks, context.deadline(), listener):
+    for position, result in executor.run(tasks, context.deadline(), from_worker(listener)):
         run = from_mapping(TrainRun, result, "run")
         _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run
@@ -66,7 +73,9 @@ def train_ladder(
     )
 
 
-def train_requests(context: Context, checked: CheckedProgram) -> list[TrainRequest]:
+def train_requests(
+    context: Context, checked: CheckedProgram, seeds: Sequence[int] | None = None
+) -> list[TrainRequest]:
     """One request per size and seed, sizes from small to large: all that training takes."""
     config, data, resources = context.config, context.data(), context.machine.resources()
     return [
@@ -92,7 +101,7 @@ def train_requests(context: Context, checked: CheckedProgram) -> list[TrainReque
             num_slots=resources.num_workers,
         )
         for size in config.sizes
-        for seed in config.training.seeds
+        for seed in (config.training.seeds if seeds is None else seeds)
     ]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,17 @@ from openevolve_unified.errors import CandidateError, ConfigError, MachineError,
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
 from openevolve_unified.evaluation.requests import CheckRequest
+from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
 from openevolve_unified.judgement.fitness import score, too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
+from openevolve_unified.runs.events import Event, StageStarted, from_worker
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 6
+EVALUATION_VERSION = 7
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -44,8 +46,14 @@ class Pipeline:
         self.config = context.config
         self.initial = Program(source=initial_source, framework=self.config.framework)
 
-    def evaluate(self, source: str) -> Evaluation | Failure:
+    def evaluate(self, source: str, seeds: Sequence[int] | None = None) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
+
+        The initial program is trained at the same seeds first. What was trained at some of them
+        before is not trained again.
+
+        Args:
+            seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
 
         Raises:
             ConfigError: the experiment itself cannot run (data, device, disk, initial program).
@@ -53,11 +61,12 @@ class Pipeline:
         """
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
-        key = self._evaluation_key(program)
+        chosen = self.config.training.seeds if seeds is None else tuple(seeds)
+        key = self._evaluation_key(program, chosen)
         stored = self._load(key)
         if stored is not None:
             return stored
-        result = self._evaluate_fresh(program)
+        result = self._evaluate_fresh(program, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or not result.is_machine_trouble:
             record = {type(result).__name__: to_plain(result)}
@@ -97,22 +106,22 @@ class Pipeline:
             MachineError: the machine could not finish; what it finished is in the store.
         """
         with self._machine_errors():
-            return self._train(checked)
+            return self._train(checked, self.config.training.seeds)
 
-    def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
+    def _evaluate_fresh(self, program: Program, seeds: tuple[int, ...]) -> Evaluation | Failure:
         try:
             with self._machine_errors():
-                return self._judge(program)
+                return self._judge(program, seeds)
         except CandidateError as error:
             return self._failure(program, error.stage, error.reason)
         except MachineError as error:
             return self._failure(program, error.stage, str(error))
 
-    def _judge(self, program: Program) -> Evaluation:
+    def _judge(self, program: Program, seeds: tuple[int, ...]) -> Evaluation:
         is_initial = program.source_hash == self.initial.source_hash
         checked = self._check(program)
-        baseline = () if is_initial else self._baseline()
-        sizes = self._train(checked)
+        baseline = () if is_initial else self._baseline(seeds)
+        sizes = self._train(checked, seeds)
         doubt = too_good_to_be_true(
             sizes,
             baseline,
@@ -138,8 +147,8 @@ class Pipeline:
             checks=checked.evidence,
         )
 
-    def _baseline(self) -> tuple[SizeResult, ...]:
-        result = self.evaluate(self.initial.source)
+    def _baseline(self, seeds: tuple[int, ...]) -> tuple[SizeResult, ...]:
+        result = self.evaluate(self.initial.source, seeds)
         if isinstance(result, Failure):
             if result.is_machine_trouble:
                 raise MachineError(
@@ -152,14 +161,16 @@ class Pipeline:
             )
         return result.sizes
 
-    def _train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
-        return train_ladder(self.context, checked, lambda event: self._say(checked.program, event))
+    def _train(self, checked: CheckedProgram, seeds: Sequence[int]) -> tuple[SizeResult, ...]:
+        return train_ladder(
+            self.context, checked, lambda event: self._say(checked.program, event), seeds
+        )
 
     def _check(self, program: Program) -> CheckedProgram:
-        self._say(program, {"kind": "stage", "stage": "policy"})
+        self._say(program, StageStarted(stage="policy"))
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
-        self._say(program, {"kind": "stage", "stage": "trace"})
+        self._say(program, StageStarted(stage="trace"))
         self.context.machine.warm_up()
         trace_path, isolation = self._trace(program)
         return self._check_trace(program, trace_path, isolation, self.config.gates)
@@ -169,20 +180,21 @@ class Pipeline:
     ) -> CheckedProgram:
         machine, deadline = self.context.machine, self.context.deadline()
         baseline_path, _ = self._trace(self.initial)
-        self._say(program, {"kind": "stage", "stage": "checks"})
+        self._say(program, StageStarted(stage="checks"))
         request = CheckRequest(
             trace_path=str(trace_path),
             baseline_path=str(baseline_path),
             gates=gates,
             seq_len=self.config.data.seq_len,
             vocab_size=self.context.data().vocab_size,
-            seeds=self.config.training.seeds,
+            seeds=traced_seeds(self.config),
             batch_size=self.config.training.batch_size,
             store=str(self.context.store.root),
             num_slots=machine.resources().num_workers,
         )
         tasks = [request.task()]
-        ((_, report),) = machine.executor().run(tasks, deadline, self.context.listener)
+        hear = from_worker(lambda event: self._say(program, event))
+        ((_, report),) = machine.executor().run(tasks, deadline, hear)
         return CheckedProgram(
             program=program,
             trace_path=trace_path,
@@ -201,7 +213,7 @@ class Pipeline:
             "framework": program.framework,
             "sizes": config.sizes,
             "seq_len": config.data.seq_len,
-            "seeds": config.training.seeds,
+            "seeds": traced_seeds(config),
             "batch_size": config.training.batch_size,
             "bounds": (gates.max_nodes, gates.max_constant_elements),
         }
@@ -214,7 +226,7 @@ class Pipeline:
                 program,
                 config.sizes,
                 config.data.seq_len,
-                training.seeds,
+                traced_seeds(config),
                 gates,
                 training.batch_size,
                 path,
@@ -223,7 +235,7 @@ class Pipeline:
             store.put("traces", key, record)
         return path, record["isolation"]
 
-    def _evaluation_key(self, program: Program) -> str:
+    def _evaluation_key(self, program: Program, seeds: tuple[int, ...]) -> str:
         config, resources = self.config, self.context.machine.resources()
         return content_hash(
             {
@@ -233,7 +245,8 @@ class Pipeline:
                 "initial": self.initial.source_hash,
                 "sizes": config.sizes,
                 "data": self.context.data().fingerprint,
-                "training": config.training,
+                "training": dataclasses.replace(config.training, seeds=seeds),
+                "traced_seeds": traced_seeds(config),
                 "gates": config.gates,
                 "fitness": config.fitness,
                 "precision": resources.precision,
@@ -289,5 +302,5 @@ class Pipeline:
             "program continues from them when it is evaluated again"
         )
 
-    def _say(self, program: Program, event: dict[str, Any]) -> None:
-        self.context.listener({"program": program.source_hash[:12], **event})
+    def _say(self, program: Program, event: Event) -> None:
+        self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))

@@ -45,7 +45,7 @@ class Standing:
         """From a fit and its score."""
         return cls(
             value=evaluation.score.combined,
-            stderr=evaluation.fit.slope_stderr,
+            stderr=evaluation.fit.lack_of_fit,
             degrees_of_freedom=evaluation.fit.degrees_of_freedom,
         )
 
@@ -54,14 +54,14 @@ class Standing:
         """From the entry of a trained program in a run's history."""
         return cls(
             value=entry["combined_score"],
-            stderr=entry.get("fitness_stderr"),
+            stderr=entry.get("lack_of_fit"),
             degrees_of_freedom=entry.get("degrees_of_freedom"),
         )
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any]) -> Standing:
         """From the metrics that OpenEvolve keeps of a program."""
-        stderr = metrics.get("fitness_stderr")
+        stderr = metrics.get("lack_of_fit")
         return cls(
             value=float(metrics.get("combined_score", UNTRAINED_SCORE)),
             stderr=None if stderr is None else float(stderr),

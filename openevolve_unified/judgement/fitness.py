@@ -99,7 +99,7 @@ def metrics(result: Evaluation | Failure) -> dict[str, float]:
     values = {
         "combined_score": result.score.combined,
         "fitness": result.score.fitness,
-        "fitness_stderr": result.fit.slope_stderr,
+        "lack_of_fit": result.fit.lack_of_fit,
         "slope": result.fit.slope,
         "intercept": result.fit.intercept,
         "r2": result.fit.r2,
@@ -170,7 +170,7 @@ def _verdict(result: Evaluation) -> str:
     fit, scored = result.fit, result.score
     text = (
         f"trained at {len(result.sizes)} sizes: fitness {scored.fitness:+.4f} "
-        f"+- {fit.slope_stderr:.4f} (minus the slope of loss over ln N, R2 {fit.r2:.3f})"
+        f"(minus the slope of loss over ln N, lack of fit {fit.lack_of_fit:.4f}, R2 {fit.r2:.3f})"
     )
     if result.is_pilot:
         text += f" [{result.horizon}]"

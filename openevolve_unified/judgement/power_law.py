@@ -151,7 +151,7 @@ class _Problem:
         return error, irreducible, amplitude
 
     def best_exponent(self) -> float:
-        return self._minimum(lambda powers: self._solve(powers)[0])[1]
+        return self._minimum(lambda powers: self._solve(powers)[0], tolerance=1e-12)[1]
 
     def exponent_interval(self, best: float, bound: float) -> tuple[float, float]:
         def excess(exponent: float) -> float:
@@ -162,7 +162,11 @@ class _Problem:
     def irreducible_interval(self, best: float, bound: float) -> tuple[float, float]:
         def excess(irreducible: float) -> float:
             rest = self._losses - irreducible * self._ones
-            return self._minimum(lambda powers: _one_coefficient(powers, rest)[0])[0] - bound
+            profile = self._minimum(
+                lambda powers: _one_coefficient(powers, rest)[0],
+                tolerance=1e-6,  # the profile is flat at its minimum
+            )
+            return profile[0] - bound
 
         return _crossing(excess, best, 0.0), _crossing(excess, best, self._most)
 
@@ -188,7 +192,9 @@ class _Problem:
         """``(exponents, sizes)``, whitened."""
         return np.exp(-np.outer(exponents, self._log_counts)) @ self._whiten.T
 
-    def _minimum(self, errors: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    def _minimum(
+        self, errors: Callable[[np.ndarray], np.ndarray], tolerance: float
+    ) -> tuple[float, float]:
         """``(least error, exponent)``: the best of a grid in log exponent, then refined."""
         on_grid = errors(self._grid_powers)
         best = int(np.argmin(on_grid))
@@ -196,7 +202,7 @@ class _Problem:
             lambda exponent: float(errors(self._powers(np.array([exponent])))[0]),
             bounds=(self._grid[max(0, best - 1)], self._grid[min(NUM_GRID - 1, best + 1)]),
             method="bounded",
-            options={"xatol": 1e-12},
+            options={"xatol": tolerance},
         )
         return min(
             (float(refined.fun), float(refined.x)), (float(on_grid[best]), float(self._grid[best]))
@@ -219,4 +225,4 @@ def _crossing(excess: Callable[[float], float], inside: float, end: float) -> fl
         return end
     if excess(inside) >= 0:  # an exact fit: the interval is a point
         return inside
-    return float(optimize.brentq(excess, inside, end, xtol=1e-10))
+    return float(optimize.brentq(excess, inside, end, xtol=1e-8))

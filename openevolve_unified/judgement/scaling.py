@@ -5,7 +5,7 @@ Two errors that answer different questions travel apart:
 * over seeds (``slope_over_seeds``): how far another seed would move the slope. It is what two
   programs are compared by. Its interval is of the least-squares slope of the true curve, whether
   that curve is straight or not;
-* lack of fit (``ScalingFit.slope_stderr``): how far the sizes lie off a straight line. Its interval
+* lack of fit (``ScalingFit.lack_of_fit``): how far the sizes lie off a straight line. Its interval
   is of the slope of a straight law with equal and independent noise at each size, and of nothing
   when the law is curved: then it is far too wide for the noise and says nothing about the bend.
 
@@ -57,8 +57,7 @@ def fit_scaling_law(
     return ScalingFit(
         slope=float(line.slope),
         intercept=float(line.intercept),
-        slope_stderr=float(line.stderr),
-        intercept_stderr=float(line.intercept_stderr),
+        lack_of_fit=float(line.stderr),
         r2=float(line.rvalue) ** 2,
         residuals=tuple((losses - (line.intercept + line.slope * log_counts)).tolist()),
         degrees_of_freedom=degrees_of_freedom,

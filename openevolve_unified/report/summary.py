@@ -50,12 +50,15 @@ def difference_line(best: dict[str, Any], initial: dict[str, Any]) -> str:
     stderr = "an unknown error" if found.stderr is None else f"{found.stderr:.4f}"
     text = f"score {found.gain:+.4f} +- {stderr}, "
     if found.is_better:
-        return text + "better by more than the error of the two fits; more seeds must confirm it"
-    return text + "within the error: not evidence of an improvement"
+        return text + "better by more than the lack of fit of both; more seeds must confirm it"
+    return text + "within the lack of fit: not evidence of an improvement"
 
 
 def _fitness(entry: dict[str, Any]) -> str:
-    text = f"fitness {entry['fitness']:+.4f} +- {entry['fitness_stderr']:.4f}, R2 {entry['r2']:.3f}"
+    text = (
+        f"fitness {entry['fitness']:+.4f}, lack of fit {entry['lack_of_fit']:.4f}, "
+        f"R2 {entry['r2']:.3f}"
+    )
     if entry["combined_score"] < entry["fitness"]:
         text += f", score {entry['combined_score']:+.4f} after the guards"
     return text

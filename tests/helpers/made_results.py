@@ -81,6 +81,6 @@ def with_score(evaluation: Evaluation, value: float, stderr: float) -> Evaluatio
     """The same with another score and another error of it."""
     return dataclasses.replace(
         evaluation,
-        fit=dataclasses.replace(evaluation.fit, slope=-value, slope_stderr=stderr),
+        fit=dataclasses.replace(evaluation.fit, slope=-value, lack_of_fit=stderr),
         score=dataclasses.replace(evaluation.score, combined=value, fitness=value),
     )

@@ -1,4 +1,4 @@
-"""Means with errors over seeds: Student's t, the part of a spread measured before, and their text."""
+"""Means with errors over seeds: Student's t, a spread measured before, and how they are told."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.events import nobody
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
@@ -110,7 +111,7 @@ def test_the_best_of_the_summary_and_what_it_says_of_the_difference(
     lines = {line.split()[0]: line for line in shown.getvalue().splitlines() if line.strip()}
     assert f"programs/{entries[expected]['file']}" in lines["best"]
     found = compare(*(Standing.of_evaluation(tried[place]) for place in (expected, 0)))
-    assert ("better by more than the error" in lines["difference"]) is found.is_better
+    assert ("better by more than the lack of fit" in lines["difference"]) is found.is_better
     assert ("none: no candidate is better" in lines["difference"]) is (expected == 0)
     if expected:
         assert f"score {found.gain:+.4f} +- {found.stderr:.4f}" in lines["difference"]
@@ -128,10 +129,10 @@ def test_a_best_that_the_fold_found_is_not_called_better_where_it_is_not(tmp_pat
     shown = io.StringIO()
     directory.write_best_diff(entries[0])
     print_summary(
-        load_experiment(QUICKSTART), directory, {**entries[0], "fitness_stderr": 0.4}, _to(shown)
+        load_experiment(QUICKSTART), directory, {**entries[0], "lack_of_fit": 0.4}, _to(shown)
     )
     assert noisy["file"] in shown.getvalue()
-    assert "within the error: not evidence of an improvement" in shown.getvalue()
+    assert "within the lack of fit: not evidence of an improvement" in shown.getvalue()
 
 
 def _to(file):
@@ -147,7 +148,7 @@ def test_after_a_resume_an_improvement_is_one_over_the_best_so_far(is_resumed, t
     initial = directory.record(result(0, 0.10, 0.01))
     if is_resumed:
         directory.record(result(1, 0.30, 0.01), iteration=1)
-    run = EvolutionRun(experiment, (), initial, 9, _to(io.StringIO()))
+    run = EvolutionRun(experiment, (), initial, 9, _to(io.StringIO()), nobody)
     between = Future()
     child = {"code": "number = 2\n", "metrics": metrics(result(2, 0.20, 0.01))}
     report = Report(answer=Answer(), entry=None)

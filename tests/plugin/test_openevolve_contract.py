@@ -110,11 +110,11 @@ def test_failures_are_not_admitted_and_honest_programs_are():
 
 def test_an_elite_gives_way_only_beyond_the_noise():
     programs = database()
-    programs.add(program("seed", None, combined_score=0.10, fitness_stderr=0.02))
-    programs.add(program("near", combined_score=0.11, fitness_stderr=0.02))
+    programs.add(program("seed", None, combined_score=0.10, lack_of_fit=0.02))
+    programs.add(program("near", combined_score=0.11, lack_of_fit=0.02))
     (cell,) = programs.island_feature_maps[0].values()
     assert cell == "seed"
-    programs.add(program("far", combined_score=0.20, fitness_stderr=0.02))
+    programs.add(program("far", combined_score=0.20, lack_of_fit=0.02))
     (cell,) = programs.island_feature_maps[0].values()
     assert cell == "far"
 
