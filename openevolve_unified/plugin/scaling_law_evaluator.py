@@ -21,6 +21,7 @@ from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import EventLog, Listener
+from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
 from openevolve_unified.store import Store
@@ -89,6 +90,9 @@ class ScalingLawEvaluator:
         if machine is None:
             execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
             self._own_machine = machine = Machine(execution, log_dir)
+        self._weights: KeptWeights | None = None
+        if config.scaling_law.execution.keep_weights != "none":
+            self._weights = KeptWeights(Store(config.store_dir), config.output_dir)
         context = Context(
             machine=machine,
             config=config.scaling_law,
@@ -96,6 +100,7 @@ class ScalingLawEvaluator:
             store=Store(config.store_dir),
             listener=self._listener,
             needs_full_isolation=config.needs_full_isolation,
+            weights=self._weights,
         )
         self.pipeline = Pipeline(context, config.initial_program.read_text(encoding="utf-8"))
 
@@ -211,12 +216,22 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener({"kind": "notice", "message": damage})
-            return result, self.run_directory.record(result, self._tolerance, iteration)
+            entry = self.run_directory.record(result, self._tolerance, iteration)
+            if self.experiment.scaling_law.execution.keep_weights == "best":
+                self._drop_weights()
+            return result, entry
         except ConfigError as error:
             self._listener({"kind": "config_error", "message": str(error)})
             return self._failure(result.program.source, "set-up", str(error)), None
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
+
+    def _drop_weights(self) -> None:
+        """Keep those of the best program and the initial one."""
+        assert self._weights is not None
+        judged, best = self.run_directory.judged_and_best()
+        initial = self.pipeline.initial.source_hash[:12]
+        self._weights.withdraw_others(judged, {initial, best or initial})
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:
