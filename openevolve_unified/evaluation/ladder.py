@@ -14,7 +14,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener, StageStarted, from_worker
+from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,18 @@ def train_ladder(
     """
     requests = train_requests(context, checked, seeds)
     jobs = [request.job for request in requests]
+    if context.weights is not None:
+        context.weights.claim(checked.program.source_hash[:12], [job.key for job in jobs])
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
         stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
             _require_healthy(runs[index], job)
+    if context.weights is not None and runs:
+        lacking = context.weights.lacking(jobs[index].key for index in runs)
+        if lacking:
+            listener(Notice(message=_without_weights(len(lacking))))
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
@@ -99,6 +105,7 @@ def train_requests(
             device=resources.device,
             step_kind=config.execution.step,
             num_slots=resources.num_workers,
+            keep_weights=config.execution.keep_weights != "none",
         )
         for size in config.sizes
         for seed in (config.training.seeds if seeds is None else seeds)
@@ -108,6 +115,13 @@ def train_requests(
 def cost(size: SizeConfig) -> int:
     """What orders jobs from short to long."""
     return size.num_layers * size.hidden_dim**2
+
+
+def _without_weights(count: int) -> str:
+    return (
+        f"{count} of this program's models were trained before and their weights were not kept; "
+        "they are not trained again (another scaling_law.execution.store_dir would)"
+    )
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:
