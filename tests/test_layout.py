@@ -21,6 +21,7 @@ LAYERS = [
     {"candidate", "training", "judgement"},
     {"runs"},
     {"evaluation"},
+    {"calibration"},
     {"redteam", "bench"},
     {"report"},
     {"plugin"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener
+from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
+from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,30 +41,32 @@ def train_ladder(
     """
     requests = train_requests(context, checked)
     jobs = [request.job for request in requests]
-    if context.weights is not None:
-        context.weights.claim(checked.program.source_hash[:12], [job.key for job in jobs])
+    keep_weights(context, checked.program, [job.key for job in jobs])
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
         stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
             _require_healthy(runs[index], job)
-    if context.weights is not None and runs:
-        lacking = context.weights.lacking(jobs[index].key for index in runs)
-        if lacking:
-            listener({"kind": "notice", "message": _without_weights(len(lacking))})
+    say_lacking_weights(context, [jobs[index].key for index in runs], listener)
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
     tasks = [requests[index].training() for index in missing]
-    listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
+    listener(StageStarted(stage="training", num_jobs=len(missing)))
     executor = context.machine.executor()
-    for position, result in executor.run(tasks, context.deadline(), listener):
+    for position, result in executor.run(tasks, context.deadline(), from_worker(listener)):
         run = from_mapping(TrainRun, result, "run")
         _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run
     ordered = [runs[index] for index in range(len(jobs))]
-    return _by_size(context.config.sizes, jobs, ordered)
+    return tuple(
+        SizeResult(
+            size=size,
+            runs=tuple(run for job, run in zip(jobs, ordered, strict=True) if job.size == size),
+        )
+        for size in context.config.sizes
+    )
 
 
 def train_requests(context: Context, checked: CheckedProgram) -> list[TrainRequest]:
@@ -102,11 +105,26 @@ def cost(size: SizeConfig) -> int:
     return size.num_layers * size.hidden_dim**2
 
 
-def _without_weights(count: int) -> str:
-    return (
-        f"{count} of this program's models were trained before and their weights were not kept; "
-        "they are not trained again (another scaling_law.execution.store_dir would)"
-    )
+def keep_weights(context: Context, program: Program, keys: Sequence[str]) -> None:
+    """Claim the weights of a program's jobs, where the experiment keeps some.
+
+    Raises:
+        ConfigError: the claims cannot be written.
+    """
+    if context.weights is not None:
+        context.weights.claim(program.source_hash[:12], keys)
+
+
+def say_lacking_weights(context: Context, known: Sequence[str], listener: Listener) -> None:
+    """Say how many of the jobs ``known`` to the store have no weights there, if any are kept."""
+    lacking = [] if context.weights is None else context.weights.lacking(known)
+    if lacking:
+        text = (
+            f"{len(lacking)} of this program's models were trained before and have no weights in "
+            "the store; they are not trained again for them (in another "
+            "scaling_law.execution.store_dir they would be)"
+        )
+        listener(Notice(message=text))
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:
@@ -119,32 +137,3 @@ def _require_healthy(run: TrainRun, job: TrainJob) -> None:
         )
     if run.status == "rejected" or run.final_loss_nats is None:
         raise CandidateError("trained_causality", run.rejection or "the trained model was refused")
-
-
-def _by_size(
-    sizes: tuple[SizeConfig, ...], jobs: list[TrainJob], runs: list[TrainRun]
-) -> tuple[SizeResult, ...]:
-    results = []
-    for size in sizes:
-        pairs = [(job, run) for job, run in zip(jobs, runs, strict=True) if job.size == size]
-        own = [run for _, run in pairs]
-        losses = [run.final_loss_nats for run in own if run.final_loss_nats is not None]
-        results.append(
-            SizeResult(
-                size=size,
-                num_params_non_embedding=own[0].num_params_non_embedding,
-                num_params_total=own[0].num_params_total,
-                losses_nats=tuple(losses),
-                applied=tuple(_applied(job, run) for job, run in pairs),
-            )
-        )
-    return tuple(results)
-
-
-def _applied(job: TrainJob, run: TrainRun) -> Applied:
-    return Applied(
-        seed=job.seed,
-        fingerprint=run.trained_fingerprint,
-        canary_change_nats=run.certificate["canary_change_nats"],
-        parameter_changes=run.parameter_changes,
-    )

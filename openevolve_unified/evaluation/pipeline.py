@@ -20,17 +20,23 @@ from openevolve_unified.candidate.source.block import require_same_outside
 from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.ladder import (
+    CheckedProgram,
+    keep_weights,
+    say_lacking_weights,
+    train_ladder,
+)
 from openevolve_unified.evaluation.requests import CheckRequest
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
-from openevolve_unified.judgement.fitness import too_good_to_be_true
+from openevolve_unified.judgement.fitness import score, too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
+from openevolve_unified.runs.events import Event, StageStarted, from_worker
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 5
+EVALUATION_VERSION = 6
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -54,6 +60,10 @@ class Pipeline:
         key = self._evaluation_key(program)
         stored = self._load(key)
         if stored is not None:
+            if isinstance(stored, Evaluation):
+                keys = [run.job_key for size in stored.sizes for run in size.runs]
+                keep_weights(self.context, program, keys)
+                say_lacking_weights(self.context, keys, lambda event: self._say(program, event))
             return stored
         result = self._evaluate_fresh(program)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
@@ -108,6 +118,7 @@ class Pipeline:
             sizes=sizes,
             baseline=baseline,
             fit=fit,
+            score=score(fit, sizes, baseline, self.config.fitness.guard_tolerance_nats),
             features=checked.features,
             checks=checked.evidence,
         )
@@ -128,14 +139,14 @@ class Pipeline:
 
     def _check(self, program: Program) -> CheckedProgram:
         machine, deadline = self.context.machine, self.context.deadline()
-        self._say(program, {"kind": "stage", "stage": "policy"})
+        self._say(program, StageStarted(stage="policy"))
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
-        self._say(program, {"kind": "stage", "stage": "trace"})
+        self._say(program, StageStarted(stage="trace"))
         machine.warm_up()
         trace_path, isolation = self._trace(program)
         baseline_path, _ = self._trace(self.initial)
-        self._say(program, {"kind": "stage", "stage": "checks"})
+        self._say(program, StageStarted(stage="checks"))
         request = CheckRequest(
             trace_path=str(trace_path),
             baseline_path=str(baseline_path),
@@ -148,7 +159,8 @@ class Pipeline:
             num_slots=machine.resources().num_workers,
         )
         tasks = [request.task()]
-        ((_, report),) = machine.executor().run(tasks, deadline, self.context.listener)
+        hear = from_worker(lambda event: self._say(program, event))
+        ((_, report),) = machine.executor().run(tasks, deadline, hear)
         return CheckedProgram(
             program=program,
             trace_path=trace_path,
@@ -255,5 +267,5 @@ class Pipeline:
             "program continues from them when it is evaluated again"
         )
 
-    def _say(self, program: Program, event: dict[str, Any]) -> None:
-        self.context.listener({"program": program.source_hash[:12], **event})
+    def _say(self, program: Program, event: Event) -> None:
+        self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))

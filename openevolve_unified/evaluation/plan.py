@@ -26,6 +26,7 @@ from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.execution.resources import SharedMemory
 from openevolve_unified.records import TrainJob
+from openevolve_unified.runs.events import from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +227,7 @@ def require_memory(needed: int, available: int | None, num_workers: int, device:
 def _run(tasks: Sequence[Task], context: Context) -> list[dict[str, Any]]:
     """The outcome of each task, as many at once as there are workers."""
     executor = context.machine.executor()
-    outcomes = dict(executor.run(tasks, context.deadline(), context.listener))
+    outcomes = dict(executor.run(tasks, context.deadline(), from_worker(context.listener)))
     return [outcomes[index] for index in range(len(tasks))]
 
 

@@ -17,7 +17,8 @@ from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventLog
+from openevolve_unified.runs.event_log import EventLog
+from openevolve_unified.runs.events import Event, Notice, nobody
 
 EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
 """The evaluation file for OpenEvolve, which runs it by its path."""
@@ -37,8 +38,7 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
     try:
         return _configured_evaluator()
     except ConfigError as error:
-        is_worker = multiprocessing.parent_process() is not None
-        if "openevolve.cli" not in sys.modules or is_worker:
+        if not _is_own_command():
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(exits.WRONG) from None
@@ -59,8 +59,19 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    events = EventLog(RunDirectory(experiment.output_dir).events_path)
-    return ScalingLawEvaluator(config=experiment, listener=NumberedEvents(events))
+    log = NumberedEvents(EventLog(RunDirectory(experiment.output_dir).events_path))
+    listener = _say_notices if _is_own_command() else nobody
+    return ScalingLawEvaluator(config=experiment, listener=listener, log=log)
+
+
+def _is_own_command() -> bool:
+    """True in the first process of OpenEvolve's own command, where nothing else speaks for us."""
+    return "openevolve.cli" in sys.modules and multiprocessing.parent_process() is None
+
+
+def _say_notices(event: Event) -> None:
+    if isinstance(event, Notice):
+        print(f"note: {event.message}", file=sys.stderr)
 
 
 def option_of(arguments: Sequence[str], *names: str) -> str | None:

@@ -24,10 +24,11 @@ from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lo
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.runs.history import (
     History,
+    best_entry,
     entry_again,
-    losses_by_seed,
     new_entry,
     read_history,
+    size_details,
 )
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
@@ -39,6 +40,8 @@ class RunDirectory:
     def __init__(self, path: Path):
         self.path = path
         self.events_path = path / "events.jsonl"
+        self.early_events_path = path / "events.early.jsonl"
+        """Of a new run, until its plan is accepted and an earlier run has left the folder."""
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
         self.best_diff_path = path / "best_code.diff"
@@ -155,9 +158,7 @@ class RunDirectory:
                     sources.append(path.read_text(encoding="utf-8"))
         return sources
 
-    def record(
-        self, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None = None
-    ) -> dict[str, Any]:
+    def record(self, result: Evaluation | Failure, iteration: int | None = None) -> dict[str, Any]:
         """Add a verdict to the history, keep its program, and renew ``best_code.py``.
 
         A program that was tried before keeps its entry and counts one more proposal.
@@ -170,11 +171,11 @@ class RunDirectory:
             source_hash = result.program.source_hash[:12]
             places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
             if places:
-                entry = entry_again(entries[places[0]], result, tolerance_nats, iteration)
+                entry = entry_again(entries[places[0]], result, iteration)
                 entries[places[0]] = entry
             else:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
-                entry = new_entry(index, result, tolerance_nats, iteration)
+                entry = new_entry(index, result, iteration)
                 entries.append(entry)
             self._keep_program(entry, result)
             self._write(entries)
@@ -211,12 +212,11 @@ class RunDirectory:
         if isinstance(result, Evaluation):
             details.update(checks=result.checks, features=result.features)
             details["losses_per_size"] = loss_table(result).splitlines()
-            details["losses"] = [losses_by_seed(size) for size in result.sizes]
+            details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 
     def _write(self, entries: list[dict[str, Any]]) -> None:
-        trained = [entry for entry in entries if entry["verdict"] == "trained"]
-        best = max(trained, key=lambda entry: entry["combined_score"], default=None)
+        best = best_entry(entries)
         latest = entries[-1] if entries else {}
         history = {
             "horizon": latest.get("horizon", ""),

@@ -13,6 +13,7 @@ from openevolve.population import PopulationStrategy
 from scripted_model import diff
 
 from openevolve_unified.config.schema import StoppingConfig
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
@@ -20,10 +21,12 @@ from openevolve_unified.plugin.population import RejectionFeedback, admit
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
+FIRST = Standing(value=1.0, stderr=0.0)
 PROGRAM = "value = 1\nname = 'x'\n"
 EVALUATOR = """
 import os
 from openevolve_unified.plugin.answering.exchange import NumberedEvents
+from openevolve_unified.runs.events import Verdict, nobody
 
 def evaluate(path):
     with open(path) as file:
@@ -32,11 +35,11 @@ def evaluate(path):
         os._exit(9)
     if "bad" in source:
         entry = {"verdict": "rejected", "stage": "policy", "reason": "it says bad"}
-        NumberedEvents(lambda event: None)({"kind": "verdict", "entry": entry})
+        NumberedEvents(nobody)(Verdict(is_initial=False, entry=entry))
         return {"combined_score": -1000.0}
     if "slow" in source:
         entry = {"verdict": "rejected", "stage": "deadline", "reason": "it took too long"}
-        NumberedEvents(lambda event: None)({"kind": "verdict", "entry": entry})
+        NumberedEvents(nobody)(Verdict(is_initial=False, entry=entry))
         return {"combined_score": -1000.0}
     return {"combined_score": 0.0}
 """
@@ -107,7 +110,7 @@ def evolve(tmp_path, scripted_model):
             iterations=num_iterations,
             initial_program=tmp_path / "initial.py",
         )
-        seen = SimpleNamespace(model=model, reasons=[], run=run, lines=Lines())
+        seen = SimpleNamespace(model=model, reasons=[], run=run, lines=Lines(), events=[])
 
         def stop(reason):
             seen.reasons.append(reason)
@@ -115,7 +118,9 @@ def evolve(tmp_path, scripted_model):
                 run.parallel_controller.request_shutdown()
 
         log = ProposalLog(tmp_path / "out")
-        seen.accounts = Accounts(experiment, log, StoppingRules(rules, 1.0), seen.lines, stop)
+        seen.accounts = Accounts(
+            experiment, log, StoppingRules(rules, FIRST), seen.lines, seen.events.append, stop
+        )
         seen.accounts.feedback = RejectionFeedback(run.database)
         run.when_done = seen.accounts.account
         try:

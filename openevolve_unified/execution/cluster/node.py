@@ -24,7 +24,7 @@ from openevolve_unified.execution.cluster.bundles import Bundle, find, keep
 from openevolve_unified.execution.environment import secret_names
 from openevolve_unified.execution.outcome import perform
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.store import Store
+from openevolve_unified.store import Store, open_store
 
 NODE_DIR_VARIABLE = "OPENEVOLVE_UNIFIED_NODE_DIR"
 """Set on a node: keep copies of everything there, and do not look at the driver's paths."""
@@ -111,7 +111,7 @@ def _localise(request: dict[str, Any], parts: Parts) -> tuple[dict[str, Any], li
                     "it does not see the store, in which weights are to be kept; wanted a "
                     "scaling_law.execution.store_dir that all nodes share, or keep_weights: none"
                 )
-            arguments["store"] = str(own_root / "store")
+            arguments["store"] = str(open_store(own_root / "store").root)
     return arguments, missing
 
 
