@@ -1,4 +1,4 @@
-"""``keep_weights: best``: after each verdict the best and the initial program stay."""
+"""``keep_weights: best``: after each verdict the best and the initial program keep theirs."""
 
 from __future__ import annotations
 
