@@ -47,18 +47,14 @@ def train_ladder(
     """
     requests = train_requests(context, checked, seeds)
     jobs = [request.job for request in requests]
-    if context.weights is not None:
-        context.weights.claim(checked.program.source_hash[:12], [job.key for job in jobs])
+    keep_weights(context, checked.program, [job.key for job in jobs])
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
         stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
             _require_healthy(runs[index], job)
-    if context.weights is not None and runs:
-        lacking = context.weights.lacking(jobs[index].key for index in runs)
-        if lacking:
-            listener(Notice(message=_without_weights(len(lacking))))
+    say_lacking_weights(context, [jobs[index].key for index in runs], listener)
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
@@ -117,11 +113,26 @@ def cost(size: SizeConfig) -> int:
     return size.num_layers * size.hidden_dim**2
 
 
-def _without_weights(count: int) -> str:
-    return (
-        f"{count} of this program's models were trained before and their weights were not kept; "
-        "they are not trained again (another scaling_law.execution.store_dir would)"
-    )
+def keep_weights(context: Context, program: Program, keys: Sequence[str]) -> None:
+    """Claim the weights of a program's jobs, where the experiment keeps some.
+
+    Raises:
+        ConfigError: the claims cannot be written.
+    """
+    if context.weights is not None:
+        context.weights.claim(program.source_hash[:12], keys)
+
+
+def say_lacking_weights(context: Context, known: Sequence[str], listener: Listener) -> None:
+    """Say how many of the jobs ``known`` to the store have no weights there, if any are kept."""
+    lacking = [] if context.weights is None else context.weights.lacking(known)
+    if lacking:
+        text = (
+            f"{len(lacking)} of this program's models were trained before and have no weights in "
+            "the store; they are not trained again for them (in another "
+            "scaling_law.execution.store_dir they would be)"
+        )
+        listener(Notice(message=text))
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:

@@ -14,6 +14,7 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.runs.events import Notice
 from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.machine import training_settings
@@ -56,11 +57,11 @@ def test_a_model_rebuilt_from_trace_and_weights_has_the_recorded_loss(trained):
 def test_what_was_trained_without_its_weights_is_said_once_and_not_trained_again(trained):
     context, requests, events, checked = trained
     train_ladder(context, checked, events.append)
-    assert not [event for event in events if event.kind == "notice"], "all are there"
+    assert not [event for event in events if isinstance(event, Notice)], "all are there"
     path = context.store.path("weights", requests[0].job.key, ".safetensors")
     path.unlink()
     train_ladder(context, checked, events.append)
-    (notice,) = [event.message for event in events if event.kind == "notice"]
+    (notice,) = [event.message for event in events if isinstance(event, Notice)]
     assert notice.startswith("1 of this program's models were trained before")
     assert not path.exists()
 
@@ -85,3 +86,20 @@ def test_nothing_is_kept_unless_asked_for(trained, tmp_path):
     request = dataclasses.replace(requests[0], store=str(tmp_path), keep_weights=False)
     tasks.train(to_plain(request), lambda event: None)
     assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+def test_a_known_verdict_claims_its_weights_too_and_says_when_they_are_not_there(tmp_path):
+    pipeline, events = build_pipeline(tiny_config(tmp_path, KEEPING), tmp_path, "store")
+    context = pipeline.context
+    with context.machine:
+        first = pipeline.evaluate(INITIAL)  # keeps them, claims nothing
+        keys = [run.job_key for size in first.sizes for run in size.runs]
+        context.weights = KeptWeights(context.store, tmp_path / "run")
+        assert pipeline.evaluate(INITIAL).cached
+        claimed = [path.name for path in (context.store.root / "weight_claims").glob("*/*/*")]
+        assert sorted(claimed) == sorted(keys)
+        assert not [event for event in events if isinstance(event, Notice)]
+        context.store.path("weights", keys[0], ".safetensors").unlink()
+        pipeline.evaluate(INITIAL)
+    (notice,) = [event.message for event in events if isinstance(event, Notice)]
+    assert notice.startswith("1 of this program's models were trained before")
