@@ -1,4 +1,4 @@
-"""Is an evolved attention mechanism real? Scaling-law fitness for OpenEvolve."""
+"""OpenEvolve Unified: is an evolved attention mechanism real? Fitness by scaling laws."""
 
 from __future__ import annotations
 

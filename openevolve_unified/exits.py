@@ -5,7 +5,7 @@ from __future__ import annotations
 DONE = 0
 """All was done; for ``check``: the program was accepted."""
 REJECTED = 1
-"""The candidate was rejected."""
+"""The candidate was rejected; for ``redteam``: not all went as it must."""
 WRONG = 2
 """The command or its configuration is wrong, or the machine or the model could not finish."""
 INTERRUPTED = 130

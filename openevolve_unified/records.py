@@ -1,4 +1,4 @@
-"""What travels between the rooms and is saved: plain frozen records that read and write JSON.
+"""Records: what is measured and judged, as plain frozen data that reads and writes JSON.
 
 No torch and no files here. Losses are in nats per token, times in seconds.
 """

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: the first time the work ends in order, the second time at once.
+"""Signals: at the first Ctrl-C or SIGTERM the work ends in order, at the second at once.
 
 One handler for the whole life of a command. Nothing but time is lost when a command ends at once:
 whatever is finished is on disk before anything else happens.

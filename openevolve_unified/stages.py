@@ -1,4 +1,4 @@
-"""Where a program can be refused, in the order in which it is looked at; one name, one meaning.
+"""Stages: where a program can be refused, in the order in which it is looked at.
 
 ``docs/rejections.md`` lists every message of each, and a test keeps the list complete.
 """

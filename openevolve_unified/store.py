@@ -1,4 +1,4 @@
-"""Finished work, addressed by content: what was trained is kept, and nothing is trained twice.
+"""The store: finished work, addressed by content, so that nothing is trained twice.
 
 Every record is one JSON file, written beside its place and moved there, so a reader sees all of it
 or none, whatever kills the writer. Files are shared by every run and process that names the same

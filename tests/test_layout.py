@@ -62,6 +62,31 @@ def test_imports_point_down_and_modules_stay_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+RIDDLES = (
+    "What",
+    "How",
+    "Who",
+    "Whose",
+    "Which",
+    "Where",
+    "When",
+    "From",
+    "Whatever",
+    "Everything",
+)
+
+
+def test_a_module_says_first_what_it_is():
+    guilty = []
+    for path in MODULES:
+        if path.parent.parent.name == "mechanisms":
+            continue  # a program, whose class says it
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "What?"
+        if docstring.split()[0].strip(":,?") in RIDDLES:
+            guilty.append(str(path.relative_to(PACKAGE)))
+    assert guilty == [], "name the thing first"
+
+
 def test_an_upward_import_would_be_noticed():
     assert misdirected("records", {"openevolve_unified.training.loop"}) == ["training"]
     assert misdirected("data", {"openevolve_unified.model.transformer"}) == ["model"]
@@ -106,8 +131,43 @@ def test_judgement_knows_no_torch_and_no_files(path):
     assert "open" not in called
 
 
+WRITTEN_ONCE = {
+    "fcntl": {"plain/locks.py"},
+    "mkstemp": {"plain/files.py"},
+    "NamedTemporaryFile": set(),
+    "socketpair": {"execution/child.py", "isolation/probes/network.py"},  # an escape attempt
+}
+
+
+def test_locks_whole_files_and_children_over_sockets_are_written_once():
+    found = {word: set() for word in WRITTEN_ONCE}
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = imports_of(path) | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        for word in used & set(WRITTEN_ONCE):
+            found[word].add(str(path.relative_to(PACKAGE)))
+    assert found == WRITTEN_ONCE
+
+
 def is_call_of_name(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+WRITERS = {"write_text", "write_bytes", "unlink", "mkdir", "rename", "rmtree", "touch"}
+
+
+@pytest.mark.parametrize("path", modules_in("report"), ids=lambda path: path.name)
+def test_report_only_reads(path):
+    assert [
+        module for module in imports_of(path) if module.endswith(("plain.files", "store"))
+    ] == []
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {node.func.attr for node in ast.walk(tree) if is_call_of_attribute(node)}
+    assert called & WRITERS == set()
+
+
+def is_call_of_attribute(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
 
 
 @pytest.mark.parametrize("path", modules_in("execution"), ids=lambda path: path.name)

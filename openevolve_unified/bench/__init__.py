@@ -1,1 +1,1 @@
-"""What the machine gives, what our training takes of it, and what others take for the same work."""
+"""The benchmark: what the machine gives, what our training takes of it, and what others take."""

@@ -1,4 +1,4 @@
-"""What ``openevolve-unified bench`` does, given the loaded experiment's pieces."""
+"""The benchmark as a whole: what is measured, in which order, given the loaded experiment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from openevolve_unified.bench.contestant import Contestant, Entry
 from openevolve_unified.bench.effort import FULL, QUICK, Effort
 from openevolve_unified.bench.evaluation import (
     Bench,
+    bounded_config,
     checked_jobs,
     eager_evaluation,
     measure_evaluation,
     time_warm_check,
 )
-from openevolve_unified.bench.from_steps import computed_evaluation, fixed_s, lower_bounds
 from openevolve_unified.bench.ladder_steps import (
     EAGER,
     Setting,
@@ -30,29 +31,27 @@ from openevolve_unified.bench.ladder_steps import (
     measure_workers,
     started,
 )
-from openevolve_unified.bench.processor import OtherPrograms, has_bfloat16, num_cores
+from openevolve_unified.bench.processor import OtherPrograms, has_bfloat16
 from openevolve_unified.bench.results import (
-    CopyLimit,
     EvaluationResult,
     Growth,
     Limits,
-    MatrixLimit,
     Report,
     StartUp,
     StepResult,
     WorkersResult,
 )
 from openevolve_unified.bench.rounds import steps_in
-from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.config.schema import CERTIFICATE_PASSES, ScalingLawConfig
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
 from openevolve_unified.execution.pool import WorkerPool
-from openevolve_unified.execution.resources import Resources
+from openevolve_unified.execution.resources import Resources, num_cores
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob
 
 PEERS = ("transformers", "x_transformers")
-_MAX_CANDIDATES = 4
 _PRODUCT_S = 0.1
 """Seconds for each matrix product; much less, and two threads may still share a core."""
 
@@ -92,6 +91,28 @@ def run_bench(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """What is measured: processes that are ready, and the work that they are given."""
+
+    pipeline: Pipeline
+    resources: Resources
+    contestants: list[Contestant]
+    jobs: list[TrainJob]
+    """Of the initial program at the first seed, from small to large."""
+    setting: Setting
+
+    @property
+    def ours(self) -> Contestant:
+        """In the configured precision."""
+        return self.contestants[0]
+
+    @property
+    def eager(self) -> Contestant:
+        """On all cores."""
+        return next(c for c in self.contestants if c.entry.label == EAGER)
+
+
 class _Run:
     """The measurements in order; what one part finds, the next ones use."""
 
@@ -127,20 +148,24 @@ class _Run:
             worker_s = _worker_start(pipeline)
             entries = _entries(resources, self._skipped)
             self._say(f"starting {len(entries)} contestants")
-            contestants = stack.enter_context(started(entries, self._log_path))
-            limits = self._limits(contestants[0], jobs, entries, resources)
-            steps = self._steps(contestants, jobs, setting, limits)
-            workers = self._workers(contestants[0], jobs, setting, resources)
+            scene = _Scene(
+                pipeline=pipeline,
+                resources=resources,
+                contestants=stack.enter_context(started(entries, self._log_path)),
+                jobs=jobs,
+                setting=setting,
+            )
             start_up = StartUp(
                 worker_s=worker_s,
                 first_check_s=first_check_s,
                 warm_check_s=warm_check_s,
-                eager_s=next(c.start_s for c in contestants if c.entry.label == EAGER),
+                eager_s=scene.eager.start_s,
             )
-            evaluations = self._evaluations(
-                contestants, jobs, setting, steps, workers, limits, start_up, resources
-            )
-            grown = self._growth(pipeline, contestants[0], jobs, setting, steps, workers)
+            limits = self._limits(scene)
+            steps = self._steps(scene, limits)
+            workers = self._workers(scene)
+            evaluations = self._evaluations(scene, steps, workers)
+            grown = self._growth(scene, steps)
         return Report(
             experiment=experiment,
             horizon=config.training.horizon,
@@ -158,173 +183,119 @@ class _Run:
             duration_s=time.perf_counter() - began,
         )
 
-    def _limits(
-        self,
-        contestant: Contestant,
-        jobs: list[TrainJob],
-        entries: list[Entry],
-        resources: Resources,
-    ) -> Limits:
+    def _limits(self, scene: _Scene) -> Limits:
         self._say("measuring the machine's matrix products and copies")
+        entries = [contestant.entry for contestant in scene.contestants]
         shapes = set()
-        for job in jobs[-1:] if self._is_quick else jobs:
+        for job in scene.jobs[-1:] if self._is_quick else scene.jobs:
             rows, d = job.training.batch_size * job.seq_len, job.size.hidden_dim
             shapes |= {(rows, d, 4 * d), (rows, 4 * d, d), (rows, d, job.vocab_size)}
         threads = sorted({1, num_cores()} | {entry.num_threads for entry in entries})
-        found = contestant.ask(
+        found = scene.ours.ask(
             "limits",
             shapes=sorted(shapes),
             precisions=sorted({"float32"} | {entry.precision for entry in entries}),
-            thread_counts=[1] if resources.device_type == "cuda" else threads,
-            device=resources.device,
+            thread_counts=[1] if scene.resources.device_type == "cuda" else threads,
+            device=scene.resources.device,
             budget_s=_PRODUCT_S,
         )
         self._torch_version = found["torch_version"]
-        return Limits(
-            machine=found["machine"],
-            matrix=tuple(
-                MatrixLimit(**{**limit, "shape": tuple(limit["shape"])})
-                for limit in found["matrix"]
-            ),
-            copy=tuple(CopyLimit(**limit) for limit in found["copy"]),
+        return from_mapping(
+            Limits, {name: found[name] for name in ("machine", "matrix", "copy")}, "limits"
         )
 
-    def _steps(
-        self,
-        contestants: list[Contestant],
-        jobs: list[TrainJob],
-        setting: Setting,
-        limits: Limits,
-    ) -> list[StepResult]:
+    def _steps(self, scene: _Scene, limits: Limits) -> list[StepResult]:
         results = []
-        for job in jobs:
-            self._say(f"steps at {job.size.name}, {len(contestants)} contestants in turn")
-            effort = self._effort
+        for job in scene.jobs:
+            self._say(f"steps at {job.size.name}, {len(scene.contestants)} contestants in turn")
             results += measure_size(
-                contestants,
+                scene.contestants,
                 job,
-                setting,
+                scene.setting,
                 limits,
-                effort.num_rounds,
-                effort.size_s,
+                self._effort.num_rounds,
+                self._effort.size_s,
                 self._skipped,
             )
         return results
 
-    def _workers(
-        self,
-        first: Contestant,
-        jobs: list[TrainJob],
-        setting: Setting,
-        resources: Resources,
-    ) -> list[WorkersResult]:
-        others = [first.entry] * (resources.workers_per_device - 1)
+    def _workers(self, scene: _Scene) -> list[WorkersResult]:
+        others = [scene.ours.entry] * (scene.resources.workers_per_device - 1)
         with started(others, self._log_path) as more:
             results: list[WorkersResult] = []
-            for job in jobs[-1:] if self._is_quick else (jobs[0], jobs[-1]):
+            for job in scene.jobs[-1:] if self._is_quick else (scene.jobs[0], scene.jobs[-1]):
                 self._say(f"workers side by side at {job.size.name}")
-                effort = self._effort
                 results += measure_workers(
-                    [first, *more], job, setting, effort.num_rounds, effort.workers_s
+                    [scene.ours, *more],
+                    job,
+                    scene.setting,
+                    self._effort.num_rounds,
+                    self._effort.workers_s,
                 )
         return results
 
     def _evaluations(
-        self,
-        contestants: list[Contestant],
-        jobs: list[TrainJob],
-        setting: Setting,
-        steps: list[StepResult],
-        workers: list[WorkersResult],
-        limits: Limits,
-        start_up: StartUp,
-        resources: Resources,
+        self, scene: _Scene, steps: list[StepResult], workers: list[WorkersResult]
     ) -> list[EvaluationResult]:
         results: list[EvaluationResult] = []
-        num_workers, on_gpu = resources.num_workers, resources.device_type == "cuda"
-        cores = max(1, resources.num_gpus) if on_gpu else num_cores()
-        training_steps = self._bench.config.training.training_steps
+        num_workers, budget_s = scene.resources.num_workers, self._effort.evaluation_s
         slowdown = max(1.0, workers[-1].num_workers / workers[-1].gain.value)
-        eager = next(c for c in contestants if c.entry.label == EAGER)
-        for entry in (contestant.entry for contestant in contestants):
+        for entry in (contestant.entry for contestant in scene.contestants):
             if entry.kind != "ours":
                 continue
             own = [step for step in steps if step.contestant == entry.label]
-            bounds = lower_bounds(own, limits, cores, num_workers, training_steps)
-            whole_s = sum(fixed_s(own, self._bench.config)) / num_workers
-            reason = None
-            if whole_s > self._effort.max_fixed_s:
-                reason = f"validating and certifying its models alone takes {whole_s:.0f} s here"
-            elif results and self._is_quick:
-                reason = "--quick"
-            if reason is not None:
-                self._skipped.append(
-                    f"whole evaluation, {entry.precision}, by running one: {reason}"
+            passes_s = (1 + CERTIFICATE_PASSES) * sum(step.validation_s or 0.0 for step in own)
+            if passes_s / num_workers > self._effort.max_validation_s:
+                self._skip_evaluation(
+                    entry,
+                    f"validating and certifying alone takes {passes_s / num_workers:.0f} s here",
                 )
+            elif results and self._is_quick:
+                self._skip_evaluation(entry, "--quick")
+            else:
+                self._say(f"whole evaluation, {entry.precision}, against the eager loop")
+                step_s = [step.step_s * slowdown for step in own]
+                num_steps = max(2, steps_in(budget_s, sum(step_s) / num_workers))
                 results.append(
-                    computed_evaluation(
-                        own,
-                        [step for step in steps if step.contestant == EAGER],
-                        self._bench.config,
-                        start_up,
-                        num_workers,
-                        slowdown,
-                        bounds,
+                    measure_evaluation(
+                        self._bench,
+                        bounded_config(
+                            self._bench.config, entry.precision, own[-1].step_kind, num_steps
+                        ),
+                        step_s,
+                        self._effort.num_evaluations,
+                        lambda: eager_evaluation(scene.eager, scene.jobs, scene.setting, budget_s),
                     )
                 )
-                continue
-            self._say(f"whole evaluation, {entry.precision}, against the eager loop")
-            step_s = [step.step_s * slowdown for step in own]
-            results.append(
-                measure_evaluation(
-                    self._bench,
-                    entry.precision,
-                    own[-1].step_kind,
-                    step_s,
-                    max(2, steps_in(self._effort.evaluation_s, sum(step_s) / num_workers)),
-                    self._effort.num_evaluations,
-                    lambda: eager_evaluation(eager, jobs, setting, self._effort.evaluation_s),
-                    bounds,
-                )
-            )
         return results
 
-    def _growth(
-        self,
-        pipeline: Pipeline,
-        ours: Contestant,
-        jobs: list[TrainJob],
-        setting: Setting,
-        steps: list[StepResult],
-        workers: list[WorkersResult],
-    ) -> list[Growth]:
+    def _skip_evaluation(self, entry: Entry, reason: str) -> None:
+        self._skipped.append(f"whole evaluation, {entry.precision}: {reason}")
+
+    def _growth(self, scene: _Scene, steps: list[StepResult]) -> list[Growth]:
         rounds, budget_s = self._effort.num_growth_rounds, self._effort.growth_s
-        middle = jobs[len(jobs) // 2]
-        results = [growth.over_size(steps, ours.entry.label)]
-        self._say(f"growth with steps, batch and length at {middle.size.name}")
-        results += growth.over_steps(ours, middle, setting, rounds, budget_s)
-        results.append(growth.over_batch(ours, middle, setting, rounds, budget_s))
+        middle = scene.jobs[len(scene.jobs) // 2]
+        self._say(f"growth with steps and length at {middle.size.name}")
 
         def trace(seq_len: int) -> Path:
             config = self._bench.config
             path = self._bench.folder / f"length-{seq_len}.safetensors"
-            pipeline.context.tracer().trace(
-                pipeline.initial, [middle.size], seq_len, [middle.seed], config.gates, 16, path
+            scene.pipeline.context.tracer().trace(
+                scene.pipeline.initial,
+                [middle.size],
+                seq_len,
+                [middle.seed],
+                config.gates,
+                16,
+                path,
             )
             return path
 
-        results.append(growth.over_length(ours, middle, setting, trace, rounds, budget_s))
-        by_workers = growth.over_workers(workers)
-        if by_workers is not None:
-            results.append(by_workers)
-        if self._is_quick:
-            self._skipped.append("growth with candidates: --quick")
-        elif any("whole evaluation" in reason for reason in self._skipped):
-            self._skipped.append("growth with candidates: validation alone takes too long here")
-        else:
-            self._say("growth with candidates")
-            results.append(growth.over_candidates(self._bench, _MAX_CANDIDATES))
-        return results
+        return [
+            growth.over_size(steps, scene.ours.entry.label),
+            *growth.over_steps(scene.ours, middle, scene.setting, rounds, budget_s),
+            growth.over_length(scene.ours, middle, scene.setting, trace, rounds, budget_s),
+        ]
 
 
 def _entries(resources: Resources, skipped: list[str]) -> list[Entry]:

@@ -45,7 +45,7 @@ class Contestant:
         threads = str(entry.num_threads)
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         started = time.perf_counter()
-        command = (sys.executable, "-m", "openevolve_unified.bench.worker")
+        command = (sys.executable, "-m", "openevolve_unified.bench.contestant_process")
         self._process, connection = start_child(command, [entry.kind], environment, log_path)
         self._channel = Channel(connection)
         try:

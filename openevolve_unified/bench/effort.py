@@ -1,4 +1,4 @@
-"""How much time the benchmark takes, whole and quick."""
+"""Effort: how much time the benchmark takes, whole and quick."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Effort:
     num_evaluations: int
     growth_s: float
     num_growth_rounds: int
-    max_fixed_s: float = 60.0
-    """An evaluation whose validation and certificates alone take longer is computed instead."""
+    max_validation_s: float = 60.0
+    """An evaluation in which validating and certifying takes longer is left out."""
 
 
 FULL = Effort(

@@ -18,7 +18,7 @@ from statistics import median
 
 from openevolve_unified.bench.contestant import Contestant
 from openevolve_unified.bench.ladder_steps import VALIDATION_BATCHES, Setting
-from openevolve_unified.bench.results import Bounds, EvaluationResult
+from openevolve_unified.bench.results import EvaluationResult
 from openevolve_unified.bench.rounds import ratio, steps_in
 from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
 from openevolve_unified.evaluation.context import Context
@@ -71,19 +71,6 @@ class TimedEvaluation:
         """The part of ``seconds`` in which the busiest worker was not doing training steps."""
         steps = [job.step_s * training_steps for job in self.jobs]
         return max(0.0, 1 - makespan(steps, self.num_workers) / self.seconds(training_steps))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LowerBounds:
-    """Seconds that an evaluation of ours cannot fall below on this machine; see ``Bounds``, which
-    is what they allow as ratios."""
-
-    products_s: float
-    steps_s: float
-
-    def ratios(self, eager_s: float) -> Bounds:
-        """What they make of the eager loop's ``eager_s``."""
-        return Bounds(products=eager_s / self.products_s, steps=eager_s / self.steps_s)
 
 
 class Bench:
@@ -160,44 +147,50 @@ def time_evaluation(pipeline: Pipeline, step_s: Sequence[float]) -> TimedEvaluat
     )
 
 
+def bounded_config(
+    config: ScalingLawConfig, precision: str, step_kind: str, num_steps: int
+) -> ScalingLawConfig:
+    """``config`` for a whole evaluation of at most ``num_steps`` steps of every model.
+
+    Args:
+        step_kind: the form of the step that the configured kind ends in over the configured steps.
+    """
+    settings = dataclasses.asdict(config.execution) | {"precision": precision, "step": step_kind}
+    execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
+    training = bounded_training(config.training, num_steps)
+    return dataclasses.replace(config, execution=execution, training=training)
+
+
 def measure_evaluation(
     bench: Bench,
-    precision: str,
-    step_kind: str,
+    bounded: ScalingLawConfig,
     step_s: Sequence[float],
-    num_steps: int,
     num_rounds: int,
     eager: Callable[[], float],
-    bounds: LowerBounds,
 ) -> EvaluationResult:
     """Rounds of a bounded evaluation and the eager loop's ladder, one after the other.
 
     Args:
-        step_kind: the form of the step that the configured kind ends in over the configured steps.
+        bounded: what ``bounded_config`` made of the bench's configuration.
         step_s: see ``time_evaluation``.
-        num_steps: of every model in our evaluation.
         eager: seconds of the eager loop's whole evaluation at the configured number of steps.
-        bounds: at that number of steps.
     """
     full = bench.config.training.training_steps
-    config = with_execution(bench.config, precision=precision, step=step_kind)
-    config = dataclasses.replace(config, training=bounded_training(config.training, num_steps))
     own_s, eager_s, overhead = [], [], []
     for _ in range(num_rounds):
-        pipeline = bench.pipeline(config)
+        pipeline = bench.pipeline(bounded)
         with pipeline.context.machine:
             timed = time_evaluation(pipeline, step_s)
         own_s.append(timed.seconds(full))
         overhead.append(timed.overhead_share(full))
         eager_s.append(eager())
     return EvaluationResult(
-        precision=precision,
-        steps_run=config.training.training_steps,
+        precision=bounded.execution.precision,
+        steps_run=bounded.training.training_steps,
         training_steps=full,
         round_s=tuple(own_s),
         eager_round_s=tuple(eager_s),
         ratio=ratio(eager_s, own_s),
-        bounds=bounds.ratios(median(eager_s)),
         overhead_share=median(overhead),
     )
 
@@ -223,17 +216,6 @@ def time_warm_check(pipeline: Pipeline) -> float:
     started = time.perf_counter()
     pipeline.check(source)
     return time.perf_counter() - started
-
-
-def with_execution(config: ScalingLawConfig, **settings: str) -> ScalingLawConfig:
-    """``config`` with other settings of its execution.
-
-    Raises:
-        ConfigError: there is no such setting or value.
-    """
-    settings = {**dataclasses.asdict(config.execution), **settings}
-    execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
-    return dataclasses.replace(config, execution=execution)
 
 
 def checked_jobs(pipeline: Pipeline) -> tuple[CheckedProgram, list[TrainJob]]:

@@ -178,6 +178,5 @@ def _result(
         step_kind=found["step_kind"],
         build_s=found["build_s"],
         validation_s=found.get("validation_s"),
-        hidden_s=found.get("hidden_s"),
         ratio=None if entry.label == EAGER else ratio(rounds[EAGER], round_s),
     )

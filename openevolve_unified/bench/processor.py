@@ -1,4 +1,4 @@
-"""What the processor is, without torch."""
+"""The processor: whether it has bfloat16, and how busy it is with others; no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import time
 from pathlib import Path
 
 _FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def has_bfloat16() -> bool:

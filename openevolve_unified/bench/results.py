@@ -1,4 +1,4 @@
-"""What a benchmark measured, as plain records; nothing here measures or prints."""
+"""The results of a benchmark, as plain records; nothing here measures or prints."""
 
 from __future__ import annotations
 
@@ -85,8 +85,6 @@ class StepResult:
     """Building the model and that form of its step."""
     validation_s: float | None
     """One pass over the validation split, carried on from a few batches; None for peers."""
-    hidden_s: float | None
-    """The same without the vocabulary, as a certificate does it; None but for ours."""
     ratio: Ratio | None
     """Against the eager loop; None for the loop itself."""
 
@@ -103,30 +101,17 @@ class WorkersResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Ratios that an evaluation cannot pass."""
-
-    products: float
-    """If only the matrix products took time, at the measured limit on all cores or GPUs: for any
-    loop that does the model's products one by one in this precision."""
-    steps: float
-    """If only our training steps took time, evenly shared by workers that do not disturb one
-    another: whatever becomes of start-up, checks, validation and certificates."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """A whole evaluation against the eager loop doing the sizes one after another."""
 
     precision: str
     steps_run: int
-    """Per size; 0 when it was computed from measured steps and validation batches."""
+    """Per size."""
     training_steps: int
     """What both times are scaled to."""
     round_s: tuple[float, ...]
     eager_round_s: tuple[float, ...]
     ratio: Ratio
-    bounds: Bounds
     overhead_share: float
     """Of our time, outside training steps on the busiest worker."""
 

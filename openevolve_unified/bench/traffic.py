@@ -1,4 +1,4 @@
-"""What a computation would move if every operator read and wrote memory, and its products."""
+"""Traffic: bytes of a computation, if every operator read and wrote memory, and its products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says when the machine, and not the program, is the cause."""
+"""Trouble of the machine: what a command says when that, and not the program, is the cause."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Experiment:
         return int(self.mapping.get("max_iterations", 10_000))
 
     @property
-    def is_non_llm(self) -> bool:
+    def uses_grammar_only(self) -> bool:
         """True when every proposal comes from the embedded grammar."""
         llm = self.mapping["llm"]
         models = llm.get("models") or [{}]
@@ -64,7 +64,7 @@ class Experiment:
     @property
     def needs_full_isolation(self) -> bool:
         """True unless the programs come from the embedded grammar or the user took the risk."""
-        return not (self.is_non_llm or self.scaling_law.execution.allow_degraded_isolation)
+        return not (self.uses_grammar_only or self.scaling_law.execution.allow_degraded_isolation)
 
     @property
     def hash(self) -> str:

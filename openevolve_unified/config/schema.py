@@ -1,4 +1,4 @@
-"""What the ``scaling_law:`` section of a configuration may say, with units and ranges.
+"""The schema of the ``scaling_law:`` section of a configuration, with units and ranges.
 
 Every class is frozen and validates itself; a value out of range is a ``ConfigError`` that says what
 it got and what it wanted.
@@ -254,7 +254,8 @@ class StoppingConfig:
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
     """Where and how the work is done; beyond rounding, nothing here changes a result, except
-    ``precision``."""
+    ``precision``. What experiments must agree on to share workers: ``MACHINE_SETTINGS`` in
+    ``evaluation.machine``."""
 
     backend: Literal["local", "ray"] = "local"
     """``local``: processes of this machine; ``ray``: a Ray cluster (needs the ``ray`` extra)."""

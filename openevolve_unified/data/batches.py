@@ -1,4 +1,4 @@
-"""Which rows make the batch at step k: a pure function, so a resumed run sees the same ones."""
+"""Batches: the rows at step k as a pure function, so that a resumed run sees the same ones."""
 
 from __future__ import annotations
 

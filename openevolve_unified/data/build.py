@@ -1,4 +1,4 @@
-"""From a corpus to the files of a cache folder: one pass, one direction.
+"""The build: from a corpus to the files of a cache folder, in one pass and one direction.
 
 Writes ``train.npy``, ``validation.npy``, ``test.npy`` (uint16, (num_sequences, seq_len + 1)) and
 ``tokenizer.json``; returns what is known about them.

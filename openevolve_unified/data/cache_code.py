@@ -1,4 +1,4 @@
-"""Which code decides what is in a token cache: a cache that other code wrote is not this one.
+"""Code of a token cache: which modules decide what is in it, so that other code makes another.
 
 Every module of this room counts unless it is named as not deciding, so a new one counts until
 someone says otherwise. The figures of ``drift`` and ``floor`` lie in the cache beside the tokens,

@@ -1,4 +1,4 @@
-"""How a story is told: one word at a time, each choice revealed by the very next word.
+"""Voices: how a story is told, one word at a time, each choice revealed by the very next word.
 
 The grammar (``grammar.py``) speaks through a voice and never knows whether its words are drawn at
 random (``Sampler``) or read from a text that exists already (``Scorer``). A choice is always among

@@ -1,4 +1,4 @@
-"""How far training moved the candidate's own parameters: evidence that its code was trained."""
+"""Parameter changes: how far training moved them, as evidence that the candidate was trained."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ COUNT_GPUS_S = 600.0
 
 
 class Machine:
-    """Everything is started on first use and again after ``close``; a context manager.
+    """What any number of experiments run on; a context manager.
 
-    Several threads may use it at once, each for an experiment of its own. A fork of this process
-    starts children of its own.
+    Everything is started on first use and again after ``close``. Several threads may use it at
+    once. A fork of this process starts children of its own.
 
     Args:
         execution: of which only ``MACHINE_SETTINGS`` are heeded.

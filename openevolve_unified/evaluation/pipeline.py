@@ -1,4 +1,4 @@
-"""One evaluation: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
+"""The pipeline: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
 
     block and policy -> trace (jailed child) -> checks (worker) -> train sizes x seeds (workers)
     -> health -> scaling fit -> guards

@@ -1,4 +1,4 @@
-"""What an experiment will cost on this machine, measured by a few steps of every size.
+"""The plan: what an experiment will cost here, measured by a few steps of every size.
 
 Memory comes first: it is counted without running a step, so a ladder that does not fit is refused
 instead of being tried.

@@ -6,7 +6,6 @@ what the parent should know. Torch comes in here and in what it calls.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import gc
 import time
@@ -37,6 +36,7 @@ from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.checkpoint import remove_checkpoint
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
+from openevolve_unified.training.loop import Findings
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES, training_bytes
@@ -181,19 +181,14 @@ TASKS = (prepare, check, train, estimate_memory, measure, count_gpus)
 def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> TrainRun:
     job, data = request.job, _open_data(request.data_folder)
     candidate = _load(request.trace_path, request.gates)
-    certificate: dict[str, Any] = {}
-    changes: dict[str, float] = {}
-    rejection: list[str] = []
 
-    def inspect(model: Transformer) -> str:
-        changes.update(
-            parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
-        )
+    def inspect(model: Transformer) -> Findings:
+        changes = parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
         try:
-            certificate.update(to_plain(certify(model, data.validation, job.training.batch_size)))
+            certificate = certify(model, data.validation, job.training.batch_size)
         except CandidateError as error:
-            rejection.append(error.reason)
-        return _read_fingerprint(model, job)
+            return Findings(parameter_changes=changes, rejection=error.reason)
+        return Findings(parameter_changes=changes, certificate=to_plain(certificate))
 
     def progress(report: Progress) -> None:
         emit(
@@ -206,22 +201,17 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
             }
         )
 
-    run = train_job(
+    return train_job(
         job,
         _mechanism(job, candidate),
         data,
         torch.device(request.device),
         progress,
         checkpoint_path,
-        inspect,
+        lambda model: _read_fingerprint(model, job),
         step_kind=request.step_kind,
+        inspect=inspect,
     )
-    if run.status != "finished":
-        return run  # weights that are not finite have moved by nothing that a record can hold
-    run = dataclasses.replace(run, parameter_changes=changes)
-    if rejection:
-        return dataclasses.replace(run, status="rejected", rejection=rejection[0])
-    return dataclasses.replace(run, certificate=certificate)
 
 
 def _read_fingerprint(model: Transformer, job: TrainJob) -> str:

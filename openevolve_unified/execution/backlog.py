@@ -1,11 +1,32 @@
-"""Which task comes next, how many run at once, and how often one is tried again."""
+"""The backlog: which task comes next, how many run at once, how often one is tried again."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from openevolve_unified.execution.executor import Task
+from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a task has no result although nothing is wrong with it."""
+
+    cause: str
+    """What became of its worker, as the end of a sentence."""
+    lacks_memory: bool
+
+    @classmethod
+    def told_by(cls, message: Mapping[str, Any]) -> Loss | None:
+        """What a task's last message says; None when it is a result."""
+        if LOST in message:
+            return cls(f"is lost ({message[LOST]})", False)
+        if OUT_OF_MEMORY in message:
+            return cls(f"ran out of memory ({message[OUT_OF_MEMORY]})", True)
+        return None
 
 
 class Backlog:
@@ -53,8 +74,23 @@ class Backlog:
         self.finish(index)
         self._waiting.append(index)
 
-    def try_again(self, index: int) -> bool:
-        """The task lost its worker; False when that was its last attempt."""
+    def put_back(self, index: int, loss: Loss) -> dict[str, str] | None:
+        """Have a task tried again that was lost.
+
+        Returns:
+            The event that says so; None when that was its last attempt.
+        """
+        before = self.max_at_once
+        is_tried_again = (self._put_back_with_fewer if loss.lacks_memory else self._put_back)(index)
+        if not is_tried_again:
+            return None
+        text = f"the worker of '{self._tasks[index].title}' {loss.cause}: "
+        if self.max_at_once == before:
+            return {"kind": "notice", "message": text + "trying it again"}
+        text += f"trying again with at most {self.max_at_once} at once; this takes longer"
+        return {"kind": "notice", "message": f"{text} and changes no result"}
+
+    def _put_back(self, index: int) -> bool:
         self.finish(index)
         self._failures[index] += 1
         if self._failures[index] >= self._max_attempts:
@@ -62,27 +98,12 @@ class Backlog:
         self._waiting.appendleft(index)
         return True
 
-    def try_again_with_fewer(self, index: int) -> bool:
-        """The task ran out of memory; False when it did so alone for the last time."""
+    def _put_back_with_fewer(self, index: int) -> bool:
         num_running = len(self._running)
         if num_running == 1:
             self.max_at_once = 1
-            return self.try_again(index)
+            return self._put_back(index)
         self.finish(index)
         self._waiting.appendleft(index)
         self.max_at_once = min(self.max_at_once, num_running // 2)
         return True
-
-
-def loss_notice(task: Task, cause: str) -> dict[str, str]:
-    """The event that says that a task is tried again."""
-    return {"kind": "notice", "message": f"the worker of '{task.title}' {cause}: trying it again"}
-
-
-def memory_notice(task: Task, cause: str, max_at_once: int) -> dict[str, str]:
-    """The event that says that fewer tasks run at once from now on."""
-    return {
-        "kind": "notice",
-        "message": f"the worker of '{task.title}' {cause}: trying again with at most "
-        f"{max_at_once} at once; this takes longer and changes no result",
-    }

@@ -1,4 +1,4 @@
-"""No process outlives the one that started it, whatever killed that one."""
+"""Lifetimes: no process outlives the one that started it, whatever killed that one."""
 
 from __future__ import annotations
 

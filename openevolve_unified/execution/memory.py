@@ -1,4 +1,4 @@
-"""How much memory this machine and this process have, read from the kernel; no torch."""
+"""Memory that this machine and this process have, read from the kernel; no torch."""
 
 from __future__ import annotations
 

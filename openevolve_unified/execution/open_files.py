@@ -1,4 +1,4 @@
-"""How many files the processes of a command may open."""
+"""Open files: how many the processes of a command may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a task ends, as plain data: performed on one side of a process border, read on the other.
+"""The outcome of a task, as plain data: performed on one side of a border, read on the other.
 
 A refused candidate, a wrong set-up, a lack of memory and a bug are four different messages, so no
 exception object ever crosses the border.

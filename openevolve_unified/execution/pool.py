@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.execution.backlog import Backlog, loss_notice, memory_notice
+from openevolve_unified.execution.backlog import Backlog, Loss
 from openevolve_unified.execution.channel import Channel
 from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.environment import gpu_variables, worker_environment
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
-from openevolve_unified.execution.outcome import LOST, OUT_OF_MEMORY, RETIRES, result_of
+from openevolve_unified.execution.outcome import RETIRES, result_of
 
 MAX_ATTEMPTS = 2
 """A task whose worker dies is tried once more on a fresh worker."""
@@ -90,7 +90,8 @@ class WorkerPool:
                         continue
                     selector.unregister(ready.fd)
                     del busy[ready.fd]
-                    if results and not {OUT_OF_MEMORY, LOST} & results[0].keys():
+                    loss = Loss.told_by(results[0]) if results else worker.loss()
+                    if loss is None:
                         backlog.finish(index)
                         if results[0].get(RETIRES):
                             worker.kill()
@@ -99,7 +100,14 @@ class WorkerPool:
                         self._leave_line(backlog)  # nobody waits for one who does something else
                         yield index, result_of(results[0])
                     else:
-                        self._try_again(backlog, tasks[index], index, worker, results, on_event)
+                        worker.kill()
+                        notice = backlog.put_back(index, loss)
+                        if results and loss.lacks_memory:  # not only killed, perhaps for memory
+                            fewer = backlog.max_at_once
+                            self._max_at_once = min(self._max_at_once, fewer)
+                        if notice is None:
+                            raise self._died(tasks[index], loss)
+                        on_event(notice)
         finally:
             self._leave_line(backlog)
             selector.close()
@@ -113,44 +121,11 @@ class WorkerPool:
                 worker.kill()
             self._idle.clear()
 
-    def _try_again(
-        self,
-        backlog: Backlog,
-        task: Task,
-        index: int,
-        worker: _Worker,
-        results: list[dict[str, Any]],
-        on_event: Callable[[dict[str, Any]], None],
-    ) -> None:
-        """Put back a task that lost its worker or ran out of memory; its worker is not used again.
-
-        Raises:
-            WorkerDiedError: it was tried often enough.
-        """
-        before = backlog.max_at_once
-        if results and LOST in results[0]:
-            worker.kill()
-            cause = f"is lost ({results[0][LOST]})"
-            goes_on = backlog.try_again(index)
-        elif results:
-            worker.kill()
-            cause = f"ran out of memory ({results[0][OUT_OF_MEMORY]})"
-            goes_on = backlog.try_again_with_fewer(index)
-            self._max_at_once = backlog.max_at_once
-        else:
-            status = worker.reap()
-            cause = _death(status)
-            was_killed = status == -signal.SIGKILL
-            goes_on = (backlog.try_again_with_fewer if was_killed else backlog.try_again)(index)
-        if not goes_on:
-            raise WorkerDiedError(
-                f"the worker of task '{task.title}' {cause}, also when it was tried again; see "
-                f"{self._log_path}"
-            )
-        if backlog.max_at_once < before:
-            on_event(memory_notice(task, cause, backlog.max_at_once))
-        else:
-            on_event(loss_notice(task, cause))
+    def _died(self, task: Task, loss: Loss) -> WorkerDiedError:
+        return WorkerDiedError(
+            f"the worker of task '{task.title}' {loss.cause}, also when it was tried again; see "
+            f"{self._log_path}"
+        )
 
     def _take(self, call: Backlog) -> _Worker | None:
         """A worker; None while other calls have them all, and then ``call`` waits in line."""
@@ -211,11 +186,12 @@ class _Worker:
         with contextlib.suppress(OSError):
             self.channel.send({"function": task.function, "arguments": task.arguments})
 
-    def reap(self) -> int:
-        """The exit status of a worker that closed its channel; it is on its way out."""
+    def loss(self) -> Loss:
+        """What became of a worker that closed its channel; it is on its way out."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(REAP_S)
-        return self.kill()
+        status = self.kill()
+        return Loss(_death(status), lacks_memory=status == -signal.SIGKILL)
 
     def kill(self) -> int:
         self.channel.close()

@@ -1,4 +1,4 @@
-"""Which device and how many workers, found without importing torch in the evaluator's process."""
+"""Resources: which device and how many workers, found without torch in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From scores or weights to rows of coefficients that are bounded; all masked, all differentiable.
+"""Normalisers: from scores or weights to bounded rows; all masked, all differentiable.
 
 The mask is applied before exponentials, so that the future never meets an infinity whose gradient
 is not a number. ``scores`` and ``weights`` are (batch, heads, time, time); ``mask`` is bool

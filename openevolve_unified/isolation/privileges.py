@@ -1,4 +1,4 @@
-"""What a process may become, and with whom it dies: privileges, capabilities, the parent."""
+"""Privileges: what a process may become, and with whom it dies."""
 
 from __future__ import annotations
 

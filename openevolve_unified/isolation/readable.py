@@ -1,4 +1,4 @@
-"""Which files the tracing processes may read: the interpreter, its packages, the dynamic loader's.
+"""Readable files of the tracing processes: the interpreter, its packages, the dynamic loader's.
 
 Folders are named one by one, never a whole prefix: a virtual environment may lie in the user's
 home, and ``sys.path`` may contain the folder that the user happened to stand in.

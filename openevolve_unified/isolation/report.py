@@ -1,4 +1,4 @@
-"""What the jail is asked to enforce, and what it really enforces on this machine."""
+"""The report of the jail: what it was asked to enforce, and what it enforces on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what was measured to what OpenEvolve reads: metrics that cannot be misread, and feedback.
+"""Fitness: from what was measured to metrics that cannot be misread, and feedback.
 
 Promises: every metric key is always present and every value finite; a failure scores -1000, a legal
 but untrained candidate -500; only a finished fit scores above. Pure functions of records.

@@ -1,4 +1,4 @@
-"""The catalogue of published mechanisms: which exist, in which notations, and where they are from.
+"""The catalog of published mechanisms: which exist, in which notations, and where they are from.
 
 What lies outside the mixing of the values in the papers (short convolutions, output gates, norms
 of the output) is not here: it is held fixed for every candidate. Budgets are the
@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from openevolve_unified.errors import ConfigError, nearest
 from openevolve_unified.notations import CD, FRAMEWORKS, MM, TTR
 
 
@@ -54,23 +53,6 @@ def mechanisms() -> tuple[Mechanism, ...]:
         for name, (citation, frameworks) in sorted(_CATALOG.items())
         for framework in frameworks
     )
-
-
-def load_source(name: str, framework: str) -> str:
-    """The program text of mechanism ``name`` in the notation of ``framework``.
-
-    Raises:
-        ConfigError: no such mechanism, or not in that notation.
-    """
-    if name not in _CATALOG:
-        raise ConfigError(f"mechanism {name!r} is unknown{nearest(name, _CATALOG)}")
-    found = [m for m in mechanisms() if m.name == name and m.framework == framework]
-    if not found:
-        raise ConfigError(
-            f"mechanism {name!r} is not written for {framework!r}; it is for "
-            f"{', '.join(_CATALOG[name][1])}"
-        )
-    return found[0].source
 
 
 _FOLDER = Path(__file__).parent
@@ -133,7 +115,7 @@ _OVER_AT_QUICKSTART = {
     "vandermonde": (MM,),
 }
 _OVER_AT_FULL = {"local_linear": (TTR, MM)}
-"""Measured on the traced programs; a test holds the catalogue to it."""
+"""Measured on the traced programs; a test holds the catalog to it."""
 
 
 def _over_budget_at(name: str, framework: str) -> tuple[str, ...]:

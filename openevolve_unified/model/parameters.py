@@ -1,4 +1,4 @@
-"""How many parameters a transformer has, in closed form (no torch)."""
+"""The number of parameters of a transformer, in closed form (no torch)."""
 
 from __future__ import annotations
 

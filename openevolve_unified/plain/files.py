@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all, and the one line for what a disk refuses."""
+"""Whole files: a reader sees all of one or none; and the one line for what a disk refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain mappings into frozen dataclasses, strictly: unknown keys and wrong types are errors.
+"""Strict reading: plain mappings into frozen dataclasses; unknown keys and types are errors.
 
 A line of YAML that nothing reads is the quietest way to run the wrong experiment, so every key is
 checked, and the error names the nearest valid one.

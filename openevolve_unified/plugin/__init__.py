@@ -1,1 +1,1 @@
-"""What OpenEvolve touches: the evaluator, the evolution run, the proposer."""
+"""The plugin: what OpenEvolve touches, which is the evaluator, the evolution run, the proposer."""

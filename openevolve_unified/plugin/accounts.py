@@ -1,4 +1,4 @@
-"""From a finished iteration to a record, a line, a hint to the proposer, and perhaps the end."""
+"""Accounts of finished iterations: a record, a line, a hint to the proposer, perhaps the end."""
 
 from __future__ import annotations
 

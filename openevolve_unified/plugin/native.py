@@ -1,4 +1,4 @@
-"""How the evaluator finds its experiment when OpenEvolve, and not our command, is in charge."""
+"""The evaluator under OpenEvolve's own command: how it finds its experiment there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our part of OpenEvolve's population: who may become a parent, and who replaces an elite."""
+"""The population, our part of it: who may become a parent, and who replaces an elite."""
 
 from __future__ import annotations
 

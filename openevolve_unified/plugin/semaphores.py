@@ -1,4 +1,4 @@
-"""What OpenEvolve's process pool needs of the machine, tried before anything is spent."""
+"""Semaphores, which OpenEvolve's process pool needs, tried before anything is spent."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.records import Failure
 from openevolve_unified.report.console import Reporter
-from openevolve_unified.report.plan_record import keep_plan
 from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.plan_file import write_plan
 from openevolve_unified.signals import interruption
 
 
@@ -167,7 +167,7 @@ def _plan_and_evolve(
             reporter.say(f"an earlier run was moved to {moved}")
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
-        keep_plan(directory.path, plan)
+        write_plan(directory.path, plan)
         damage = directory.repair()
         if damage is not None:
             reporter.say(f"note: {damage}")
@@ -184,5 +184,6 @@ def _plan_and_evolve(
         experiment, overrides, initial["combined_score"], experiment.iterations, reporter
     )
     run.run(checkpoint)
+    directory.write_best_diff(initial)
     print_summary(experiment, directory, initial, reporter)
     return run

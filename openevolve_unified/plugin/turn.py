@@ -1,4 +1,4 @@
-"""Whose turn it is: the iteration that this worker process of OpenEvolve is at work on."""
+"""The turn: the iteration that this worker process of OpenEvolve is at work on."""
 
 from __future__ import annotations
 

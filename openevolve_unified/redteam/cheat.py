@@ -1,4 +1,4 @@
-"""What a cheat is, and how its evolve block becomes a complete program.
+"""A cheat, and how its evolve block becomes a complete program.
 
 A cheat is only the text between the two markers, because everything else must be the initial
 program's, byte for byte. The few that attack exactly that rule carry a replacement of text.

@@ -1,4 +1,4 @@
-"""What the command ``openevolve-unified redteam`` does, given the loaded experiment's pieces."""
+"""The red team as a whole: cheats, honest mechanisms and probes, given the loaded experiment."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from openevolve_unified import exits
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.isolation.probes.run import ProbeVerdict, compare, run_bare, run_confined
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import EXECUTION, bench_config
 from openevolve_unified.redteam.run import run_red_team
 from openevolve_unified.redteam.table import report_json, result_line, summary
+from openevolve_unified.redteam.testbed import EXECUTION, testbed_config
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import Store
 
@@ -48,15 +49,15 @@ def red_team_command(
     Raises:
         ConfigError: the experiment itself cannot run.
     """
-    with _pipelines(config, initial_source, base_dir, listener) as (benches, honest):
+    with _pipelines(config, initial_source, base_dir, listener) as (testbeds, honest):
         report = run_red_team(
-            benches.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
+            testbeds.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
         )
     probes = try_escapes()
     say(summary(report, probes))
     if as_json:
         say(json.dumps(report_json(report, probes)))
-    return 0 if report.is_clean and not probes.escaped else 1
+    return exits.DONE if report.is_clean and not probes.escaped else exits.REJECTED
 
 
 def try_escapes() -> ProbeVerdict:
@@ -76,21 +77,21 @@ def _pipelines(
     One machine serves them all.
     """
     folder = Path(tempfile.mkdtemp(prefix="openevolve-redteam-"))
-    benches: dict[str, Pipeline] = {}
+    testbeds: dict[str, Pipeline] = {}
     honest: dict[str, Pipeline] = {}
     try:
         with Machine(EXECUTION, folder) as machine:
             for framework in FRAMEWORKS:
                 source = initial_source(framework)
-                bench = bench_config(config, framework)
-                own = dataclasses.replace(config, framework=framework, execution=EXECUTION)
-                place = folder / "bench"
-                benches[framework] = build_pipeline(
-                    machine, bench, source, base_dir, place, listener
+                testbed = testbed_config(config, framework)
+                place = folder / "testbed"
+                testbeds[framework] = build_pipeline(
+                    machine, testbed, source, base_dir, place, listener
                 )
+                own = dataclasses.replace(config, framework=framework, execution=EXECUTION)
                 place = folder / "own"
                 honest[framework] = build_pipeline(machine, own, source, base_dir, place, listener)
-            yield benches, honest
+            yield testbeds, honest
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -105,7 +106,7 @@ def build_pipeline(
 ) -> Pipeline:
     """A pipeline on ``machine`` whose store lies in ``folder``.
 
-    Cheats of the catalogue are known to be harmless, so a machine that confines less may run them.
+    Cheats of the catalog are known to be harmless, so a machine that confines less may run them.
     """
     context = Context(
         machine=machine,

@@ -1,4 +1,4 @@
-"""Run every cheat and every honest mechanism through the real pipeline, and judge the verdicts."""
+"""The run of every cheat and every honest mechanism through the real pipeline, and its verdicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.mechanisms.catalog import Mechanism, mechanisms
 from openevolve_unified.records import Evaluation, Failure
-from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.redteam.cheat import GUARD, NEUTRALISED, Cheat, honest_twin
 
 ACCEPTED = "accepted"
@@ -44,7 +44,7 @@ class HonestResult:
     name: str
     framework: str
     verdict: Literal["accepted", "over budget", "rejected"]
-    """``over budget``: refused for its cost, as its catalogue entry says."""
+    """``over budget``: refused for its cost, as its catalog entry says."""
     stage: str
     reason: str
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: live bars on a terminal, plain lines elsewhere."""
+"""The console while a run works: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,10 +1,15 @@
-"""The plan as a person reads it, before anything is spent."""
+"""The plan as a person reads it: before anything is spent, and against what was spent."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.plan import Plan
 from openevolve_unified.report.console import Reporter, format_duration
+from openevolve_unified.runs.plan_file import planned_candidate_s
 
 
 def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
@@ -48,3 +53,29 @@ def print_plan(plan: Plan, experiment: Experiment, reporter: Reporter) -> None:
             f"  cost      about {candidate_cost:,.2f} per candidate, {evolution_cost:,.2f} in all, "
             f"at {plan.price_per_hour:,.2f} per hour"
         )
+
+
+def time_against_plan(
+    run_path: Path, entries: Sequence[dict[str, Any]], initial: dict[str, Any]
+) -> str | None:
+    """The seconds of the programs that this run trained against the planned ones.
+
+    Args:
+        entries: of the run's history.
+        initial: the entry of the initial program as it was when it had just been scored; OpenEvolve
+            asks for it again, and it is then one that was known already.
+
+    Returns:
+        None where there is no plan, or nothing was trained that was not known already.
+    """
+    planned_s = planned_candidate_s(run_path)
+    later = [entry for entry in entries if entry["program"] != initial["program"]]
+    fresh = [entry for entry in (initial, *later) if not entry.get("cached", True)]
+    if planned_s is None or not fresh:
+        return None
+    took_s, promised_s = sum(entry["duration_s"] for entry in fresh), planned_s * len(fresh)
+    programs = f"{len(fresh)} program{'' if len(fresh) == 1 else 's'}"
+    return (
+        f"{format_duration(took_s)} for {programs}, checks included; planned "
+        f"{format_duration(promised_s)} ({took_s / max(promised_s, 1e-9):.1f} times that)"
+    )

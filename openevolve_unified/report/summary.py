@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
-from openevolve_unified.plain.files import write_text
 from openevolve_unified.report.console import Reporter
-from openevolve_unified.report.plan_record import time_against_plan
+from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
@@ -29,7 +27,7 @@ def print_summary(
     reporter.say(f"summary [{initial['horizon']}]")
     for heading, text in count_lines(ProposalLog(directory.path).proposals):
         reporter.say(f"  {heading:<12} {text}")
-    if experiment.is_non_llm:
+    if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")
@@ -83,12 +81,7 @@ def _print_changes(
 ) -> None:
     if best["program"] == initial["program"]:
         return
-    before, after = (
-        (directory.path / "programs" / entry["file"]).read_text(encoding="utf-8").splitlines()
-        for entry in (initial, best)
-    )
-    lines = list(difflib.unified_diff(before, after, "initial", "best", lineterm=""))
-    write_text(directory.path / "best_code.diff", "\n".join(lines) + "\n")
+    lines = directory.best_diff_path.read_text(encoding="utf-8").splitlines()
     reporter.say(f"  changed      {len(lines)} lines of diff, whole in best_code.diff")
     for line in lines[:MAX_DIFF_LINES]:
         reporter.say(f"               {line}")

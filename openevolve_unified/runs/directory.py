@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.metadata
 import json
 import os
@@ -40,6 +41,7 @@ class RunDirectory:
         self.events_path = path / "events.jsonl"
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
+        self.best_diff_path = path / "best_code.diff"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -53,7 +55,7 @@ class RunDirectory:
             "framework": experiment.scaling_law.framework,
             "horizon": experiment.scaling_law.training.horizon,
             "is_pilot": experiment.scaling_law.training.is_pilot,
-            "proposer": "grammar, not a language model" if experiment.is_non_llm else "llm",
+            "proposer": "grammar, not a language model" if experiment.uses_grammar_only else "llm",
             "versions": {"python": platform.python_version(), **versions},
         }
         write_json(self.settings_path, settings)
@@ -168,6 +170,27 @@ class RunDirectory:
             self._keep_program(entry, result)
             self._write(entries)
         return entry
+
+    def write_best_diff(self, initial: dict[str, Any]) -> None:
+        """Write ``best_code.diff``: what changed from the program of ``initial`` to the best one.
+
+        There is no such file where the initial program is the best.
+
+        Args:
+            initial: an entry of the history.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written.
+        """
+        before = (self.path / "programs" / initial["file"]).read_text(encoding="utf-8")
+        after = self.best_path.read_text(encoding="utf-8")
+        if before == after:
+            self.best_diff_path.unlink(missing_ok=True)
+            return
+        lines = difflib.unified_diff(
+            before.splitlines(), after.splitlines(), "initial", "best", lineterm=""
+        )
+        write_text(self.best_diff_path, "".join(f"{line}\n" for line in lines))
 
     def _read(self) -> History:
         return read_history(self.history_path, self.path / "programs")

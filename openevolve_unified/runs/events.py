@@ -1,4 +1,4 @@
-"""What happens during an evaluation, as lines that any process can append and any can follow."""
+"""Events of an evaluation, as lines that any process can append and any can follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of every iteration of a run: one record each, so that the counts add up."""
+"""Proposals: one record for every iteration of a run, so that the counts add up."""
 
 from __future__ import annotations
 
@@ -43,10 +43,6 @@ class Proposal:
     num_edits: int = 0
     num_unmatched: int = 0
     """Edits whose SEARCH text the parent did not hold, in an answer that gave a program."""
-
-    @property
-    def has_program(self) -> bool:
-        return bool(self.program)
 
 
 class ProposalLog:

@@ -1,10 +1,11 @@
-"""Which form of the training step a job runs: plain, captured, or compiled."""
+"""The form of the training step that a job runs: plain, captured, or compiled."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -40,85 +41,82 @@ def choose_step(
         tokens: a batch, (batch, time + 1) int64.
         num_done, num_left: steps.
     """
+    trial = _Trial(step, tokens, num_done)
     if kind == "auto":
         if not tokens.is_cuda and step.precision == "float32":
             return "plain", step
-        chosen = _choose_by_time(step, tokens, num_done, num_left)
+        chosen = trial.choose_by_time(num_left)
     else:
-        built = _build(kind, step, tokens, num_done)
+        built = trial.build(kind)
         chosen = (kind, built) if built is not None else ("plain", step)
     if tokens.is_cuda:
         torch.cuda.empty_cache()  # what building took and what lost; others use this GPU too
     return chosen
 
 
-def _choose_by_time(
-    step: TrainStep, tokens: torch.Tensor, num_done: int, num_left: int
-) -> tuple[str, RunStep]:
-    simple_kind = "plain"
-    simple: RunStep = step
-    if tokens.is_cuda:
-        recorded = _build("captured", step, tokens, num_done)
-        if recorded is not None:
-            simple_kind, simple = "captured", recorded
-        elif is_process_spoilt():
-            return "plain", step
-        # Else compile: a gradient that waits for the device may not do so once compiled.
-    least_s = _PAYS_FROM[tokens.device.type] * COMPILE_S
-    if num_left == 0 or _time(simple, step, tokens, num_done, 1) * num_left < least_s:
-        return simple_kind, simple
-    compiled = _build("compiled", step, tokens, num_done)
-    if compiled is None:
-        return simple_kind, simple
-    rounds = [
-        [_time(run, step, tokens, num_done, TIMED_STEPS) for run in (simple, compiled)]
-        for _ in range(NUM_ROUNDS)
-    ]
-    simple_s, compiled_s = map(min, zip(*rounds, strict=True))
-    return ("compiled", compiled) if compiled_s < simple_s else (simple_kind, simple)
+@dataclass(frozen=True)
+class _Trial:
+    """Builds and times forms of one step; whatever it does, the step is left as it was."""
 
+    step: TrainStep
+    tokens: torch.Tensor
+    num_done: int
 
-def _build(kind: str, step: TrainStep, tokens: torch.Tensor, num_done: int) -> RunStep | None:
-    if kind == "plain":
-        return step
-    try:
-        run = step if kind == "captured" else step.with_compiled_loss()
-        if kind == "captured" and not tokens.is_cuda:
-            raise RuntimeError("a recording needs a GPU, and would be empty")
-        if tokens.is_cuda:
-            return CapturedStep(run, tokens, num_done)
-        _run_and_rewind(run, step, tokens, num_done, 1)
-    except Exception as error:  # compilers and drivers raise anything; the plain step always works
-        _log.warning("no %s training step here: %s", kind, str(error).strip().split("\n")[0])
-        return None
-    return run
+    def choose_by_time(self, num_left: int) -> tuple[str, RunStep]:
+        simple_kind = "plain"
+        simple: RunStep = self.step
+        if self.tokens.is_cuda:
+            recorded = self.build("captured")
+            if recorded is not None:
+                simple_kind, simple = "captured", recorded
+            elif is_process_spoilt():
+                return "plain", self.step
+            # Else compile: a gradient that waits for the device may not do so once compiled.
+        least_s = _PAYS_FROM[self.tokens.device.type] * COMPILE_S
+        if num_left == 0 or self.step_s(simple, 1) * num_left < least_s:
+            return simple_kind, simple
+        compiled = self.build("compiled")
+        if compiled is None:
+            return simple_kind, simple
+        rounds = [
+            [self.step_s(run, TIMED_STEPS) for run in (simple, compiled)] for _ in range(NUM_ROUNDS)
+        ]
+        simple_s, compiled_s = map(min, zip(*rounds, strict=True))
+        return ("compiled", compiled) if compiled_s < simple_s else (simple_kind, simple)
 
+    def build(self, kind: str) -> RunStep | None:
+        """The form ``kind``; None, with a warning, where it cannot be built."""
+        if kind == "plain":
+            return self.step
+        try:
+            run = self.step if kind == "captured" else self.step.with_compiled_loss()
+            if kind == "captured" and not self.tokens.is_cuda:
+                raise RuntimeError("a recording needs a GPU, and would be empty")
+            if self.tokens.is_cuda:
+                return CapturedStep(run, self.tokens, self.num_done)
+            self.run_and_rewind(run, 1)
+        except Exception as error:  # compilers and drivers raise anything; the plain step works
+            _log.warning("no %s training step here: %s", kind, str(error).strip().split("\n")[0])
+            return None
+        return run
 
-def _time(
-    run: RunStep, step: TrainStep, tokens: torch.Tensor, num_done: int, max_steps: int
-) -> float:
-    """Seconds per step, of at most ``max_steps`` and about ``TIMED_S`` seconds of them."""
-    _run_and_rewind(run, step, tokens, num_done, 1)  # the first one may still build something
-    step_s = _seconds(run, step, tokens, num_done, 1)
-    count = min(max_steps, int(TIMED_S / step_s))
-    return step_s if count <= 1 else _seconds(run, step, tokens, num_done, count) / count
+    def step_s(self, run: RunStep, max_steps: int) -> float:
+        """Seconds per step, of at most ``max_steps`` and about ``TIMED_S`` seconds of them."""
+        self.run_and_rewind(run, 1)  # the first one may still build something
+        once_s = self._seconds(run, 1)
+        count = min(max_steps, int(TIMED_S / once_s))
+        return once_s if count <= 1 else self._seconds(run, count) / count
 
+    def run_and_rewind(self, run: RunStep, count: int) -> None:
+        before = {name: tensor.clone() for name, tensor in self.step.state().items()}
+        try:
+            for index in range(count):
+                loss = run(self.tokens, self.num_done + index)
+            loss.item()  # waits for the device
+        finally:
+            self.step.restore(before, self.num_done)
 
-def _seconds(
-    run: RunStep, step: TrainStep, tokens: torch.Tensor, num_done: int, count: int
-) -> float:
-    started = time.perf_counter()
-    _run_and_rewind(run, step, tokens, num_done, count)
-    return time.perf_counter() - started
-
-
-def _run_and_rewind(
-    run: RunStep, step: TrainStep, tokens: torch.Tensor, num_done: int, count: int
-) -> None:
-    before = {name: tensor.clone() for name, tensor in step.state().items()}
-    try:
-        for index in range(count):
-            loss = run(tokens, num_done + index)
-        loss.item()  # waits for the device
-    finally:
-        step.restore(before, num_done)
+    def _seconds(self, run: RunStep, count: int) -> float:
+        started = time.perf_counter()
+        self.run_and_rewind(run, count)
+        return time.perf_counter() - started

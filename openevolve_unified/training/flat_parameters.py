@@ -1,4 +1,4 @@
-"""All parameters of a model in one buffer, and their gradients in another.
+"""Flat parameters: all of a model in one buffer, and their gradients in another.
 
 Small models spend their time in dispatch: over one buffer, clipping and AdamW are a handful of
 operations whatever the number of parameters, and a checkpoint is a few tensors.

@@ -1,4 +1,4 @@
-"""Finding the exact step at which a loss stopped being finite, without waiting for every step."""
+"""Health: the exact step at which a loss stopped being finite, without waiting for every step."""
 
 from __future__ import annotations
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -27,11 +29,21 @@ from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import DivergedError, LossMonitor
 from openevolve_unified.training.machine import training_settings
-from openevolve_unified.training.progress import Progress, Reporter, Stopwatch
+from openevolve_unified.training.progress import Progress, ProgressReporter, Stopwatch
 from openevolve_unified.training.step import TrainStep, build_model
 
+Status: TypeAlias = Literal["finished", "diverged", "rejected"]
 CHECKPOINT_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found out about trained weights; fields as in ``TrainRun``."""
+
+    parameter_changes: dict[str, float] = field(default_factory=dict)
+    certificate: dict[str, Any] = field(default_factory=dict)
+    rejection: str | None = None
 
 
 def train(
@@ -44,6 +56,7 @@ def train(
     read_fingerprint: Callable[[Transformer], str],
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
     step_kind: StepKind = "auto",
+    inspect: Callable[[Transformer], Findings] = lambda model: Findings(),
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -59,6 +72,7 @@ def train(
         read_fingerprint: evaluated on the model after its training, as evidence of what it was.
         checkpoint_interval_s: least time between checkpoints.
         step_kind: which form of the step, see ``choose_step``.
+        inspect: called with a model that did not diverge; its time counts as training.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
@@ -70,10 +84,12 @@ def train(
         try:
             run.advance(checkpoint_path, checkpoint_interval_s, step_kind)
             loss = run.final_loss()
-            record = run.record("finished", run.step, loss, read_fingerprint(run.model))
         except DivergedError as error:
-            record = run.record("diverged", error.step, None, read_fingerprint(run.model))
-    return record
+            return run.record("diverged", error.step, None, read_fingerprint(run.model))
+        findings = inspect(run.model)
+        status: Status = "finished" if findings.rejection is None else "rejected"
+        record = run.record(status, run.step, loss, read_fingerprint(run.model))
+        return dataclasses.replace(record, **vars(findings))
 
 
 class _Run:
@@ -99,7 +115,7 @@ class _Run:
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
         self._step_kind = "none"  # a checkpoint may have all steps
-        self._reporter = Reporter(training.training_steps, progress)
+        self._reporter = ProgressReporter(training.training_steps, progress)
 
     def resume(self, path: Path) -> None:
         """Continue from the checkpoint at ``path`` if it is there and fits."""
@@ -157,7 +173,7 @@ class _Run:
 
     def record(
         self,
-        status: Literal["finished", "diverged"],
+        status: Status,
         step: int,
         final_loss_nats: float | None,
         fingerprint: str,

@@ -1,4 +1,4 @@
-"""What training sets in its process so that steps are fast and results do not depend on it."""
+"""The settings of a training process: steps are fast, and results do not depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one training job holds in memory, estimated before it is run.
+"""The memory of one training job, estimated before it is run.
 
 Counted, not guessed: what autograd keeps for the backward pass is affine in the batch size, so it
 is read off at one and at two sequences and carried to the whole batch. Temporaries of the backward

@@ -1,4 +1,4 @@
-"""How far a job is, told at a pace that a person can follow."""
+"""Progress: how far a job is, told at a pace that a person can follow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Stopwatch:
         return self._step_s + running
 
 
-class Reporter:
+class ProgressReporter:
     """Passes reports on to ``callback``, not more often than every half second."""
 
     def __init__(self, total_steps: int, callback: Callable[[Progress], None]):

@@ -12,11 +12,9 @@ import yaml
 from openevolve_unified.bench import command
 from openevolve_unified.bench.effort import Effort
 from openevolve_unified.bench.processor import OtherPrograms
-from openevolve_unified.bench.results import PowerLaw, Report
+from openevolve_unified.bench.results import PowerLaw
 from openevolve_unified.bench.rounds import fit_power_law, ratio
-from openevolve_unified.bench.table import as_text
 from openevolve_unified.cli import app
-from openevolve_unified.plain.strict import from_mapping
 
 ROOT = Path(__file__).parents[2]
 SIZES = [{"hidden_dim": d, "num_layers": 1, "num_heads": d // 8} for d in (16, 24, 32)]
@@ -125,12 +123,6 @@ def test_the_whole_evaluation_is_compared_round_by_round(outcome):
     assert len(own) == len(eager) == 1
     assert evaluation["ratio"]["value"] == ratio(eager, own).value
     assert 0 < evaluation["overhead_share"] < 1
-    limits = {limit["num_threads"]: limit["gflops"] for limit in report["limits"]["matrix"]}
-    flops = sum(r["product_flops"] for r in report["steps"] if r["contestant"] == "ours, float32")
-    bounds = evaluation["bounds"]
-    assert bounds["products"] == pytest.approx(eager[0] / (flops * 40 / limits[1] / 1e9))
-    step_s = sum(r["step_s"] for r in report["steps"] if r["contestant"] == "ours, float32")
-    assert bounds["steps"] == pytest.approx(eager[0] / (step_s * 40 / 2))
 
 
 def test_workers_growth_and_start_up_are_there(outcome):
@@ -142,9 +134,7 @@ def test_workers_growth_and_start_up_are_there(outcome):
         "non-embedding parameters",
         "steps",
         "steps done",
-        "sequences per step",
         "tokens per sequence",
-        "workers",
     }
     lengths = growth["step time", "tokens per sequence"]["points"]
     assert sorted({x for x, _ in lengths}) == [8, 16, 32]
@@ -156,7 +146,6 @@ def test_workers_growth_and_start_up_are_there(outcome):
 
 def test_what_was_left_out_is_said(outcome):
     _, _, report = outcome
-    assert "growth with candidates: --quick" in report["skipped"]
     assert "ours in bfloat16: this processor has no instructions for it" in report["skipped"]
 
 
@@ -167,14 +156,7 @@ def test_the_markdown_tables_hold_the_measured_numbers(outcome):
         cells = f"| {row['size']} | {row['contestant']} | {row['num_threads']} | plain | "
         # On a busy machine a mark follows the number, see ``test_bench_table``.
         assert f"{cells}{1e3 * row['step_s']:,.2f} " in text
-    assert "not measured: growth with candidates" in text
-
-
-def test_an_evaluation_that_was_not_run_is_called_computed(outcome):
-    _, _, plain = outcome
-    assert "computed for" not in as_text(from_mapping(Report, plain, "report"))
-    plain = {**plain, "evaluations": [{**plain["evaluations"][0], "steps_run": 0}]}
-    assert "computed for 40" in as_text(from_mapping(Report, plain, "report"))
+    assert "not measured: ours in bfloat16" in text
 
 
 def test_an_output_that_cannot_be_written_is_one_line_before_anything_is_measured(

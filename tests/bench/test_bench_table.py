@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from openevolve_unified.bench.results import (
-    Bounds,
     CopyLimit,
     EvaluationResult,
     Growth,
@@ -41,7 +40,6 @@ def report_of(scale):
         step_kind="plain",
         build_s=1.0,
         validation_s=1.0,
-        hidden_s=1.0,
         ratio=None,
     )
     limits = Limits(
@@ -107,7 +105,6 @@ def disturbed(*, by):
         round_s=(2.0,),
         eager_round_s=rounds,
         ratio=ratio,
-        bounds=Bounds(products=1.0, steps=1.0),
         overhead_share=0.0,
     )
     points = ((1.0, 1.0), (1.0, by), (2.0, 2.0), (2.0, 2.0 * by))

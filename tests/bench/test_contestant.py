@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_eager_twin import JOB
 
-from openevolve_unified.bench import worker
+from openevolve_unified.bench import contestant_process as worker
 
 
 @pytest.mark.parametrize(("where", "num_bytes"), [("batch", 0), ("step", 2 * 3 * 4000)])

@@ -63,7 +63,7 @@ def test_a_good_file_is_accepted_and_its_paths_are_absolute(write, tmp_path):
     assert experiment.output_dir == tmp_path / "out"
     assert experiment.store_dir == tmp_path / "store"
     assert experiment.iterations == 3
-    assert experiment.is_non_llm
+    assert experiment.uses_grammar_only
 
 
 BAD = {

@@ -177,7 +177,7 @@ def test_the_pilot_in_the_opening_comment_works_and_is_labelled_a_pilot(name):
 
 def test_the_quickstart_needs_no_key_and_reads_its_text_about_once():
     experiment = load_experiment(path_of("quickstart"))
-    assert experiment.is_non_llm
+    assert experiment.uses_grammar_only
     assert load_config(path_of("quickstart")).llm.models[0].provider == "grammar"
     law = experiment.scaling_law
     assert law.training.is_pilot

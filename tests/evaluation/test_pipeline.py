@@ -15,7 +15,7 @@ from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.records import Evaluation, Failure
-from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.store import Store
 
 READOUT = "    def readout(self, z):"

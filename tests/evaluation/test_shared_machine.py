@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
 import threading
 
 import pytest
@@ -18,6 +17,7 @@ from openevolve_unified.evaluation import machine as machine_module
 from openevolve_unified.evaluation.ladder import train_ladder
 from openevolve_unified.evaluation.machine import MACHINE_SETTINGS, Machine
 from openevolve_unified.execution import pool as pool_module
+from openevolve_unified.execution.child import start_child
 from openevolve_unified.execution.resources import num_cores, resolve_resources
 from openevolve_unified.isolation.report import ESSENTIAL_LAYERS, IsolationReport, unconfined
 from openevolve_unified.records import Evaluation
@@ -137,19 +137,16 @@ def test_gpus_that_cannot_be_counted_are_the_machines_trouble(tmp_path, monkeypa
 
 @pytest.fixture
 def started(monkeypatch):
-    """The command lines of all workers and tracing children that are started."""
-    commands = []
+    """The modules of all workers and tracing children that are started."""
+    modules = []
 
-    class Process(subprocess.Popen):
-        def __init__(self, command, **options):
-            commands.append(command[command.index("-m") + 1].rpartition(".")[2])
-            super().__init__(command, **options)
+    def start(command, *arguments, **options):
+        modules.append(command[command.index("-m") + 1].rpartition(".")[2])
+        return start_child(command, *arguments, **options)
 
     for module in (pool_module, tracer_module):
-        fake = dataclasses.make_dataclass("subprocess", [])()
-        fake.__dict__.update(vars(subprocess) | {"Popen": Process})
-        monkeypatch.setattr(module, "subprocess", fake)
-    return commands
+        monkeypatch.setattr(module, "start_child", start)
+    return modules
 
 
 def evaluate_rates(folder, rates):

@@ -144,6 +144,23 @@ def test_a_call_that_is_left_hanging_does_not_hold_up_the_others(pool):
         assert len(list(hanging)) == 3
 
 
+def test_after_a_lack_of_memory_fewer_run_at_once_over_all_calls(pool, monkeypatch):
+    """What then fails alone did so beside no other call's task."""
+    deliver, lacks = pool_module._deliver, [{"out_of_memory": "no room"}]
+
+    def short(messages, on_event):
+        return [lacks.pop() if lacks else found for found in deliver(messages, on_event)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "_deliver", short)
+        with call_in_thread(pool, 2, 1.0) as done:
+            pass
+    assert sorted(done) == [0, 1]
+    with call_in_thread(pool, 1, 1.0) as done:
+        run(pool, [ECHO])
+        assert done == [0], "the other call was over"
+
+
 def test_workers_do_not_see_secrets(pool, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")

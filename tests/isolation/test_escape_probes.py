@@ -12,7 +12,7 @@ import pytest
 
 import openevolve_unified
 from openevolve_unified.isolation.probes import run
-from openevolve_unified.isolation.probes.catalogue import PROBES
+from openevolve_unified.isolation.probes.catalog import PROBES
 from openevolve_unified.isolation.probes.run import ProbeRun, ProbeVerdict
 
 NOBODY = 65_534
@@ -29,7 +29,7 @@ def _python_for(user: int) -> str | None:
     """An interpreter that ``user`` may run; root's own may lie in root's home."""
     code = (
         f"import sys; assert sys.version_info >= (3, 11); sys.path.insert(0, {ROOT!r}); "
-        "import openevolve_unified.isolation.probes.catalogue"
+        "import openevolve_unified.isolation.probes.catalog"
     )
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         try:

@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from head_references import REFERENCES, t5_bucket
+from shipped import shipped_source
 
 from openevolve_unified.mechanisms import catalog
 from openevolve_unified.notations import FRAMEWORKS
@@ -73,7 +74,7 @@ def test_it_equals_the_published_layer_for_every_number_of_heads_of_the_ladders(
         require_equal(attention, REFERENCES[mechanism.name], num_heads, 9)
 
 
-def test_the_catalogue_names_every_framework():
+def test_the_catalog_names_every_framework():
     assert {m.framework for m in catalog.mechanisms()} == set(FRAMEWORKS)
 
 
@@ -113,7 +114,7 @@ def test_values_leave_without_an_output_norm_at_the_sizes_that_the_docstring_say
     rms = y.square().mean(dim=(0, 1, 3)).sqrt()
     assert rms[0] == pytest.approx(first, rel=0.2)
     assert rms.max() == pytest.approx(largest, rel=0.2)
-    source = catalog.load_source(name, "matrix_mixer")
+    source = shipped_source(name, "matrix_mixer")
     assert re.search(rf"leave\s+with\s+{first}\s+\(first\s+token\)\s+to\s+{largest}\s", source)
 
 

@@ -1,4 +1,4 @@
-"""What each mechanism costs, counted on its traced program, against what the catalogue says."""
+"""What each mechanism costs, counted on its traced program, against what the catalog says."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def baselines():
 @pytest.mark.parametrize(
     "mechanism", [pytest.param(m, id=f"{m.framework}-{m.name}") for m in catalog.mechanisms()]
 )
-def test_its_operations_are_within_budget_where_the_catalogue_says_so(mechanism, baselines):
+def test_its_operations_are_within_budget_where_the_catalog_says_so(mechanism, baselines):
     """At the smallest size of each ladder, where mixing is the largest share of the model."""
     over = []
     for ladder in TEXTS:

@@ -9,8 +9,8 @@ import pytest
 from openevolve_unified.config.schema import DataConfig, ScalingLawConfig
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.notations import FRAMEWORKS
-from openevolve_unified.redteam.bench import EXECUTION, bench_config
 from openevolve_unified.redteam.command import build_pipeline
+from openevolve_unified.redteam.testbed import EXECUTION, testbed_config
 
 INITIAL_PROGRAMS = Path(__file__).parents[2] / "initial_programs"
 
@@ -28,7 +28,7 @@ def pipelines(tmp_path_factory):
     with Machine(EXECUTION, folder) as machine:
         for framework in FRAMEWORKS:
             source = (INITIAL_PROGRAMS / f"{framework}.py").read_text(encoding="utf-8")
-            bench = bench_config(config, framework)
+            testbed = testbed_config(config, framework)
             place = folder / framework
-            built[framework] = build_pipeline(machine, bench, source, folder, place, print)
+            built[framework] = build_pipeline(machine, testbed, source, folder, place, print)
         yield built

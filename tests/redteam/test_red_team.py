@@ -10,7 +10,7 @@ import pytest
 from openevolve_unified.isolation.probes.run import ProbeVerdict
 from openevolve_unified.mechanisms.catalog import mechanisms
 from openevolve_unified.notations import CD, FRAMEWORKS, TTR
-from openevolve_unified.redteam.catalogue import CHEATS
+from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.redteam.cheat import GUARD, SCORES, SOFTMAX, Family, honest_twin
 from openevolve_unified.redteam.command import build_pipeline
 from openevolve_unified.redteam.run import RedTeamReport, run_red_team, try_cheat, try_honest
@@ -72,7 +72,7 @@ def test_every_cheat_says_what_it_must_be_caught_for():
     assert [cheat.name for cheat in CHEATS if not cheat.reason] == []
 
 
-def test_the_catalogue_covers_all_frameworks_under_distinct_names():
+def test_the_catalog_covers_all_frameworks_under_distinct_names():
     names = [(cheat.framework, cheat.name) for cheat in CHEATS]
     assert len(names) >= 60
     assert len(set(names)) == len(names)

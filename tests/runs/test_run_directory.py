@@ -97,3 +97,17 @@ def test_a_run_that_cannot_be_renamed_is_one_line_and_stays(directory, monkeypat
         with pytest.raises(ConfigError, match="Permission denied"):
             directory.move_aside()
         assert directory.history_path.read_text() == "earlier"
+
+
+def test_the_diff_is_from_the_initial_program_to_the_best_one_if_that_is_another(
+    directory,
+):
+    (directory.path / "programs").mkdir(parents=True)
+    (directory.path / "programs" / "0.py").write_text("a\nb\n")
+    directory.best_path.write_text("a\nc\n")
+    directory.write_best_diff({"file": "0.py"})
+    lines = directory.best_diff_path.read_text().splitlines()
+    assert lines == ["--- initial", "+++ best", "@@ -1,2 +1,2 @@", " a", "-b", "+c"]
+    directory.best_path.write_text("a\nb\n")
+    directory.write_best_diff({"file": "0.py"})
+    assert not directory.best_diff_path.exists()

@@ -27,8 +27,7 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.execution import pool as pool_module
-from openevolve_unified.execution.backlog import Backlog
-from openevolve_unified.execution.executor import Task, WorkerDiedError
+from openevolve_unified.execution.executor import WorkerDiedError
 from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.runs.events import EventLog
 
@@ -230,32 +229,6 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
         assert len(witness.read_text().splitlines()) == 2
     finally:
         pipeline.context.machine.close()
-
-
-def task(name):
-    return Task(function="execution.tasks.echo", arguments={}, title=name)
-
-
-def test_the_backlog_halves_what_runs_at_once_and_never_gives_up_on_a_crowd():
-    backlog = Backlog([task(str(i)) for i in range(5)], max_at_once=4, max_attempts=2)
-    running = [backlog.start() for _ in range(4)]
-    assert backlog.start() is None
-    assert backlog.try_again_with_fewer(running[3][0])
-    assert backlog.max_at_once == 2
-    assert backlog.start() is None, "three are still running"
-    backlog.finish(0)
-    backlog.finish(1)
-    assert backlog.start()[0] == 3, "what failed goes first"
-    assert backlog.try_again_with_fewer(3)
-    assert backlog.max_at_once == 1
-    backlog.finish(2)
-    assert backlog.start()[0] == 3
-    assert backlog.try_again_with_fewer(3), "its first failure alone"
-    assert backlog.start()[0] == 3
-    assert not backlog.try_again_with_fewer(3)
-    assert backlog.start()[0] == 4
-    backlog.finish(4)
-    assert backlog.is_done
 
 
 def test_the_wall_clock_is_only_written_down_never_reckoned_with():

@@ -14,7 +14,7 @@ from openevolve_unified.training.loop import train
 
 
 def test_auto_is_plain_in_float32_on_a_cpu_whatever_is_faster(monkeypatch):
-    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: pytest.fail("it was timed"))
+    monkeypatch.setattr(fastest._Trial, "choose_by_time", lambda *_: pytest.fail("it was timed"))
     step = make_step()
     assert choose_step("auto", step, batches().at(0), 0, 10**6) == ("plain", step)
 
@@ -31,8 +31,8 @@ def test_auto_takes_the_faster_form_where_compiling_pays(
     step = make_step(precision="bfloat16")
     simple, run = {"cuda": ("captured", "captured"), "cpu": ("plain", step)}[device]
     seconds = {run: 2e-3, "compiled": compiled_s}
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
-    monkeypatch.setattr(fastest, "_time", lambda kind, *others: seconds[kind])
+    monkeypatch.setattr(fastest._Trial, "build", lambda self, kind: kind)
+    monkeypatch.setattr(fastest._Trial, "step_s", lambda self, kind, max_steps: seconds[kind])
     tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
     expected = ("compiled", "compiled") if is_compiled else (simple, run)
     assert choose_step("auto", step, tokens, 0, num_left) == expected
@@ -54,8 +54,8 @@ def test_a_step_that_cannot_be_recorded_is_compiled_where_that_pays(
     step = make_step(precision="bfloat16")
     forms = {"captured": "recorded" if can_record else None, "compiled": "built"}
     seconds = {step: 2e-3, "recorded": 2e-3, "built": 1e-3}
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: forms[kind])
-    monkeypatch.setattr(fastest, "_time", lambda run, *others: seconds[run])
+    monkeypatch.setattr(fastest._Trial, "build", lambda self, kind: forms[kind])
+    monkeypatch.setattr(fastest._Trial, "step_s", lambda self, run, max_steps: seconds[run])
     monkeypatch.setattr(fastest, "is_process_spoilt", lambda: is_spoilt)
     tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
     chosen = {"plain": step, "captured": "recorded", "compiled": "built"}
@@ -65,8 +65,8 @@ def test_a_step_that_cannot_be_recorded_is_compiled_where_that_pays(
 @pytest.mark.parametrize("kind", ["auto", "captured"])
 @pytest.mark.parametrize(("device", "num_times"), [("cuda", 1), ("cpu", 0)])
 def test_memory_that_building_took_goes_back_to_the_gpu(monkeypatch, kind, device, num_times):
-    monkeypatch.setattr(fastest, "_choose_by_time", lambda *_: ("captured", None))
-    monkeypatch.setattr(fastest, "_build", lambda *_: None)
+    monkeypatch.setattr(fastest._Trial, "choose_by_time", lambda *_: ("captured", None))
+    monkeypatch.setattr(fastest._Trial, "build", lambda *_: None)
     calls = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
     tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
@@ -77,9 +77,11 @@ def test_memory_that_building_took_goes_back_to_the_gpu(monkeypatch, kind, devic
 def test_forms_take_turns_and_the_best_time_of_each_counts(monkeypatch):
     times = iter([1e-3, *(2e-3, 9e-3), *(7e-3, 1e-3), *(2e-3, 9e-3)])  # one round disturbs nobody
     asked = []
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
+    monkeypatch.setattr(fastest._Trial, "build", lambda self, kind: kind)
     monkeypatch.setattr(
-        fastest, "_time", lambda kind, *others: asked.append((kind, others[-1])) or next(times)
+        fastest._Trial,
+        "step_s",
+        lambda self, kind, max_steps: asked.append((kind, max_steps)) or next(times),
     )
     tokens = SimpleNamespace(is_cuda=True, device=torch.device("cuda"))
     step = make_step(precision="bfloat16")
@@ -88,8 +90,10 @@ def test_forms_take_turns_and_the_best_time_of_each_counts(monkeypatch):
 
 
 def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
-    monkeypatch.setattr(fastest, "_build", lambda kind, *others: kind)
-    monkeypatch.setattr(fastest, "_time", lambda kind, *others: 1e-3 if kind != "compiled" else 0.0)
+    monkeypatch.setattr(fastest._Trial, "build", lambda self, kind: kind)
+    monkeypatch.setattr(
+        fastest._Trial, "step_s", lambda self, kind, max_steps: 1e-3 if kind != "compiled" else 0.0
+    )
     step = make_step(precision="bfloat16")
     for device, expected in (("cuda", "compiled"), ("cpu", "plain")):
         tokens = SimpleNamespace(is_cuda=device == "cuda", device=torch.device(device))
@@ -99,7 +103,7 @@ def test_a_cpu_needs_more_steps_than_a_gpu_for_compiling_to_pay(monkeypatch):
 def test_a_form_is_timed_for_a_few_seconds_or_steps(monkeypatch):
     counts = []
     monkeypatch.setattr(
-        fastest, "_run_and_rewind", lambda run, step, tokens, done, count: counts.append(count)
+        fastest._Trial, "run_and_rewind", lambda self, run, count: counts.append(count)
     )
     for step_s, max_steps, expected in (
         (0.1, 20, 20),
@@ -110,14 +114,14 @@ def test_a_form_is_timed_for_a_few_seconds_or_steps(monkeypatch):
         counts.clear()
         ticks = iter([0.0, step_s, 10.0, 10.0 + 0.5 * step_s * (expected or 0)])
         monkeypatch.setattr(fastest.time, "perf_counter", ticks.__next__)
-        found = fastest._time(None, None, None, 0, max_steps)
+        found = fastest._Trial(None, None, 0).step_s(None, max_steps)
         assert counts == [1, 1] + ([expected] if expected else [])
         assert found == pytest.approx(0.5 * step_s if expected else step_s)
 
 
 def test_timing_a_form_leaves_the_step_as_it_was(monkeypatch):
     step = make_step()
-    assert fastest._time(step, step, batches().at(3), 0, 20) > 0
+    assert fastest._Trial(step, batches().at(3), 0).step_s(step, 20) > 0
     assert losses_of(step) == losses_of(make_step())
 
 

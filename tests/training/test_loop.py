@@ -10,7 +10,7 @@ from training_jobs import CPU, Exploding, make_job, repeating_tokens, softmax
 from openevolve_unified.records import TrainRun
 from openevolve_unified.training import progress as progress_module
 from openevolve_unified.training.evaluation import mean_loss_nats
-from openevolve_unified.training.loop import train
+from openevolve_unified.training.loop import Findings, train
 from openevolve_unified.training.step import TrainStep
 
 DATA = repeating_tokens()
@@ -133,6 +133,37 @@ def test_a_model_that_overflows_is_a_diverged_run_that_stops_at_once(monkeypatch
     finite = [torch.tensor(loss).isfinite().item() for _, loss in steps]
     assert finite == [True] * (len(steps) - 1) + [False]
     assert run.step == steps[-1][0] < 40
+
+
+def _train_inspected(job, mechanism, findings):
+    seen = []
+
+    def inspect(model):
+        seen.append(model)
+        return findings
+
+    run = train(job, mechanism, DATA, CPU, print, None, _digest, inspect=inspect)
+    return run, len(seen)
+
+
+def test_what_is_found_in_trained_weights_is_in_the_record():
+    kept = Findings(parameter_changes={"turn": 0.5}, certificate={"cut_seed": 7})
+    run, _ = _train_inspected(make_job(), softmax, kept)
+    assert (run.status, run.parameter_changes, run.certificate) == (
+        "finished",
+        {"turn": 0.5},
+        {"cut_seed": 7},
+    )
+    refused = Findings(parameter_changes={"turn": 0.5}, rejection="a leak")
+    run, _ = _train_inspected(make_job(), softmax, refused)
+    assert (run.status, run.rejection, run.certificate) == ("rejected", "a leak", {})
+
+
+def test_only_a_model_that_did_not_diverge_is_inspected():
+    """Certifying takes passes over the whole split, and a diverged model is refused anyway."""
+    run, num_inspected = _train_inspected(make_job(), lambda layer: Exploding(), Findings())
+    assert (run.status, num_inspected) == ("diverged", 0)
+    assert _train_inspected(make_job(), softmax, Findings())[1] == 1
 
 
 def test_a_run_that_learns_is_finished():

@@ -149,7 +149,9 @@ def test_what_cannot_be_recorded_may_be_once_it_is_compiled(monkeypatch):
     step = TrainStep(JOB, build_model(JOB, lambda layer: Cumulative(), GPU), GPU)
     tokens = TrainBatches(DATA.train, 8, 3, GPU).at(0)
     assert choose_step("captured", step, tokens, 0, 10)[0] == "plain"
-    monkeypatch.setattr(fastest, "_time", lambda run, *_: 1.0 if run is step else 0.5)
+    monkeypatch.setattr(
+        fastest._Trial, "step_s", lambda self, run, max_steps: 1.0 if run is step else 0.5
+    )
     assert choose_step("auto", step, tokens, 0, 10)[0] == "compiled"
 
 

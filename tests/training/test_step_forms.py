@@ -202,7 +202,7 @@ def test_a_failed_recording_is_told_by_what_failed_in_it(played_graphs, monkeypa
     step.compute = fail_when_recorded
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: Invalidated())
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    assert fastest._build("captured", step, batches().at(0), 0) is None
+    assert fastest._Trial(step, batches().at(0), 0).build("captured") is None
     assert "no captured training step here: an operator waits" in caplog.text
     assert "more" not in caplog.text
 
@@ -212,7 +212,7 @@ def test_a_compiled_step_is_recorded_too_on_a_gpu(played_graphs, monkeypatch):
     monkeypatch.setattr(step, "with_compiled_loss", lambda: step)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     for kind in ("captured", "compiled"):
-        assert isinstance(fastest._build(kind, step, batches().at(0), 0), CapturedStep)
+        assert isinstance(fastest._Trial(step, batches().at(0), 0).build(kind), CapturedStep)
 
 
 def test_every_job_compiles_into_an_empty_cache(monkeypatch):

@@ -1,4 +1,4 @@
-"""Everything a traced candidate must keep before it is trained; see ``run``."""
+"""The checks that a traced candidate must pass before it is trained; see ``run``."""
 
 from __future__ import annotations
 

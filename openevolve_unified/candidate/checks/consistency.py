@@ -1,4 +1,4 @@
-"""The mechanism is the same thing at every size: one mechanism is scaled, not four."""
+"""Consistency: the mechanism is the same thing at every size; one is scaled, not four."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def require_same_at_all_sizes(candidate: TracedCandidate) -> None:
 
 
 def _kinds(traced: TracedSize) -> set[str]:
-    names = {operator_name(node.operator) for node in traced.program.program.nodes}
+    names = {operator_name(node.operator) for node in traced.program.graph.nodes}
     return names - SHAPES
 
 

@@ -26,7 +26,7 @@ def measure_features(traced: TracedSize, seed: int) -> dict[str, float]:
     the absolute influence of their values, relative to the time length: 0 copies the present,
     about 0.25 averages the past. ``log10_operators``: size of the traced program.
     """
-    operators = len(traced.program.program.nodes)
+    operators = len(traced.program.graph.nodes)
     return {
         "lookback": _lookback(traced, seed),
         "log10_operators": math.log10(max(operators, 1)),

@@ -1,4 +1,4 @@
-"""Training can reach every parameter that the candidate registered."""
+"""Gradients: training can reach every parameter that the candidate registered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences do not mix, the result does not depend on who else is in the batch, and it repeats."""
+"""Independence: sequences do not mix, nor depend on who else is in the batch; calls repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finite outputs and gradients in float32, for small, ordinary, large and degenerate inputs."""
+"""Numerics: finite outputs and gradients in float32, for small, ordinary and degenerate inputs."""
 
 from __future__ import annotations
 

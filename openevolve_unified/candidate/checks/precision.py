@@ -1,4 +1,4 @@
-"""Causality and independence in the number formats that training uses, beside float64.
+"""Precision: causality and independence in the formats that training uses, beside float64.
 
 Arithmetic can be written that vanishes in float64 and not in float32 (1e8 + 1 - 1e8 - 1), and so
 open a gate to the future or to other sequences in training only. The bitwise tests hold in any

@@ -1,4 +1,4 @@
-"""All checks of an untrained candidate, in the order that gives the most helpful reason first."""
+"""The order of the checks of an untrained candidate: the most helpful reason comes first."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def run_checks(
                 "modes": "train and eval trace to the same program",
                 "sizes": evidence,
             },
-            "operators": {t.size.name: len(t.program.program.nodes) for t in traced_sizes},
+            "operators": {t.size.name: len(t.program.graph.nodes) for t in traced_sizes},
         },
         features=features,
     )

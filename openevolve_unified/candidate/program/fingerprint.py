@@ -1,4 +1,4 @@
-"""What a traced mechanism is, as one hash: equal exactly when training it would be the same.
+"""The fingerprint of a traced mechanism: equal exactly when training it would be the same.
 
 Comments, names and layout of the source do not enter; operators, numbers, initial values, the
 framework, size and time length do.

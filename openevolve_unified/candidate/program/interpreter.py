@@ -176,7 +176,7 @@ def _hold(
 
 class _GraphBuilder:
     def __init__(self, valid: ValidProgram, dtypes: _Dtypes):
-        self.program = valid.program
+        self.program = valid.graph
         self.dtypes = dtypes
         self.graph = torch.fx.Graph()
         self.inputs = {name: self.graph.placeholder(name) for name in INPUTS}

@@ -1,4 +1,4 @@
-"""Watching the operators that a computation dispatches; they run as they are."""
+"""An observer of the operators that a computation dispatches; they run as they are."""
 
 from __future__ import annotations
 

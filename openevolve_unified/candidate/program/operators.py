@@ -1,4 +1,4 @@
-"""Which operators a traced mechanism may use, and what to say about the others.
+"""The operators that a traced mechanism may use, and what to say about the others.
 
 The list is generous: whether a mechanism is causal, finite or deterministic is decided by checks,
 not here. What is missing on purpose: random numbers, in-place writes, uninitialised memory, outputs

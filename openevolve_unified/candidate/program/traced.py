@@ -73,7 +73,7 @@ class TracedSize:
     @property
     def mixes_rounding(self) -> bool:
         """Whether an operator is used that may carry rounding errors from late to early."""
-        names = {operator_name(node.operator) for node in self.program.program.nodes}
+        names = {operator_name(node.operator) for node in self.program.graph.nodes}
         return bool(names & ROUNDING_MIXERS)
 
     def initial_parameters(self, seed: int, layer: int) -> tuple[torch.Tensor, ...]:
@@ -86,7 +86,7 @@ class TracedSize:
 
     def literals(self, time: int) -> tuple[torch.Tensor, ...]:
         """Tensors that the program of one time length carries for itself."""
-        count = self.programs[time].program.num_literals
+        count = self.programs[time].graph.num_literals
         return tuple(self.tensors[layout.literal_key(self.size, time, i)] for i in range(count))
 
     def mechanism(self, seed: int, layer: int) -> nn.Module:
@@ -127,7 +127,7 @@ class TracedSize:
         for layer in range(self.size.num_layers):
             tensors += [*self.initial_parameters(seed, layer), *self.constants(seed, layer)]
         return fingerprint_size(
-            self.framework, self.size, self.seq_len, self.program.program, tensors
+            self.framework, self.size, self.seq_len, self.program.graph, tensors
         )
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Hold a traced program to what it may be, before anything of it is allocated or run.
+"""Validation: a traced program is held to what it may be before any of it is allocated or run.
 
 References must exist and point backwards, operators must be allowed and functional, arguments must
 fit torch's schemas, and a run on meta tensors (which hold no data) at two batch sizes must give the
@@ -87,7 +87,7 @@ class ProgramInterface:
 class ValidProgram:
     """A program that may be run, and what one sequence costs."""
 
-    program: OperatorProgram
+    graph: OperatorProgram
     flops_per_sequence: float
     lines: tuple[int, ...] = ()
     """Of the source, one per node and 0 where unknown; from the child, so for messages only."""
@@ -112,7 +112,7 @@ def validate_program(
         where = f"at {size.name}, with {size.num_heads} heads and {interface.time} tokens: "
         raise CandidateError(error.stage, where + error.reason) from None
     return ValidProgram(
-        program=OperatorProgram(
+        graph=OperatorProgram(
             nodes=tuple(map(_with_dtype, program.nodes, dtypes)),
             output=program.output,
             num_literals=program.num_literals,

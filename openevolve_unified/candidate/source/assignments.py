@@ -1,4 +1,4 @@
-"""What a program's text writes to: its own names, and nothing that outlives a call.
+"""Assignments of a program's text: to its own names, and to nothing that outlives a call.
 
 A trace records tensor operators only, so an assignment to anything else is dropped without a word:
 to an attribute of a library, a class or an input, to an entry of a dictionary of the module. What a

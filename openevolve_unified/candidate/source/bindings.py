@@ -1,4 +1,4 @@
-"""Which names a piece of Python binds, and which of them hold one object for all calls."""
+"""Bindings: the names that a piece of Python binds, and which hold one object for all calls."""
 
 from __future__ import annotations
 

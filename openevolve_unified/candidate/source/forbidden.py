@@ -1,4 +1,4 @@
-"""Names that the policy looks for: what a program's text may import, reach and call.
+"""Forbidden names: what the policy looks for in a program's imports, attributes and calls.
 
 Lists of bad names have no end, so modules go the other way: all that may be reached into is named,
 and the rest is refused. No torch here.

@@ -1,4 +1,4 @@
-"""What a mechanism does with ``self``, with modules and with tensors that a trace cannot follow.
+"""Handles: uses of ``self``, of modules and of tensors that a trace cannot follow.
 
 ``self`` and a module are there for their members. One that is put into a tuple, a list or an
 argument can be written to under any name, out of sight of the look at writes, and the trace drops

@@ -1,4 +1,4 @@
-"""Names that the base classes own, so that a program's own members do not take them.
+"""Members of the base classes, whose names a program's own members must not take.
 
 A module, parameter or buffer that is assigned to such a name is registered, but what is read under
 the name is the base's method. The tables are compared with the classes themselves in a test,

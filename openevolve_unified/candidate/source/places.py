@@ -1,4 +1,4 @@
-"""Which functions of a program only set initial values, and which run in the mechanism."""
+"""Places: the functions of a program that only set initial values, and those of the mechanism."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tracing processes are confined: the jail of ``isolation``, with the limits of the run.
+"""Confinement of the tracing processes: the jail of ``isolation``, with the limits of the run.
 
 The zygote is confined when it starts, before torch is imported, and each forked child before it
 touches candidate code. On a system that lacks a layer the rest still hold, and the report says so.

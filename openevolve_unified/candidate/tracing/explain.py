@@ -1,4 +1,4 @@
-"""What went wrong in a candidate's own code, in one or two sentences for its author."""
+"""Explanations: what went wrong in a candidate's own code, in a sentence or two for its author."""
 
 from __future__ import annotations
 

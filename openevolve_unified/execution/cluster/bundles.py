@@ -1,4 +1,4 @@
-"""Files by content: how a traced program or the tokenized data reach a machine that has none.
+"""Bundles: files by content, so that a machine gets a traced program or the data once.
 
 A bundle is a file, or the files of a folder, named by their hashes. A machine that already shows
 the same bytes at the same path uses those; else it keeps a copy in a folder of its own, addressed

@@ -1,4 +1,4 @@
-"""One driver per record, also when the nodes that make it share no store.
+"""Claims: one driver per record, also when the nodes that make it share no store.
 
 A worker takes the record's lock in the store that it sees. Two nodes with stores of their own would
 not see each other's, so whoever hands a task to a node claims it first in the store of the run.

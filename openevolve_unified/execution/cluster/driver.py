@@ -25,7 +25,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.execution.backlog import Backlog, loss_notice, memory_notice
+from openevolve_unified.execution.backlog import Backlog, Loss
 from openevolve_unified.execution.channel import Channel
 from openevolve_unified.execution.cluster import node as ray_node
 from openevolve_unified.execution.cluster.bundles import Bundle, describe
@@ -162,8 +162,9 @@ class _Driver:
                     if "missing" in message:
                         streams[self._submit(tasks[index], message["missing"])] = index
                         continue
-                    if LOST in message or OUT_OF_MEMORY in message:
-                        self._try_again(backlog, index, tasks[index], message)
+                    loss = Loss.told_by(message)
+                    if loss is not None:
+                        self._put_back(backlog, index, tasks[index], loss)
                     else:
                         backlog.finish(index)
                         if "result" in message:
@@ -186,7 +187,9 @@ class _Driver:
         streams: dict[Any, int],
         claims: dict[int, contextlib.ExitStack],
     ) -> None:
-        """Start as many tasks as fit; a job that another driver is at waits for that one's record.
+        """Start tasks until enough of them run.
+
+        What another driver is at is postponed; once that one has stored the record, it is sent.
 
         Raises:
             ConfigError: the store cannot be written.
@@ -209,23 +212,13 @@ class _Driver:
             claims[index] = claimed
             streams[self._submit(task)] = index
 
-    def _try_again(self, backlog: Backlog, index: int, task: Task, message: dict[str, Any]) -> None:
-        before = backlog.max_at_once
-        if LOST in message:
-            cause = f"is lost ({message[LOST]})"
-            goes_on = backlog.try_again(index)
-        else:
-            cause = f"ran out of memory ({message[OUT_OF_MEMORY]})"
-            goes_on = backlog.try_again_with_fewer(index)
-        if not goes_on:
-            text = f"the worker of task '{task.title}' {cause}, {MAX_ATTEMPTS} times"
+    def _put_back(self, backlog: Backlog, index: int, task: Task, loss: Loss) -> None:
+        notice = backlog.put_back(index, loss)
+        if notice is None:
+            text = f"the worker of task '{task.title}' {loss.cause}, {MAX_ATTEMPTS} times"
             self._channel.send({"index": index, "message": {"died": text}})
-        elif backlog.max_at_once < before:
-            event = memory_notice(task, cause, backlog.max_at_once)
-            self._channel.send({"index": index, "message": {"event": event}})
         else:
-            event = loss_notice(task, cause)
-            self._channel.send({"index": index, "message": {"event": event}})
+            self._channel.send({"index": index, "message": {"event": notice}})
 
     def _require_wanted(self) -> None:
         """Raises ``_Cancelled`` when the evaluator says so."""

@@ -1,8 +1,7 @@
-"""What an escape attempt is, and what was planted for it to reach."""
+"""A probe: an escape attempt, and what was planted for it to reach."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -57,13 +56,6 @@ class Bait:
     def answer(self, evidence: str) -> None:
         """Report a success from where returning is impossible."""
         os.write(self.answer_descriptor, json.dumps({"evidence": evidence}).encode())
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
-
-    @staticmethod
-    def from_json(text: str) -> Bait:
-        return Bait(**json.loads(text))
 
 
 Attempt = Callable[[Bait], str]

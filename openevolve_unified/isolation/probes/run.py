@@ -1,4 +1,4 @@
-"""Make all escape attempts and judge them: without the jail each must work, inside it none may."""
+"""The run of all probes: without the jail each must work, inside it none may."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from openevolve_unified.isolation.probes.catalogue import PROBES
+from openevolve_unified.isolation.probes.catalog import PROBES
 from openevolve_unified.isolation.probes.keeper import KEY_VARIABLE, command
 from openevolve_unified.isolation.report import IsolationReport
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from openevolve_unified.isolation import jail, privileges
-from openevolve_unified.isolation.probes.catalogue import PROBES
+from openevolve_unified.isolation.probes.catalog import PROBES
 from openevolve_unified.isolation.probes.probe import ESCAPED_STATUS, READY, Bait, Blocked, Probe
 from openevolve_unified.isolation.report import Limits, unconfined
 

@@ -1,1 +1,1 @@
-"""From a question to a program: the model's client, its answer, and what was wrong with it."""
+"""Answering: the model's client, its answer, what was wrong with it, and the program in it."""

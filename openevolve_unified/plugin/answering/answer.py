@@ -1,4 +1,4 @@
-"""What is wrong with an answer that yields no program, found out from the answer itself.
+"""The unusable answer: what is wrong with it, found out from the answer itself.
 
 OpenEvolve's own words for it differ between releases. Here the answer is read again with
 OpenEvolve's parser and held against the parent program.

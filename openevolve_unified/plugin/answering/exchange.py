@@ -1,4 +1,4 @@
-"""One iteration inside a worker of OpenEvolve: what was asked, answered and judged there.
+"""The exchange of one iteration, inside a worker: what was asked, answered and judged there.
 
 The parent gets it with the iteration's result, as an attribute that OpenEvolve does not know. So
 nothing has to be read out of a log, and an event carries the number of its iteration.

@@ -1,4 +1,4 @@
-"""From a genome to a readable EVOLVE-BLOCK in the notation of its framework."""
+"""Rendering: from a genome to a readable EVOLVE-BLOCK in the notation of its framework."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from shipped import shipped_source
 
-from openevolve_unified.mechanisms.catalog import load_source, mechanisms
+from openevolve_unified.mechanisms.catalog import mechanisms
 
 SOFTMAX = """
 s = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
@@ -139,7 +140,7 @@ def test_a_published_mechanism_is_accepted(desk, mechanism):
 def test_a_triangular_solve_has_no_bfloat16_and_the_evidence_leaves_that_out(
     desk, mechanism, formats
 ):
-    source = load_source(mechanism, "matrix_mixer")
+    source = shipped_source(mechanism, "matrix_mixer")
     evidence = desk.check(source, "matrix_mixer").evidence
     for size in evidence["causality"]["sizes"].values():
         assert size["formats"] == formats

@@ -46,7 +46,7 @@ def reason(nodes: list, output: object = None) -> str:
 def test_a_good_program_is_accepted_and_costed():
     valid = validate(GOOD)
     assert valid.flops_per_sequence == 2 * 2 * 8 * 8 * 4
-    assert program_from_json(program_to_json(valid.program), 10) == valid.program
+    assert program_from_json(program_to_json(valid.graph), 10) == valid.graph
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""NaN behind certain zeros: a product with one is zero for finite partners only.
+"""Hidden NaN, behind certain zeros: a product with one is zero for finite partners only.
 
 What overflows on purpose makes the zeros of a mask NaN, and a later ``isnan`` reads from it what
 the mask should hide. So every tensor carries how late a position may show itself that way, and an

@@ -1,4 +1,4 @@
-"""What is known about each element of a tensor, whatever the inputs and parameters are."""
+"""Reach: what is known about each element of a tensor, whatever the inputs and parameters are."""
 
 from __future__ import annotations
 

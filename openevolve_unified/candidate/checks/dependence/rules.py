@@ -1,4 +1,4 @@
-"""How each operator passes dependence on; an operator without a rule mixes everything.
+"""Rules: how each operator passes dependence on; one without a rule mixes everything.
 
 Sound for finite values: a product with a certain zero is zero, and minus infinity stays so under
 the addition of anything; ``hidden`` follows the rest. A rule may claim too much dependence, never

@@ -1,4 +1,4 @@
-"""Run a candidate's source, trace its mechanism at every size, and collect its initial values.
+"""The capture: a candidate's source is run, traced at every size, its initial values collected.
 
 Runs only in the forked child of ``zygote``. Whatever happens here concerns nobody else: the result
 is plain data that the other side validates. The same instance is traced at several batch sizes, the

@@ -1,4 +1,4 @@
-"""Run a mechanism on real tensors and compare it with what was recorded of it.
+"""The eager run: a mechanism on real tensors, compared with what was recorded of it.
 
 A recording sees tensors without data on a device of their own, that need no gradient. A mechanism
 that looks at such things (device, ``requires_grad``, memory, text) may compute something else than

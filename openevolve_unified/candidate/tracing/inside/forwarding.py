@@ -1,4 +1,4 @@
-"""Shorter ways to the same elements, among the operators that stand for writes in place.
+"""Forwarding: shorter ways to the same elements, among operators that stand for writes in place.
 
 A loop that writes rows reads them again: what was put at a place is there, and what was put
 elsewhere does not matter. When every row has been written, the whole is a stack of the rows. So a

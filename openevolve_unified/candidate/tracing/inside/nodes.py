@@ -1,4 +1,4 @@
-"""Collect operator calls as plain nodes, each with the line of the program that it comes from.
+"""Nodes: operator calls as plain data, each with the line of the program that it comes from.
 
 Only what has no effect is dropped: dead code, ``pin_memory`` and the strided layout.
 """

@@ -1,4 +1,4 @@
-"""Trace a mechanism by running it once on meta tensors and writing down the operators it calls.
+"""The recorder: a mechanism is run once on meta tensors, and the operators it calls written down.
 
 Operators are seen before torch takes them apart, so a trace keeps ``softmax`` and ``einsum`` whole.
 Writes in place become functional operators (``writes``). What changes the meaning of operators

@@ -1,4 +1,4 @@
-"""Functions of torch that a recording replaces by others with the same result.
+"""Stand-ins: functions that a recording puts in the place of torch's, with the same result.
 
 A mechanism is recorded on tensors without data. A literal on such a tensor's device would lose its
 numbers, so it is made where numbers are; a list as an index is a literal, too. A function that is

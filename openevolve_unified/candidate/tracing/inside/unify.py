@@ -1,4 +1,4 @@
-"""Two traces of the same mechanism become one program that holds for any batch size.
+"""Unification: traces of one mechanism become one program that holds for any batch size.
 
 The traces differ in batch size and in train or eval mode, so a mechanism that looks at either shows
 itself here: what remains after unifying is the same for both modes, and its only dependence on the

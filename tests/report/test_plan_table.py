@@ -6,7 +6,8 @@ import pytest
 
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.evaluation.plan import Plan, PlannedSize
-from openevolve_unified.report.plan_record import FILE_NAME, keep_plan, time_against_plan
+from openevolve_unified.report.plan_table import time_against_plan
+from openevolve_unified.runs.plan_file import FILE_NAME, write_plan
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def planned(tmp_path):
         available_bytes=None,
         price_per_hour=None,
     )
-    keep_plan(tmp_path, plan)
+    write_plan(tmp_path, plan)
     return tmp_path
 
 

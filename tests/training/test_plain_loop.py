@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from plain_loop import train_plainly
 from training_jobs import CPU, make_job, repeating_tokens, softmax
 
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.machine import training_settings
-from openevolve_unified.training.reference import train_plainly
 from openevolve_unified.training.step import TrainStep, build_model
 
 DATA = repeating_tokens()

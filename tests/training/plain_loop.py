@@ -1,8 +1,8 @@
 """The slow twin of the training step: what anyone would write first, with torch's own parts.
 
 Full float32 logits and ``F.cross_entropy``, one gradient and one AdamW update per parameter,
-``clip_grad_norm_``, the loss read back at every step. Tests hold the fast step to it, and a
-benchmark is honest when it is measured against it.
+``clip_grad_norm_``, the loss read back at every step. It has the same model; the benchmark's eager
+loop has a model of its own too.
 """
 
 from __future__ import annotations

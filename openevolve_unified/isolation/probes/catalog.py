@@ -1,4 +1,4 @@
-"""All escape attempts, in the order in which they are made."""
+"""The catalog of escape attempts, in the order in which they are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The experiment that cheats are run in: the user's own, made small and wide.
+"""The testbed of the cheats: the user's own experiment, made small and wide.
 
 Small, because a leak is a leak at every size and a few need training. A wide budget, because a
 cheat must meet the check that it is about instead of being refused for its cost first.
@@ -23,7 +23,7 @@ EXECUTION = ExecutionConfig(device="cpu", precision="float32", num_workers=1)
 """Of every experiment of the red team: they share one machine."""
 
 
-def bench_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig:
+def testbed_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig:
     """``config`` for ``framework``, with a tiny ladder and corpus, 20 steps and a wide budget."""
     gates = dataclasses.replace(
         config.gates,

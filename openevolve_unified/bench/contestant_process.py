@@ -1,6 +1,6 @@
 """A contestant's process: it builds one model at a time and does steps when it is told to.
 
-``bench.contestant`` starts it as ``python -m openevolve_unified.bench.worker FD NAME``. Each
+``bench.contestant`` starts it as ``python -m`` this module, with a file descriptor and a name. Each
 contestant has a process of its own, because threads, product precision and the allocator are set
 per process, and the eager loop must have torch's defaults.
 """
@@ -170,11 +170,7 @@ class _Contestant:
         }
 
     def validate(self, max_batches: int) -> dict[str, Any]:
-        """Seconds of a pass over the validation split, carried on from its first batches.
-
-        Returns:
-            ``validation_s``, to the loss, and ``hidden_s``, of ours only, to the hidden states.
-        """
+        """Seconds of a pass over the validation split, carried on from its first batches."""
         step, batch_size = self._plain_step, self._job.training.batch_size
         sequences = self._data.validation[: max_batches * batch_size]
         share = len(sequences) / len(self._data.validation)
@@ -186,14 +182,7 @@ class _Contestant:
         def losses(tokens: torch.Tensor) -> None:
             model.token_losses(tokens[:, :-1], tokens[:, 1:]).sum().item()
 
-        def hidden(tokens: torch.Tensor) -> None:
-            with torch.no_grad():
-                model.hidden(tokens[:, :-1]).sum().item()
-
-        return {
-            "validation_s": self._pass_s(losses, sequences) / share,
-            "hidden_s": self._pass_s(hidden, sequences) / share,
-        }
+        return {"validation_s": self._pass_s(losses, sequences) / share}
 
     def _pass_s(self, work: Callable[[torch.Tensor], object], sequences: np.ndarray) -> float:
         """Seconds of ``work`` on every batch; the first one is done once more before, untimed."""

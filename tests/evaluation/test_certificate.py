@@ -1,0 +1,86 @@
+"""The certificate of trained weights: honest ones pass, what leaks is refused for its reason."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.fx
+import torch.nn as nn
+
+from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation.certificate import TOLERANCE, certify
+from openevolve_unified.records import TrainJob
+from openevolve_unified.training.step import build_model
+
+JOB = TrainJob(
+    program_fingerprint="f",
+    data_fingerprint="d",
+    size=SizeConfig(hidden_dim=16, num_layers=2, num_heads=2),
+    seed=3,
+    vocab_size=50,
+    seq_len=12,
+    precision="float32",
+    device_type="cpu",
+    training=TrainingConfig(training_steps=10, batch_size=4, eval_frequency=5, warmup_steps=1),
+    framework="coefficient_dynamics",
+)
+VALIDATION = np.random.default_rng(0).integers(0, 50, (10, 13)).astype(np.uint16)
+
+
+class Softmax(nn.Module):
+    def scores(self, q, k):
+        return q @ k.transpose(-2, -1) / math.sqrt(8)
+
+    def forward(self, q, k, v, x, mask):
+        return self.scores(q, k).masked_fill(~mask, float("-inf")).softmax(-1)
+
+
+class ReadsTheFuture(Softmax):
+    def forward(self, q, k, v, x, mask):
+        return self.scores(q, k).softmax(-1)
+
+
+class MixesSequences(Softmax):
+    """Reads the others' first tokens only, so that no prefix depends on what follows it."""
+
+    def scores(self, q, k):
+        return super().scores(q, k) * (1 + k[..., :1, :].sum((0, -1), keepdim=True))
+
+
+class Ignored(Softmax):
+    def forward(self, q, k, v, x, mask):
+        return self.scores(q, k) * 0.0
+
+
+def certified(mechanism):
+    model = build_model(
+        JOB, lambda layer: torch.fx.symbolic_trace(mechanism()), torch.device("cpu")
+    )
+    return certify(model, VALIDATION, JOB.training.batch_size)
+
+
+def test_an_honest_model_is_certified_with_its_evidence():
+    found = certified(Softmax)
+    assert found.max_prefix_change < TOLERANCE
+    assert found.max_neighbour_change < TOLERANCE
+    assert found.ordinary_loss_nats == pytest.approx(found.blind_loss_nats, abs=1e-5)
+    assert found.canary_change_nats != 0.0
+    assert certified(Softmax).cut_seed != found.cut_seed, "nobody can foresee the cuts"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "reason"),
+    [(ReadsTheFuture, "outputs depend on later tokens"), (MixesSequences, "sequences mix")],
+)
+def test_what_leaks_is_refused_for_its_reason(mechanism, reason):
+    with pytest.raises(CandidateError, match=reason) as refusal:
+        certified(mechanism)
+    assert refusal.value.stage == "trained_causality"
+
+
+def test_a_mechanism_without_a_part_in_the_loss_shows_in_the_canary():
+    assert certified(Ignored).canary_change_nats == pytest.approx(0.0, abs=1e-6)
