@@ -21,7 +21,7 @@ LAYERS = [
     {"candidate", "training", "judgement"},
     {"runs"},
     {"evaluation"},
-    {"redteam", "bench"},
+    {"redteam", "bench", "calibration"},
     {"report"},
     {"plugin"},
     {"cli"},

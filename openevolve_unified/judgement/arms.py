@@ -144,7 +144,9 @@ def _welch(values: Mapping[str, Sequence[float]], arm: str, against: str) -> Arm
     ahead = np.sign(first[:, None] - second[None, :])
     p = ci95 = g = None
     if variance > 0:
-        squares = sum(part**2 / (len(runs) - 1) for part, runs in zip(parts, (first, second)))
+        squares = sum(
+            part**2 / (len(runs) - 1) for part, runs in zip(parts, (first, second), strict=True)
+        )
         freedom = variance**2 / squares
         stderr = math.sqrt(variance)
         half = float(stats.t.ppf(1 - FALSE_RATE / 2, freedom)) * stderr

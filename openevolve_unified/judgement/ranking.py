@@ -116,9 +116,7 @@ def rank(
                 worst_rank=len(order) - int((ahead < -margin).sum()),
             )
         )
-    return Ranking(
-        rows=tuple(rows), hsd=hsd, degrees_of_freedom=freedom, num_seeds=table.shape[1]
-    )
+    return Ranking(rows=tuple(rows), hsd=hsd, degrees_of_freedom=freedom, num_seeds=table.shape[1])
 
 
 def agreement(
@@ -176,7 +174,9 @@ def _honest_difference(
         squares += prior.degrees_of_freedom * prior.sd**2
     if num_programs < 2 or freedom == 0:
         return None, None
-    return _studentized_range(num_programs, freedom) * math.sqrt(squares / freedom / num_seeds), freedom
+    return _studentized_range(num_programs, freedom) * math.sqrt(
+        squares / freedom / num_seeds
+    ), freedom
 
 
 @functools.cache
@@ -198,7 +198,7 @@ def _chance(published: Sequence[float], num_disagreeing: int) -> float:
 
 
 def _factorial(number: int) -> np.ndarray:
-    product = np.ones(1)
+    product: np.ndarray = np.ones(1)
     for length in range(1, number + 1):
         product = np.polymul(product, np.ones(length))
     return product

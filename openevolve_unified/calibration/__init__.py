@@ -1,0 +1,1 @@
+"""Calibration: how far the instrument itself can be trusted."""
