@@ -71,7 +71,7 @@ def _table(report: ControlReport) -> tuple[list[str], list[list[str]]]:
                 f"{trained}/{tried}",
                 f"{selected.median:+.4f}, {_range(selected)}",
                 f"{confirmed.mean:+.4f} +- {confirmed.sd:.4f}, {_range(confirmed)}",
-                f"{-loss.mean:+.4f} +- {loss.sd:.4f} nats",
+                f"{0.0 - loss.mean:+.4f} +- {loss.sd:.4f} nats",
             ]
         )
     return header, rows
