@@ -6,7 +6,8 @@ No torch and no files here. Losses are in nats per token, times in seconds.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
@@ -26,7 +27,7 @@ class Program:
         return hashlib.sha256(self.source.encode()).hexdigest()
 
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Of how jobs are trained here; raised when equal jobs give other numbers, if only in the last
 digit, so that results of before and after never stand side by side."""
 
@@ -67,6 +68,8 @@ class TrainRun:
     """What training one job gave."""
 
     job_key: str
+    """Of the job, and so of this record in the store."""
+    seed: int
     status: Literal["finished", "diverged", "rejected"]
     step: int
     """The last step; for a diverged run, the step whose loss was not finite."""
@@ -91,33 +94,47 @@ class TrainRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Applied:
-    """Evidence from one trained model that the candidate's own code was trained."""
-
-    seed: int
-    fingerprint: str
-    """Read back from the mechanisms in the trained model."""
-    canary_change_nats: float
-    """Change of the validation loss when the mechanisms' output is set to zero."""
-    parameter_changes: dict[str, float]
-    """As in ``TrainRun``; empty when the candidate has no parameters of its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class SizeResult:
-    """All seeds of one size of one candidate."""
+    """One size of one candidate: a finished run for each seed.
+
+    Raises:
+        ValueError: no run, a run without a loss, or a seed that is there twice.
+    """
 
     size: SizeConfig
-    num_params_non_embedding: int
-    num_params_total: int
-    losses_nats: tuple[float, ...]
+    runs: tuple[TrainRun, ...]
     """One per seed."""
-    applied: tuple[Applied, ...] = ()
-    """One per seed."""
+
+    def __post_init__(self) -> None:
+        if not self.runs or any(run.final_loss_nats is None for run in self.runs):
+            raise ValueError(f"size {self.size.name}: wanted runs that have a loss, at least one")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"size {self.size.name}: got the seeds {self.seeds}, wanted each once")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def losses_nats(self) -> tuple[float, ...]:
+        """One per seed, in the order of ``runs``."""
+        return tuple(run.final_loss_nats for run in self.runs if run.final_loss_nats is not None)
 
     @property
     def mean_loss_nats(self) -> float:
         return sum(self.losses_nats) / len(self.losses_nats)
+
+    @property
+    def num_params_non_embedding(self) -> int:
+        return self.runs[0].num_params_non_embedding
+
+    @property
+    def num_params_total(self) -> int:
+        return self.runs[0].num_params_total
+
+    def on_seeds(self, seeds: Collection[int]) -> SizeResult:
+        """The same size with the runs of these seeds only."""
+        return replace(self, runs=tuple(run for run in self.runs if run.seed in seeds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +157,27 @@ class ScalingFit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Score:
+    """The number that OpenEvolve maximises, and how it came about; see ``judgement.fitness``."""
+
+    combined: float
+    fitness: float
+    """Minus the measured slope."""
+    harm_nats: float
+    """Mean over sizes of the loss above the baseline, beyond the tolerance."""
+
+    @property
+    def is_guarded(self) -> bool:
+        return self.combined < self.fitness
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A candidate that was trained at every size and fitted."""
+    """A candidate that was trained at every size, fitted and scored.
+
+    Raises:
+        ValueError: its sizes, or its baseline's, were trained with different seeds.
+    """
 
     program: Program
     fingerprint: str
@@ -149,15 +185,24 @@ class Evaluation:
     """For example ``"pilot, 750 of 100,000 steps"``; it travels with every number."""
     is_pilot: bool
     sizes: tuple[SizeResult, ...]
+    """All with the same seeds."""
     baseline: tuple[SizeResult, ...]
-    """The initial program under the same settings; empty while it is itself evaluated."""
+    """The initial program under the same settings, perhaps with other seeds; empty while it is
+    itself evaluated."""
     fit: ScalingFit
+    score: Score
     features: dict[str, float]
     """Measured properties of the mechanism, for OpenEvolve's feature map."""
     checks: dict[str, Any]
     """What the checks found, for people: budget ratios, causality evidence, isolation."""
     duration_s: float = 0.0
     cached: bool = False
+
+    def __post_init__(self) -> None:
+        for sizes in (self.sizes, self.baseline):
+            if len({frozenset(size.seeds) for size in sizes}) > 1:
+                seeds = ", ".join(f"{size.size.name} {size.seeds}" for size in sizes)
+                raise ValueError(f"wanted the same seeds at every size, got {seeds}")
 
 
 MACHINE_STAGES: tuple[Stage, ...] = ("deadline", "worker", "machine", "set-up", "internal")

@@ -3,6 +3,9 @@
 Every record is one JSON file, written beside its place and moved there, so a reader sees all of it
 or none, whatever kills the writer. Files are shared by every run and process that names the same
 folder. Nothing is ever unpickled.
+
+``format.json`` in that folder says which format its records have, and those of a format lie in a
+subfolder of their own. What an earlier release left there is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -14,8 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.plain.locks import locked, locked_at_once
+
+FORMAT = 2
+"""Of the records; raised when those of before could not be read, or their numbers must not stand
+beside ours. Those of format 1 lie in the folder itself, without a marker."""
+MARKER = "format.json"
+_KINDS_OF_FORMAT_1 = ("runs", "evaluations", "traces")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +36,44 @@ class Place:
     """Of the store."""
     kind: str
     key: str
+
+
+def open_store(folder: Path) -> Store:
+    """The store in ``folder``, which is marked as one of this release's format.
+
+    Raises:
+        ConfigError: a later release marked it, or it cannot be written.
+    """
+    try:
+        found = int(json.loads((folder / MARKER).read_text(encoding="utf-8"))["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None  # none yet, or damaged: it names no records, so it can be written anew
+    if found is not None and found > FORMAT:
+        raise ConfigError(
+            f"the store {folder} has format {found}, of a later release; wanted format {FORMAT} at "
+            "most: update openevolve-unified, or choose another folder with "
+            "scaling_law.execution.store_dir"
+        )
+    if found != FORMAT:
+        write_json(folder / MARKER, {"format": FORMAT})
+    return Store(_folder_of_this_format(folder))
+
+
+def describe_earlier(folder: Path) -> str | None:
+    """One line about what an earlier release left in the store ``folder``; None if nothing."""
+    counts = {kind: len(list((folder / kind).glob("??/*.json"))) for kind in _KINDS_OF_FORMAT_1}
+    found = ", ".join(f"{kind}: {count}" for kind, count in counts.items() if count)
+    if not found:
+        return None
+    return (
+        f"the store {folder} holds records of an earlier release ({found}); they are left alone, "
+        "neither read nor changed, because their numbers do not stand beside today's; ours are in "
+        f"{_folder_of_this_format(folder)}"
+    )
+
+
+def _folder_of_this_format(folder: Path) -> Path:
+    return folder / f"format_{FORMAT}"
 
 
 class Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.store import Store
+from openevolve_unified.store import FORMAT, MARKER, Store, describe_earlier, open_store
 
 KEY = "ab" + "0" * 62
 
@@ -26,6 +27,69 @@ def test_what_was_put_is_got(tmp_path):
     assert store.get("runs", KEY) is None
     store.put("runs", KEY, {"loss": 1.25})
     assert Store(tmp_path).get("runs", KEY) == {"loss": 1.25}
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_store_of_an_earlier_release_is_told_apart_and_left_alone(tmp_path):
+    earlier = Store(tmp_path)  # the first format lay in the folder itself
+    for kind in ("runs", "evaluations", "traces"):
+        earlier.put(kind, KEY, {"loss": 1.25})
+    earlier.put("runs", "cd" + KEY[2:], {"loss": 1.5})
+    before = contents(tmp_path)
+    line = describe_earlier(tmp_path)
+    assert (
+        f"{tmp_path} holds records of an earlier release (runs: 2, evaluations: 1, traces: 1)"
+        in line
+    )
+    assert "left alone" in line
+    store = open_store(tmp_path)
+    assert line.endswith(f"ours are in {store.root}")
+    assert store.get("runs", KEY) is None, "not read"
+    store.put("runs", KEY, {"loss": 2.0})
+    with store.lock("runs", KEY), work_slot(store.root, 1):
+        pass
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before, "not changed, not deleted"
+    ours = {MARKER, f"format_{FORMAT}"}
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == ours
+    assert open_store(tmp_path).get("runs", KEY) == {"loss": 2.0}
+
+
+def test_a_store_of_ours_alone_and_an_empty_one_say_nothing(tmp_path):
+    assert describe_earlier(tmp_path) is None
+    (tmp_path / "runs" / "2026").mkdir(parents=True)
+    (tmp_path / "runs" / "2026" / "notes.json").write_text("{}")
+    open_store(tmp_path).put("runs", KEY, {"loss": 2.0})
+    assert describe_earlier(tmp_path) is None, "what is not a store's is none of our business"
+
+
+def test_a_store_of_a_later_format_is_refused(tmp_path):
+    open_store(tmp_path)
+    assert json.loads((tmp_path / MARKER).read_text()) == {"format": FORMAT}
+    open_store(tmp_path)
+    (tmp_path / MARKER).write_text(json.dumps({"format": FORMAT + 1}))
+    with pytest.raises(ConfigError) as refusal:
+        open_store(tmp_path)
+    assert f"has format {FORMAT + 1}, of a later release; wanted format {FORMAT}" in str(
+        refusal.value
+    )
+    assert "scaling_law.execution.store_dir" in str(refusal.value)
+    assert json.loads((tmp_path / MARKER).read_text()) == {"format": FORMAT + 1}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": null}'])
+def test_a_damaged_marker_is_written_anew(text, tmp_path):
+    open_store(tmp_path).put("runs", KEY, {"loss": 2.0})
+    (tmp_path / MARKER).write_text(text)
+    assert open_store(tmp_path).get("runs", KEY) == {"loss": 2.0}
+    assert json.loads((tmp_path / MARKER).read_text()) == {"format": FORMAT}
 
 
 def test_half_a_file_counts_as_nothing(tmp_path):

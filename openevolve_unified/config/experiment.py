@@ -41,7 +41,7 @@ class Experiment:
 
     @property
     def store_dir(self) -> Path:
-        """Shared by every run whose output lies in the same parent folder."""
+        """Shared by every run whose output lies in the same parent folder; see ``open_store``."""
         configured = self.scaling_law.execution.store_dir
         return self._resolve(configured) if configured else self.output_dir.parent / "store"
 

@@ -12,7 +12,7 @@ from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Applied, Program, SizeResult, TrainJob, TrainRun
+from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener
 
 
@@ -57,7 +57,13 @@ def train_ladder(
         _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run
     ordered = [runs[index] for index in range(len(jobs))]
-    return _by_size(context.config.sizes, jobs, ordered)
+    return tuple(
+        SizeResult(
+            size=size,
+            runs=tuple(run for job, run in zip(jobs, ordered, strict=True) if job.size == size),
+        )
+        for size in context.config.sizes
+    )
 
 
 def train_requests(context: Context, checked: CheckedProgram) -> list[TrainRequest]:
@@ -105,32 +111,3 @@ def _require_healthy(run: TrainRun, job: TrainJob) -> None:
         )
     if run.status == "rejected" or run.final_loss_nats is None:
         raise CandidateError("trained_causality", run.rejection or "the trained model was refused")
-
-
-def _by_size(
-    sizes: tuple[SizeConfig, ...], jobs: list[TrainJob], runs: list[TrainRun]
-) -> tuple[SizeResult, ...]:
-    results = []
-    for size in sizes:
-        pairs = [(job, run) for job, run in zip(jobs, runs, strict=True) if job.size == size]
-        own = [run for _, run in pairs]
-        losses = [run.final_loss_nats for run in own if run.final_loss_nats is not None]
-        results.append(
-            SizeResult(
-                size=size,
-                num_params_non_embedding=own[0].num_params_non_embedding,
-                num_params_total=own[0].num_params_total,
-                losses_nats=tuple(losses),
-                applied=tuple(_applied(job, run) for job, run in pairs),
-            )
-        )
-    return tuple(results)
-
-
-def _applied(job: TrainJob, run: TrainRun) -> Applied:
-    return Applied(
-        seed=job.seed,
-        fingerprint=run.trained_fingerprint,
-        canary_change_nats=run.certificate["canary_change_nats"],
-        parameter_changes=run.parameter_changes,
-    )

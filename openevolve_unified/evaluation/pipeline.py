@@ -23,14 +23,14 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
 from openevolve_unified.evaluation.requests import CheckRequest
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
-from openevolve_unified.judgement.fitness import too_good_to_be_true
+from openevolve_unified.judgement.fitness import score, too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 5
+EVALUATION_VERSION = 6
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -108,6 +108,7 @@ class Pipeline:
             sizes=sizes,
             baseline=baseline,
             fit=fit,
+            score=score(fit, sizes, baseline, self.config.fitness.guard_tolerance_nats),
             features=checked.features,
             checks=checked.evidence,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,29 +17,20 @@ from openevolve_unified.config.names import (
     METRIC_NAMES,
     UNTRAINED_SCORE,
 )
+from openevolve_unified.judgement.paired import differences_nats, on_shared_seeds
 from openevolve_unified.judgement.scaling import least_squares_line
-from openevolve_unified.records import Evaluation, Failure, SizeResult
+from openevolve_unified.records import Evaluation, Failure, ScalingFit, Score, SizeResult
 
 NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"
 """Artifacts of what the machine could not finish; OpenEvolve needs a number: a failure's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """The number that OpenEvolve maximises, and how it came about."""
-
-    combined: float
-    fitness: float
-    """Minus the measured slope."""
-    harm_nats: float
-    """Mean over sizes of the loss above the baseline, beyond the tolerance."""
-
-    @property
-    def is_guarded(self) -> bool:
-        return self.combined < self.fitness
-
-
-def score(evaluation: Evaluation, tolerance_nats: float) -> Score:
+def score(
+    fit: ScalingFit,
+    sizes: Sequence[SizeResult],
+    baseline: Sequence[SizeResult],
+    tolerance_nats: float,
+) -> Score:
     """Minus the slope, unless the slope was bought by hurting a model.
 
     A steeper line can be had by making the small models worse. So a loss above the baseline's (by
@@ -50,14 +40,18 @@ def score(evaluation: Evaluation, tolerance_nats: float) -> Score:
     It can also be had by drawing the sizes together: parameters that only the small models get
     shorten the axis. So the losses are set against the baseline's parameters too, and the flatter
     line counts. Without either the score is exactly ``-slope``.
+
+    Args:
+        fit: of ``sizes``.
+        baseline: the initial program at the same sizes; empty for the initial program itself.
+        tolerance_nats: ``scaling_law.fitness.guard_tolerance_nats``.
     """
-    fitness = -evaluation.fit.slope
-    losses = np.array([size.mean_loss_nats for size in evaluation.sizes])
-    if not evaluation.baseline:
+    fitness = -fit.slope
+    if not baseline:
         return Score(combined=fitness, fitness=fitness, harm_nats=0.0)
-    reference = np.array([size.mean_loss_nats for size in evaluation.baseline])
-    harm = np.maximum(losses - reference - tolerance_nats, 0.0)
-    own, standard = (_log_counts(sizes) for sizes in (evaluation.sizes, evaluation.baseline))
+    losses = np.array([size.mean_loss_nats for size in sizes])
+    harm = np.maximum(np.array(differences_nats(sizes, baseline)) - tolerance_nats, 0.0)
+    own, standard = _log_counts(sizes), _log_counts(baseline)
     candidates = [fitness]
     if harm.any():
         candidates.append(-least_squares_line(own, losses - harm)[0])
@@ -78,40 +72,41 @@ def too_good_to_be_true(
     entropy_floor_nats: float | None,
 ) -> str | None:
     """The reason to distrust these losses, or None: an honest mechanism cannot beat the source."""
-    for index, size in enumerate(sizes):
+    above = differences_nats(sizes, baseline) if baseline else [0.0] * len(sizes)
+    for size, difference in zip(sizes, above, strict=True):
         loss = size.mean_loss_nats
         if entropy_floor_nats is not None and loss < entropy_floor_nats:
             return (
                 f"the loss at {size.size.name} is {loss:.4f} nats, below the entropy floor of the "
                 f"corpus ({entropy_floor_nats:.4f}): the mechanism must be reading its targets"
             )
-        if baseline and baseline[index].mean_loss_nats - loss > max_gain_nats:
+        if -difference > max_gain_nats:
             return (
                 f"the loss at {size.size.name} is {loss:.4f} nats, "
-                f"{baseline[index].mean_loss_nats - loss:.2f} below the baseline: too good to be "
+                f"{-difference:.2f} below the baseline: too good to be "
                 f"true (bound {max_gain_nats:.2f}, scaling_law.fitness.max_gain_nats)"
             )
     return None
 
 
-def metrics(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, float]:
+def metrics(result: Evaluation | Failure) -> dict[str, float]:
     """Every metric, every value finite, in the order of ``METRIC_NAMES``."""
     if isinstance(result, Failure):
         return _empty_metrics(FAILURE_SCORE, result.is_pilot)
-    scored = score(result, tolerance_nats)
-    first, last = result.sizes[0], result.sizes[-1]
-    gain = result.baseline[-1].mean_loss_nats - last.mean_loss_nats if result.baseline else 0.0
+    gain = 0.0
+    if result.baseline:
+        gain -= differences_nats(result.sizes, result.baseline)[-1]
     values = {
-        "combined_score": scored.combined,
-        "fitness": scored.fitness,
+        "combined_score": result.score.combined,
+        "fitness": result.score.fitness,
         "fitness_stderr": result.fit.slope_stderr,
         "slope": result.fit.slope,
         "intercept": result.fit.intercept,
         "r2": result.fit.r2,
-        "loss_smallest": first.mean_loss_nats,
-        "loss_largest": last.mean_loss_nats,
+        "loss_smallest": result.sizes[0].mean_loss_nats,
+        "loss_largest": result.sizes[-1].mean_loss_nats,
         "gain_largest": gain,
-        "harm": scored.harm_nats,
+        "harm": result.score.harm_nats,
         **{name: float(result.features.get(name, 0.0)) for name in FEATURE_NAMES},
         "is_pilot": float(result.is_pilot),
         "trained": 1.0,
@@ -126,7 +121,7 @@ def untrained_metrics(is_pilot: bool) -> dict[str, float]:
     return _empty_metrics(UNTRAINED_SCORE, is_pilot)
 
 
-def artifacts(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, str]:
+def artifacts(result: Evaluation | Failure) -> dict[str, str]:
     """Feedback for the proposer: what happened, in a few lines of text."""
     if isinstance(result, Failure) and result.is_machine_trouble:
         return {
@@ -139,22 +134,27 @@ def artifacts(result: Evaluation | Failure, tolerance_nats: float) -> dict[str, 
             "verdict": f"REJECTED at the stage '{result.stage}'; score {FAILURE_SCORE:.0f}",
             "rejected_because": result.reason,
         }
-    scored = score(result, tolerance_nats)
     return {
-        "verdict": _verdict(result, scored),
+        "verdict": _verdict(result),
         "losses_per_size": loss_table(result),
         "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
     }
 
 
 def loss_table(evaluation: Evaluation) -> str:
-    """One line per size: parameters, loss and distance to the baseline, in nats per token."""
+    """One line per size: parameters, loss and distance to the baseline, in nats per token.
+
+    Of the seeds that were trained with both, where there is a baseline.
+    """
+    sizes, baseline = evaluation.sizes, evaluation.baseline
+    if baseline:
+        sizes, baseline = on_shared_seeds(sizes, baseline)
     lines = ["size      non-embedding params   loss     baseline   difference"]
-    for index, size in enumerate(evaluation.sizes):
+    for index, size in enumerate(sizes):
         line = f"{size.size.name:<9} {size.num_params_non_embedding:>20,}   "
         line += f"{size.mean_loss_nats:.4f}"
-        if evaluation.baseline:
-            reference = evaluation.baseline[index].mean_loss_nats
+        if baseline:
+            reference = baseline[index].mean_loss_nats
             line += f"   {reference:.4f}     {size.mean_loss_nats - reference:+.4f}"
         lines.append(line)
     return "\n".join(lines)
@@ -166,8 +166,8 @@ def _empty_metrics(combined: float, is_pilot: bool) -> dict[str, float]:
     return values
 
 
-def _verdict(result: Evaluation, scored: Score) -> str:
-    fit = result.fit
+def _verdict(result: Evaluation) -> str:
+    fit, scored = result.fit, result.score
     text = (
         f"trained at {len(result.sizes)} sizes: fitness {scored.fitness:+.4f} "
         f"+- {fit.slope_stderr:.4f} (minus the slope of loss over ln N, R2 {fit.r2:.3f})"

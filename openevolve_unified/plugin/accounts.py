@@ -10,6 +10,7 @@ from typing import Any
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, shortage
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
 from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
 from openevolve_unified.plugin.answering.exchange import Report
@@ -146,7 +147,7 @@ class Accounts:
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
             self._log.add(replace(trained, outcome="duplicate") if is_known else trained)
-            self._stop_for(self._rules.observe_score(score))
+            self._stop_for(self._rules.observe_trained(Standing.of_metrics(child["metrics"])))
             return
         outcome: Outcome = "duplicate" if is_known else "rejected"
         self._log.add(replace(trained, outcome=outcome, reason=stage))

@@ -19,6 +19,7 @@ from openevolve.population import PopulationSnapshot, PopulationStrategy, Progra
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.accounts import Accounts
@@ -31,6 +32,7 @@ from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import EventReader
+from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog
 from openevolve_unified.signals import interruption, kill_descendants
 
@@ -44,13 +46,18 @@ SETTLES_PER_POLL = 10
 
 
 class EvolutionRun:
-    """Runs OpenEvolve on an experiment whose initial program has been scored."""
+    """Runs OpenEvolve on an experiment whose initial program has been scored.
+
+    Args:
+        initial: the initial program's entry of the history. What counts as an improvement is set
+            against the best program so far, which after ``--resume`` may be a later one.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         overrides: Sequence[str],
-        initial_score: float,
+        initial: dict[str, Any],
         num_iterations: int,
         reporter: Reporter,
     ):
@@ -66,13 +73,15 @@ class EvolutionRun:
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = log = ProposalLog(experiment.output_dir)
-        damage = log.repair(self._directory.history())
+        entries = self._directory.history()
+        damage = log.repair(entries)
         if damage is not None:
             reporter.say(f"note: {damage}")
+        best = best_entry(entries) or initial
         self.accounts = Accounts(
             experiment,
             log,
-            StoppingRules(experiment.scaling_law.stopping, initial_score),
+            StoppingRules(experiment.scaling_law.stopping, Standing.of_entry(best)),
             reporter,
             self._stop,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from openevolve_unified import exits
 from openevolve_unified.config.experiment import load_experiment
@@ -17,7 +19,7 @@ from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventLog
+from openevolve_unified.runs.events import EventLog, Listener
 
 EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
 """The evaluation file for OpenEvolve, which runs it by its path."""
@@ -37,8 +39,7 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
     try:
         return _configured_evaluator()
     except ConfigError as error:
-        is_worker = multiprocessing.parent_process() is not None
-        if "openevolve.cli" not in sys.modules or is_worker:
+        if not _is_own_command():
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(exits.WRONG) from None
@@ -59,8 +60,21 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    events = EventLog(RunDirectory(experiment.output_dir).events_path)
-    return ScalingLawEvaluator(config=experiment, listener=NumberedEvents(events))
+    listener: Listener = NumberedEvents(EventLog(RunDirectory(experiment.output_dir).events_path))
+    if _is_own_command():
+        listener = functools.partial(_aloud, listener)
+    return ScalingLawEvaluator(config=experiment, listener=listener)
+
+
+def _is_own_command() -> bool:
+    """True in the first process of OpenEvolve's own command, where nothing else speaks for us."""
+    return "openevolve.cli" in sys.modules and multiprocessing.parent_process() is None
+
+
+def _aloud(listener: Listener, event: dict[str, Any]) -> None:
+    if event["kind"] == "notice":
+        print(f"note: {event['message']}", file=sys.stderr)
+    listener(event)
 
 
 def option_of(arguments: Sequence[str], *names: str) -> str | None:

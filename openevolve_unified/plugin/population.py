@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from openevolve.population import PopulationSnapshot, ProgramState
 
 from openevolve_unified.config.names import UNTRAINED_SCORE
+from openevolve_unified.judgement.compare import Standing, compare
 
 if TYPE_CHECKING:
     from openevolve.database import ProgramDatabase
@@ -27,14 +27,9 @@ def admit(snapshot: PopulationSnapshot, candidate: ProgramState, island: int) ->
 def replaces(
     snapshot: PopulationSnapshot, candidate: ProgramState, incumbent: ProgramState, island: int
 ) -> bool:
-    """True when the candidate's score exceeds the incumbent's by their joint standard error.
-
-    With four sizes the slope's error is often larger than the difference of two good mechanisms;
-    replacing on any difference would let an elite drift with the noise.
-    """
-    gain = _metric(candidate, "combined_score") - _metric(incumbent, "combined_score")
-    noise = math.hypot(_metric(candidate, "fitness_stderr"), _metric(incumbent, "fitness_stderr"))
-    return gain > noise
+    """True when the candidate is better than the incumbent; see ``judgement.compare``."""
+    one, other = Standing.of_metrics(candidate.metrics), Standing.of_metrics(incumbent.metrics)
+    return compare(one, other).is_better
 
 
 class RejectionFeedback:
@@ -62,7 +57,3 @@ class RejectionFeedback:
         for program_id in list(self._database.programs):
             known = self._database.get_artifacts(program_id)
             self._database.store_artifacts(program_id, {**known, REJECTIONS_ARTIFACT: shown})
-
-
-def _metric(program: ProgramState, name: str) -> float:
-    return float(program.metrics.get(name, 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,11 @@ from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import EventLog, Listener
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
-from openevolve_unified.store import Store
+from openevolve_unified.store import describe_earlier, open_store
 
 Verdict = TypeVar("Verdict")
+TOLD_VARIABLE = "OPENEVOLVE_UNIFIED_TOLD"
+"""What this command has said of an earlier release's store; its child processes inherit it."""
 
 
 class ScalingLawEvaluator:
@@ -93,11 +96,12 @@ class ScalingLawEvaluator:
             machine=machine,
             config=config.scaling_law,
             base_dir=config.base_dir,
-            store=Store(config.store_dir),
+            store=open_store(config.store_dir),
             listener=self._listener,
             needs_full_isolation=config.needs_full_isolation,
         )
         self.pipeline = Pipeline(context, config.initial_program.read_text(encoding="utf-8"))
+        self._tell_of_earlier_store()
 
     def evaluate(self, program_path: str | Path) -> EvaluationResult:
         """The metrics and artifacts of the program in this file; recorded in the run directory."""
@@ -116,8 +120,8 @@ class ScalingLawEvaluator:
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
         """What OpenEvolve reads of a result."""
-        values = metrics(result, self._tolerance)
-        texts: dict[str, str | bytes] = dict(artifacts(result, self._tolerance))
+        values = metrics(result)
+        texts: dict[str, str | bytes] = dict(artifacts(result))
         return EvaluationResult(metrics=values, artifacts=texts)
 
     def evaluate_program(
@@ -171,10 +175,6 @@ class ScalingLawEvaluator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _tolerance(self) -> float:
-        return self.experiment.scaling_law.fitness.guard_tolerance_nats
-
     def _refusal(self, source: str) -> Failure | None:
         try:
             self.pipeline.check(source)
@@ -211,12 +211,18 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener({"kind": "notice", "message": damage})
-            return result, self.run_directory.record(result, self._tolerance, iteration)
+            return result, self.run_directory.record(result, iteration)
         except ConfigError as error:
             self._listener({"kind": "config_error", "message": str(error)})
             return self._failure(result.program.source, "set-up", str(error)), None
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
+
+    def _tell_of_earlier_store(self) -> None:
+        line = describe_earlier(self.experiment.store_dir)
+        if line is not None and os.environ.get(TOLD_VARIABLE) != line:
+            os.environ[TOLD_VARIABLE] = line
+            self._listener({"kind": "notice", "message": line})
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:

@@ -180,9 +180,7 @@ def _plan_and_evolve(
         )
         done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
-    run = EvolutionRun(
-        experiment, overrides, initial["combined_score"], experiment.iterations, reporter
-    )
+    run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter)
     run.run(checkpoint)
     directory.write_best_diff(initial)
     print_summary(experiment, directory, initial, reporter)

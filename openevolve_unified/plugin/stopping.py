@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from openevolve_unified.config.schema import StoppingConfig
+from openevolve_unified.judgement.compare import Standing, compare
 
 MIN_TRAINED_FOR_FRACTION = 6
 """A share of fewer candidates than this says little."""
 
 
 class StoppingRules:
-    """Counts outcomes; each ``observe`` method returns the reason to stop, or None."""
+    """Counts outcomes; each ``observe`` method returns the reason to stop, or None.
 
-    def __init__(self, rules: StoppingConfig, first_score: float):
+    Args:
+        best: the standing of the best program so far.
+    """
+
+    def __init__(self, rules: StoppingConfig, best: Standing):
         self._rules = rules
-        self._best_score = first_score
+        self._best = best
         self._without_improvement = 0
         self._invalid_in_a_row = 0
         self._backend_failures_in_a_row = 0
         self._num_trained = 0
         self._num_nonfinite = 0
 
-    def observe_score(self, score: float) -> str | None:
-        """A candidate was trained and scored."""
+    def observe_trained(self, candidate: Standing) -> str | None:
+        """A candidate was trained and scored; it is an improvement if it is the best so far."""
         self._invalid_in_a_row = 0
         self._backend_failures_in_a_row = 0
         self._num_trained += 1
         self._without_improvement += 1
-        if score > self._best_score:
-            self._best_score = score
+        if compare(candidate, self._best).is_better:
+            self._best = candidate
             self._without_improvement = 0
         return self._no_improvement()
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 from openevolve_unified.errors import CandidateError, MachineError
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.judgement.fitness import score
 from openevolve_unified.mechanisms.catalog import Mechanism, mechanisms
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalog import CHEATS
@@ -165,8 +164,7 @@ def _evaluate(cheat: Cheat, source: str, pipeline: Pipeline) -> tuple[str, str]:
         return result.stage, result.reason
     baseline = pipeline.evaluate(pipeline.initial.source)
     assert isinstance(baseline, Evaluation)
-    tolerance = pipeline.config.fitness.guard_tolerance_nats
-    scored, reference = score(result, tolerance), score(baseline, tolerance)
+    scored, reference = result.score, baseline.score
     text = (
         f"fitness {scored.fitness:+.4f}, score {scored.combined:+.4f} after {scored.harm_nats:.4f} "
         f"nats of harm; the initial program has {reference.combined:+.4f}"

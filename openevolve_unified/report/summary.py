@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
 MAX_DIFF_LINES = 24
-NUM_STDERR = 2.0
-"""A difference smaller than this many joint standard errors is called noise."""
 
 
 def print_summary(
@@ -21,8 +20,7 @@ def print_summary(
 ) -> None:
     """Print what the run found; ``initial`` is the baseline's entry of the history."""
     entries = directory.history()
-    trained = [entry for entry in entries if entry["verdict"] == "trained"]
-    best = max(trained, key=lambda entry: entry["combined_score"])
+    best = best_entry(entries) or initial
     reporter.say()
     reporter.say(f"summary [{initial['horizon']}]")
     for heading, text in count_lines(ProposalLog(directory.path).proposals):
@@ -31,7 +29,7 @@ def print_summary(
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")
-    reporter.say(f"  difference   {compare(best, initial)}")
+    reporter.say(f"  difference   {difference_line(best, initial)}")
     _print_losses(best, initial, reporter)
     _print_changes(directory, best, initial, reporter)
     time = time_against_plan(directory.path, entries, initial)
@@ -44,18 +42,16 @@ def print_summary(
     )
 
 
-def compare(best: dict[str, Any], initial: dict[str, Any]) -> str:
-    """The difference of two fitnesses with its standard error, and whether it means anything."""
+def difference_line(best: dict[str, Any], initial: dict[str, Any]) -> str:
+    """The best score less the initial one with its standard error, and what that says."""
     if best["program"] == initial["program"]:
-        return "none: no candidate beat the initial program"
-    gain = best["fitness"] - initial["fitness"]
-    stderr = math.hypot(best["fitness_stderr"], initial["fitness_stderr"])
-    text = f"{gain:+.4f} +- {stderr:.4f}"
-    if abs(gain) < NUM_STDERR * stderr:
-        text += f", within {NUM_STDERR:g} standard errors: not evidence of an improvement"
-    else:
-        text += ", beyond the error of the two fits; more seeds must confirm it"
-    return text
+        return "none: no candidate is better than the initial program by more than the error"
+    found = compare(Standing.of_entry(best), Standing.of_entry(initial))
+    stderr = "an unknown error" if found.stderr is None else f"{found.stderr:.4f}"
+    text = f"score {found.gain:+.4f} +- {stderr}, "
+    if found.is_better:
+        return text + "better by more than the error of the two fits; more seeds must confirm it"
+    return text + "within the error: not evidence of an improvement"
 
 
 def _fitness(entry: dict[str, Any]) -> str:
@@ -69,10 +65,11 @@ def _print_losses(best: dict[str, Any], initial: dict[str, Any], reporter: Repor
     reporter.say("  losses       size      params      baseline  best      difference (nats/token)")
     for name, loss in best["losses_nats"].items():
         reference = initial["losses_nats"][name]
+        difference = best.get("differences_nats", {}).get(name, loss - reference)
         num_params = best["num_params_non_embedding"][name]
         reporter.say(
             f"               {name:<9} {num_params:<11,} {reference:<9.4f} {loss:<9.4f} "
-            f"{loss - reference:+.4f}"
+            f"{difference:+.4f}"
         )
 
 

@@ -24,10 +24,11 @@ from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lo
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.runs.history import (
     History,
+    best_entry,
     entry_again,
-    losses_by_seed,
     new_entry,
     read_history,
+    size_details,
 )
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
@@ -146,9 +147,7 @@ class RunDirectory:
                     sources.append(path.read_text(encoding="utf-8"))
         return sources
 
-    def record(
-        self, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None = None
-    ) -> dict[str, Any]:
+    def record(self, result: Evaluation | Failure, iteration: int | None = None) -> dict[str, Any]:
         """Add a verdict to the history, keep its program, and renew ``best_code.py``.
 
         A program that was tried before keeps its entry and counts one more proposal.
@@ -161,11 +160,11 @@ class RunDirectory:
             source_hash = result.program.source_hash[:12]
             places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
             if places:
-                entry = entry_again(entries[places[0]], result, tolerance_nats, iteration)
+                entry = entry_again(entries[places[0]], result, iteration)
                 entries[places[0]] = entry
             else:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
-                entry = new_entry(index, result, tolerance_nats, iteration)
+                entry = new_entry(index, result, iteration)
                 entries.append(entry)
             self._keep_program(entry, result)
             self._write(entries)
@@ -202,12 +201,11 @@ class RunDirectory:
         if isinstance(result, Evaluation):
             details.update(checks=result.checks, features=result.features)
             details["losses_per_size"] = loss_table(result).splitlines()
-            details["losses"] = [losses_by_seed(size) for size in result.sizes]
+            details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 
     def _write(self, entries: list[dict[str, Any]]) -> None:
-        trained = [entry for entry in entries if entry["verdict"] == "trained"]
-        best = max(trained, key=lambda entry: entry["combined_score"], default=None)
+        best = best_entry(entries)
         latest = entries[-1] if entries else {}
         history = {
             "horizon": latest.get("horizon", ""),

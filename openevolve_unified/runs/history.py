@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from openevolve_unified.judgement.fitness import metrics, score
+from openevolve_unified.config.names import FAILURE_SCORE
+from openevolve_unified.judgement.compare import Standing, best_of
+from openevolve_unified.judgement.paired import differences_nats
+from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure, SizeResult
 
 Verdict = Literal["trained", "rejected", "not judged"]
@@ -40,6 +44,8 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 _DETAILS = ("checks", "features", "losses_per_size", "losses")
 """What a program's own file says more than its entry."""
+_LONG = ("curve", "certificate", "parameter_changes", "versions")
+"""Of a run's record; it is in the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +71,13 @@ def read_history(path: Path, programs: Path) -> History:
     return _complete(kept, path, programs, trouble)
 
 
-def new_entry(
-    index: int, result: Evaluation | Failure, tolerance_nats: float, iteration: int | None
-) -> dict[str, Any]:
+def best_entry(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry of the best program, by the rule of ``judgement.compare``; None of none trained."""
+    trained = [entry for entry in entries if entry["verdict"] == "trained"]
+    return best_of(trained, Standing.of_entry)
+
+
+def new_entry(index: int, result: Evaluation | Failure, iteration: int | None) -> dict[str, Any]:
     """The entry of a program that was not tried before."""
     source_hash = result.program.source_hash[:12]
     entry: dict[str, Any] = {
@@ -80,21 +90,28 @@ def new_entry(
         "iterations": [] if iteration is None else [iteration],
         "num_proposals": 1,
         "duration_s": round(result.duration_s, 2),
-        "combined_score": metrics(result, tolerance_nats)["combined_score"],
+        "combined_score": FAILURE_SCORE,
     }
     if isinstance(result, Failure):
         verdict: Verdict = "not judged" if result.is_machine_trouble else "rejected"
         return {**entry, "verdict": verdict, "stage": result.stage, "reason": result.reason}
-    scored = score(result, tolerance_nats)
+    standing = Standing.of_evaluation(result)
+    differences = differences_nats(result.sizes, result.baseline) if result.baseline else ()
     return {
         **entry,
         "verdict": "trained",
-        "fitness": scored.fitness,
-        "fitness_stderr": result.fit.slope_stderr,
-        "harm_nats": scored.harm_nats,
+        "combined_score": standing.value,
+        "fitness": result.score.fitness,
+        "fitness_stderr": standing.stderr,
+        "degrees_of_freedom": standing.degrees_of_freedom,
+        "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
         "cached": result.cached,
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
+        "differences_nats": {
+            size.size.name: difference
+            for size, difference in zip(result.sizes, differences, strict=False)
+        },
         "num_params_non_embedding": {
             size.size.name: size.num_params_non_embedding for size in result.sizes
         },
@@ -105,7 +122,6 @@ def new_entry(
 def entry_again(
     known: dict[str, Any],
     result: Evaluation | Failure,
-    tolerance_nats: float,
     iteration: int | None,
 ) -> dict[str, Any]:
     """The entry of a program that was tried before, as ``known``.
@@ -113,7 +129,7 @@ def entry_again(
     It counts one more proposal, unless the same iteration is done again after ``--resume``. A
     verdict stands when the machine fails later.
     """
-    entry = new_entry(known["index"], result, tolerance_nats, iteration)
+    entry = new_entry(known["index"], result, iteration)
     if entry["verdict"] == "not judged" and known["verdict"] != "not judged":
         entry = dict(known)
     iterations = known.get("iterations", [])
@@ -126,17 +142,20 @@ def entry_again(
     return entry
 
 
-def losses_by_seed(size: SizeResult) -> dict[str, Any]:
-    """The validation losses of one size in nats per token: each seed's and their mean."""
-    names = [str(applied.seed) for applied in size.applied]
-    if len(names) != len(size.losses_nats):
-        names = [f"number {number}" for number in range(1, len(size.losses_nats) + 1)]
+def size_details(size: SizeResult) -> dict[str, Any]:
+    """One size for people: parameters, mean loss in nats per token, and the runs, one per seed.
+
+    A run is told without what is long in it; its ``job_key`` leads to the whole record.
+    """
     return {
         "size": size.size.name,
         "num_params_non_embedding": size.num_params_non_embedding,
         "num_params_total": size.num_params_total,
-        "loss_nats_by_seed": dict(zip(names, size.losses_nats, strict=True)),
         "mean_loss_nats": size.mean_loss_nats,
+        "runs": [
+            {name: value for name, value in to_plain(run).items() if name not in _LONG}
+            for run in size.runs
+        ],
     }
 
 

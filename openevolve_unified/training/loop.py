@@ -182,6 +182,7 @@ class _Run:
         count = self.model.parameter_count
         return TrainRun(
             job_key=self.job.key,
+            seed=self.job.seed,
             status=status,
             step=step,
             final_loss_nats=final_loss_nats,

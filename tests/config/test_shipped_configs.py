@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_results import made_evaluation, with_score
 from openevolve.config import Config, load_config
 from openevolve.prompt.sampler import PromptSampler
 from openevolve.utils.code_utils import apply_diff
@@ -21,7 +22,7 @@ from openevolve_unified.judgement.fitness import artifacts, metrics
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT
 from openevolve_unified.plugin.proposer import create_grammar_client
-from openevolve_unified.records import Evaluation, Failure, Program, ScalingFit, SizeResult
+from openevolve_unified.records import Evaluation, Failure, Program
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FULL = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
@@ -42,42 +43,15 @@ def path_of(name: str) -> Path:
     return CONFIGS / f"{name}.yaml"
 
 
-def sizes_with(name: str, losses: tuple[float, ...]) -> tuple[SizeResult, ...]:
-    ladder = load_experiment(path_of(name)).scaling_law.sizes
-    return tuple(
-        SizeResult(
-            size=size,
-            num_params_non_embedding=1000 * 2**index,
-            num_params_total=2000 * 2**index,
-            losses_nats=(losses[index],),
-        )
-        for index, size in enumerate(ladder)
-    )
-
-
 def evaluation_for(name: str) -> Evaluation:
-    experiment = load_experiment(path_of(name))
-    fit = ScalingFit(
-        slope=-0.0921,
-        intercept=3.0,
-        slope_stderr=0.0102,
-        intercept_stderr=0.1,
-        r2=0.97,
-        residuals=(0.0, 0.0, 0.0, 0.0),
-        degrees_of_freedom=2,
-        num_points=4,
-        slope_ci95=(-0.13, -0.05),
-    )
-    return Evaluation(
-        program=Program(source="", framework=experiment.scaling_law.framework),
-        fingerprint="0",
-        horizon=experiment.scaling_law.training.horizon,
-        is_pilot=experiment.scaling_law.training.is_pilot,
-        sizes=sizes_with(name, (2.9, 2.8321, 2.77, 2.7)),
-        baseline=sizes_with(name, (2.91, 2.85, 2.78, 2.71)),
-        fit=fit,
-        features={"lookback": 0.21, "log10_operators": 1.4},
-        checks={},
+    law = load_experiment(path_of(name)).scaling_law
+    losses, baseline = (2.9, 2.8321, 2.77, 2.7), (2.91, 2.85, 2.78, 2.71)
+    made = made_evaluation(losses, baseline, ladder=law.sizes)
+    return dataclasses.replace(
+        with_score(made, 0.0921, 0.0102),
+        program=Program(source="", framework=law.framework),
+        horizon=law.training.horizon,
+        is_pilot=law.training.is_pilot,
     )
 
 
@@ -90,12 +64,12 @@ def prompt_for(name: str, program: str = "pass") -> dict[str, str]:
         stage="causality",
         reason="row 3 changes when token 7 changes: mask before the softmax",
     )
-    texts = artifacts(evaluation, 0.02)
-    texts |= {REJECTIONS_ARTIFACT: artifacts(failure, 0.02)["rejected_because"]}
+    texts = artifacts(evaluation)
+    texts |= {REJECTIONS_ARTIFACT: artifacts(failure)["rejected_because"]}
     return PromptSampler(config.prompt).build_prompt(
         current_program=program,
         parent_program=program,
-        program_metrics=metrics(evaluation, 0.02),
+        program_metrics=metrics(evaluation),
         evolution_round=3,
         program_artifacts=texts,
         feature_dimensions=config.database.feature_dimensions,
@@ -212,7 +186,7 @@ def test_the_prompt_shows_losses_verdict_and_rejections(name):
 def test_the_prompt_explains_every_piece_of_feedback_by_its_name(name):
     user = prompt_for(name)["user"]
     rules = user[user.index("# How a program is judged") :]
-    names = {*artifacts(evaluation_for(name), 0.02), REJECTIONS_ARTIFACT, "rejected_because"}
+    names = {*artifacts(evaluation_for(name)), REJECTIONS_ARTIFACT, "rejected_because"}
     for feedback in sorted(names):
         assert f"{feedback}" in rules
 

@@ -14,6 +14,8 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.evaluation.ladder import train_requests
+from openevolve_unified.judgement.fitness import score
+from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.store import Store
@@ -99,6 +101,27 @@ def test_a_changed_mechanism_is_trained_against_the_baseline(baseline, pipeline)
     assert result.fit.slope != baseline.fit.slope
 
 
+def test_everything_about_each_run_is_reached_from_an_evaluation(baseline, pipeline):
+    result = pipeline.evaluate(changed("        z2 = 0.5 * z\n"))
+    requests = train_requests(pipeline.context, pipeline.check(INITIAL))
+    runs = [size.runs[0] for size in result.baseline]
+    assert [run.job_key for run in runs] == [request.job.key for request in requests]
+    for size in (*result.sizes, *result.baseline):
+        (run,) = size.runs
+        stored = pipeline.context.store.get("runs", run.job_key)
+        assert to_plain(run) == stored, "the whole record, as training left it"
+        assert [point.step for point in run.curve] == [10, 20]
+        assert run.curve[-1].validation_loss_nats == run.final_loss_nats == size.mean_loss_nats
+        assert run.versions["torch"]
+        assert run.step_kind
+        assert run.train_time_s > 0
+    assert result.score == score(
+        result.fit, result.sizes, result.baseline, pipeline.config.fitness.guard_tolerance_nats
+    )
+    again = pipeline.evaluate(result.program.source)
+    assert again == dataclasses.replace(result, cached=True), "as it is read from the store"
+
+
 OWN = """
         self.gate = nn.Parameter(torch.zeros(num_heads, 1, 1))
         self.tilt = nn.Linear(hidden_dim, num_heads)
@@ -107,10 +130,10 @@ OWN = """
 
 def test_every_result_holds_evidence_that_its_own_code_was_trained(baseline, pipeline):
     for size in baseline.sizes:
-        (applied,) = size.applied
-        assert applied.seed == pipeline.config.training.seeds[0]
-        assert abs(applied.canary_change_nats) > 1e-6
-        assert applied.parameter_changes == {}, "the initial program has no parameters of its own"
+        (run,) = size.runs
+        assert run.seed == pipeline.config.training.seeds[0]
+        assert abs(run.certificate["canary_change_nats"]) > 1e-6
+        assert run.parameter_changes == {}, "the initial program has no parameters of its own"
     first = "        super().__init__(hidden_dim, num_heads, dropout)\n"
     text = "        z2 = z * (1 + self.gate)\n"
     source = changed(text).replace(first, first + OWN, 1)
@@ -120,11 +143,11 @@ def test_every_result_holds_evidence_that_its_own_code_was_trained(baseline, pip
     assert isinstance(result, Evaluation), result
     prints = set()
     for size, before in zip(result.sizes, baseline.sizes, strict=True):
-        (applied,) = size.applied
-        prints |= {applied.fingerprint, before.applied[0].fingerprint}
-        assert applied.parameter_changes["gate"] == 1.0, "it started at zero"
-        assert set(applied.parameter_changes) >= {"gate", "tilt.weight", "tilt.bias"}
-        assert all(0 < change <= 2 for change in applied.parameter_changes.values())
+        (run,) = size.runs
+        prints |= {run.trained_fingerprint, before.runs[0].trained_fingerprint}
+        assert run.parameter_changes["gate"] == 1.0, "it started at zero"
+        assert set(run.parameter_changes) >= {"gate", "tilt.weight", "tilt.bias"}
+        assert all(0 < change <= 2 for change in run.parameter_changes.values())
     assert len(prints) == 6, "each size of each program has a fingerprint of its own"
     assert pipeline.evaluate(source).sizes == result.sizes, "from the store"
 

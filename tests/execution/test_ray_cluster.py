@@ -22,6 +22,7 @@ from openevolve_unified.data import open_cached
 from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.evaluation.plan import measure_plan
 from openevolve_unified.execution.memory import available_bytes
+from openevolve_unified.store import FORMAT
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,6 +30,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray"),
 ]
 STEPS = 600
+NODE_STORE = f"store/format_{FORMAT}"
 MARKER = f"ray-cluster-{os.getpid()}"
 """In the environment of this file's clusters: others run Ray at the same time."""
 
@@ -148,7 +150,7 @@ def test_nodes_without_the_drivers_files_get_them_by_content(reference, monkeypa
         ]
         assert [open_cached(path).fingerprint for path in copies] == [data.fingerprint]
         assert results(folder, "apart") == results(folder, "local"), "the driver stored them"
-        assert results(tmp_path, "store") == results(folder, "local")
+        assert results(tmp_path, NODE_STORE) == results(folder, "local")
         assert not (folder / "apart" / "slots").exists(), "no node used the driver's store"
 
         # Another driver whose store is empty: the nodes know the answers, and train nothing.
@@ -168,7 +170,7 @@ def test_two_drivers_whose_nodes_share_nothing_train_each_job_once(
         train_side_by_side(checked, both)
     trained = [size for _, events in both for size in {r["size"] for r in reports(events)}]
     assert sorted(trained) == ["16x1", "24x1", "32x1"], "each by one of the two"
-    stored = [results(node_dir, "store") for node_dir in node_dirs]
+    stored = [results(node_dir, NODE_STORE) for node_dir in node_dirs]
     assert stored[0].keys() & stored[1].keys() == set()
     assert results(folder, "twice") == results(folder, "local")
 

@@ -14,6 +14,7 @@ from openevolve.database import ProgramDatabase
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.fitness import artifacts, metrics
 from openevolve_unified.plugin.accounts import MAX_TROUBLES_IN_A_ROW, Accounts
 from openevolve_unified.plugin.answering.answer import Answer
@@ -43,7 +44,7 @@ def scene(tmp_path):
         scaling_law=SimpleNamespace(framework="matrix_mixer"), iterations=9, initial_program=program
     )
     stops, said, fed = [], Lines(), Lines()
-    rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), 0.0)
+    rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), Standing(value=0.0, stderr=0.0))
     accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, stops.append)
     accounts.feedback = fed
     return SimpleNamespace(accounts=accounts, stops=stops, said=said, fed=fed, path=tmp_path)
@@ -57,10 +58,10 @@ def failure(stage, number=1):
 def finished(result, number=1):
     """The future of an iteration, as the worker gives it when the folder cannot hold its entry."""
     future = Future()
-    child = {"code": result.program.source, "metrics": metrics(result, 0.0)}
+    child = {"code": result.program.source, "metrics": metrics(result)}
     report = Report(answer=Answer(), entry=None)
     future.set_result(
-        SimpleNamespace(child_program_dict=child, artifacts=artifacts(result, 0.0), report=report)
+        SimpleNamespace(child_program_dict=child, artifacts=artifacts(result), report=report)
     )
     return future
 
@@ -107,11 +108,11 @@ def test_a_worker_that_could_not_be_started_is_what_the_machine_lacked(scene):
 
 @pytest.mark.parametrize("stage", MACHINE_STAGES)
 def test_openevolve_gets_a_failing_number_and_words_that_reject_nothing(stage):
-    assert metrics(failure(stage), 0.0)["combined_score"] == FAILURE_SCORE
-    text = " ".join(artifacts(failure(stage), 0.0).values())
+    assert metrics(failure(stage))["combined_score"] == FAILURE_SCORE
+    text = " ".join(artifacts(failure(stage)).values())
     assert "NOT JUDGED" in text
     assert "REJECTED" not in text
-    assert "REJECTED at the stage 'causality'" in artifacts(failure("causality"), 0.0)["verdict"]
+    assert "REJECTED at the stage 'causality'" in artifacts(failure("causality"))["verdict"]
 
 
 def test_a_candidate_that_was_not_judged_is_not_shown_as_rejected(capsys):

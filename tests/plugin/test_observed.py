@@ -13,6 +13,7 @@ from openevolve.population import PopulationStrategy
 from scripted_model import diff
 
 from openevolve_unified.config.schema import StoppingConfig
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
@@ -20,6 +21,7 @@ from openevolve_unified.plugin.population import RejectionFeedback, admit
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
+FIRST = Standing(value=1.0, stderr=0.0)
 PROGRAM = "value = 1\nname = 'x'\n"
 EVALUATOR = """
 import os
@@ -115,7 +117,7 @@ def evolve(tmp_path, scripted_model):
                 run.parallel_controller.request_shutdown()
 
         log = ProposalLog(tmp_path / "out")
-        seen.accounts = Accounts(experiment, log, StoppingRules(rules, 1.0), seen.lines, stop)
+        seen.accounts = Accounts(experiment, log, StoppingRules(rules, FIRST), seen.lines, stop)
         seen.accounts.feedback = RejectionFeedback(run.database)
         run.when_done = seen.accounts.account
         try:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from openevolve_unified.config.schema import StoppingConfig
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.plugin.stopping import StoppingRules
+
+
+def scored(value):
+    return Standing(value=value, stderr=0.0)
 
 
 def rules(patience=0, invalid=0, fraction=0.0, backend=0):
@@ -13,22 +18,22 @@ def rules(patience=0, invalid=0, fraction=0.0, backend=0):
         max_nonfinite_fraction=fraction,
         max_backend_failures=backend,
     )
-    return StoppingRules(config, first_score=0.1)
+    return StoppingRules(config, best=scored(0.1))
 
 
 def test_no_improvement_stops_after_the_patience():
     stopping = rules(patience=3)
-    assert stopping.observe_score(0.1) is None
-    assert stopping.observe_score(0.2) is None, "an improvement"
-    assert stopping.observe_score(0.2) is None
+    assert stopping.observe_trained(scored(0.1)) is None
+    assert stopping.observe_trained(scored(0.2)) is None, "an improvement"
+    assert stopping.observe_trained(scored(0.2)) is None
     assert stopping.observe_rejection("causality") is None
-    assert "no improvement in 3 iterations" in stopping.observe_score(0.15)
+    assert "no improvement in 3 iterations" in stopping.observe_trained(scored(0.15))
 
 
 def test_invalid_candidates_must_be_in_a_row():
     stopping = rules(invalid=2)
     assert stopping.observe_rejection("trace") is None
-    assert stopping.observe_score(0.0) is None
+    assert stopping.observe_trained(scored(0.0)) is None
     assert stopping.observe_rejection("trace") is None
     assert "2 invalid candidates in a row" in stopping.observe_rejection("block")
 
@@ -36,7 +41,7 @@ def test_invalid_candidates_must_be_in_a_row():
 def test_divergence_of_more_than_half_stops():
     stopping = rules(fraction=0.5)
     for _ in range(3):
-        assert stopping.observe_score(0.0) is None
+        assert stopping.observe_trained(scored(0.0)) is None
     for _ in range(3):
         assert stopping.observe_rejection("diverged") is None
     assert "4 of 7 trained candidates diverged" in stopping.observe_rejection("diverged")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
+from made_results import made_evaluation
 
 from openevolve_unified.config.schema import SizeConfig
-from openevolve_unified.judgement.scaling import fit_scaling_law
-from openevolve_unified.records import (
-    Applied,
-    Evaluation,
-    Failure,
-    Program,
-    SizeResult,
-)
+from openevolve_unified.records import Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
 
 
@@ -23,34 +16,17 @@ def program(number):
     return Program(source=f"number = {number}\n", framework="matrix_mixer")
 
 
-def trained(number, seeds=(7, 8)):
-    sizes = tuple(
-        SizeResult(
-            size=SizeConfig(hidden_dim=width, num_layers=1, num_heads=1),
-            num_params_non_embedding=width * 100,
-            num_params_total=width * 110,
-            losses_nats=tuple(5.0 - width / 100 + seed / 1000 for seed in seeds),
-            applied=tuple(
-                Applied(seed=s, fingerprint="f", canary_change_nats=0.1, parameter_changes={})
-                for s in seeds
-            ),
-        )
-        for width in (16, 24, 32, 48)
-    )
-    return Evaluation(
-        program=program(number),
-        fingerprint="f",
-        horizon="pilot, 10 of 100,000 steps",
-        is_pilot=True,
-        sizes=sizes,
-        baseline=(),
-        fit=fit_scaling_law(
-            [size.num_params_non_embedding for size in sizes],
-            [size.losses_nats for size in sizes],
-        ),
-        features={},
-        checks={},
-    )
+LADDER = tuple(
+    SizeConfig(hidden_dim=width, num_layers=1, num_heads=1) for width in (16, 24, 32, 48)
+)
+COUNTS = tuple(size.hidden_dim * 100 for size in LADDER)
+
+
+def trained(number, seeds=(7, 8), baseline=()):
+    losses = [
+        {seed: 5.0 - size.hidden_dim / 100 + seed / 1000 for seed in seeds} for size in LADDER
+    ]
+    return made_evaluation(losses, baseline, COUNTS, program(number).source, LADDER)
 
 
 def failed(number, stage):
@@ -60,10 +36,10 @@ def failed(number, stage):
 @pytest.fixture
 def directory(tmp_path):
     directory = RunDirectory(tmp_path / "run")
-    directory.record(trained(0), 0.0)
-    directory.record(failed(1, "causality"), 0.0, iteration=1)
-    directory.record(failed(2, "deadline"), 0.0, iteration=2)
-    directory.record(trained(3), 0.0, iteration=3)
+    directory.record(trained(0))
+    directory.record(failed(1, "causality"), iteration=1)
+    directory.record(failed(2, "deadline"), iteration=2)
+    directory.record(trained(3), iteration=3)
     return directory
 
 
@@ -153,7 +129,7 @@ def test_a_program_that_was_tried_again_under_another_number_is_not_missed(direc
 
 def test_the_next_record_does_not_shorten_a_damaged_history(directory):
     directory.history_path.write_text("{")
-    directory.record(trained(4), 0.0, iteration=4)
+    directory.record(trained(4), iteration=4)
     assert shape(directory) == [*SHAPE, (4, "trained", [4])]
 
 
@@ -164,8 +140,8 @@ def test_what_cannot_be_rebuilt_is_named_and_its_place_is_not_taken(directory):
     line = directory.repair()
     assert "3 entries were rebuilt" in line
     assert f"1 are lost because their records are damaged too ({lost.name})" in line
-    directory.record(trained(4), 0.0, iteration=4)
-    directory.record(failed(3, "worker"), 0.0, iteration=5)
+    directory.record(trained(4), iteration=4)
+    directory.record(failed(3, "worker"), iteration=5)
     assert shape(directory) == [
         (0, "trained", []),
         (2, "not judged", [2]),
@@ -181,39 +157,51 @@ def test_a_folder_without_a_run_needs_no_repair(tmp_path):
 
 
 def test_an_iteration_that_is_done_again_after_a_resume_counts_once(directory):
-    directory.record(trained(3), 0.0, iteration=3)
-    directory.record(trained(3), 0.0, iteration=4)
+    directory.record(trained(3), iteration=3)
+    directory.record(trained(3), iteration=4)
     entry = directory.history()[3]
     assert entry["iterations"] == [3, 4]
     assert entry["num_proposals"] == 2
 
 
 def test_a_verdict_follows_on_trouble_and_trouble_does_not_undo_a_verdict(directory):
-    directory.record(trained(2), 0.0, iteration=5)
-    directory.record(failed(2, "machine"), 0.0, iteration=6)
+    directory.record(trained(2), iteration=5)
+    directory.record(failed(2, "machine"), iteration=6)
     assert shape(directory)[2] == (2, "trained", [2, 5, 6])
 
 
 def test_the_programs_of_earlier_iterations_are_found_for_the_proposer(directory):
-    directory.record(trained(1), 0.0, iteration=9)
+    directory.record(trained(1), iteration=9)
     assert directory.sources_before(3) == [f"number = {n}\n" for n in (0, 1, 2)]
 
 
-def test_each_seed_has_its_loss_in_the_file_of_the_program(directory):
-    (path,) = (directory.path / "programs").glob("0003_*.json")
-    losses = json.loads(path.read_text())["losses"]
+def record_of(directory, number):
+    (path,) = (directory.path / "programs").glob(f"{number:04d}_*.json")
+    return json.loads(path.read_text())
+
+
+def test_the_file_of_a_program_tells_every_run_by_size_and_seed(directory):
+    losses = record_of(directory, 3)["losses"]
     assert [size["size"] for size in losses] == ["16x1", "24x1", "32x1", "48x1"]
-    assert losses[0]["loss_nats_by_seed"] == {"7": pytest.approx(4.847), "8": pytest.approx(4.848)}
-    assert losses[0]["mean_loss_nats"] == pytest.approx(4.8475)
-    assert losses[0]["num_params_non_embedding"] == 1600
-    assert "losses" not in directory.history()[3], "the history stays readable"
+    first = losses[0]
+    assert first["mean_loss_nats"] == pytest.approx(4.8475)
+    assert first["num_params_non_embedding"] == 1600
+    runs = {run["seed"]: run for run in first["runs"]}
+    assert {seed: run["final_loss_nats"] for seed, run in runs.items()} == {
+        7: pytest.approx(4.847),
+        8: pytest.approx(4.848),
+    }
+    assert runs[8]["job_key"] == "key of 16x1 seed 8"
+    assert (runs[8]["step_kind"], runs[8]["train_time_s"]) == ("captured", 1.5)
+    assert "curve" not in runs[8], "the file stays readable; the store has the whole record"
+    assert "losses" not in directory.history()[3]
 
 
-def test_losses_without_a_record_of_their_seeds_are_numbered(tmp_path):
+def test_the_history_compares_with_the_baseline_on_the_seeds_that_both_have(tmp_path):
     directory = RunDirectory(tmp_path)
-    result = trained(0)
-    sizes = tuple(dataclasses.replace(size, applied=()) for size in result.sizes)
-    entry = directory.record(dataclasses.replace(result, sizes=sizes), 0.0)
-    path = directory.path / "programs" / entry["file"].replace(".py", ".json")
-    losses = json.loads(path.read_text())["losses"]
-    assert list(losses[0]["loss_nats_by_seed"]) == ["number 1", "number 2"]
+    baseline = [{8: loss, 9: 99.0} for loss in (5.0, 4.9, 4.8, 4.7)]
+    entry = directory.record(trained(0, baseline=baseline))
+    of_seed_8 = [5.008 - width / 100 for width in (16, 24, 32, 48)]
+    expected = [a - b for a, b in zip(of_seed_8, (5.0, 4.9, 4.8, 4.7), strict=True)]
+    assert list(entry["differences_nats"].values()) == pytest.approx(expected)
+    assert directory.record(trained(1))["differences_nats"] == {}, "of the baseline itself"

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 from processes import are_gone, descendants, outcome, wait_for
 
+from openevolve_unified.store import Store
+
 SETTING = ("--set", "scaling_law.training.weight_decay=0.01")
 LONG = {
     "scaling_law.training.training_steps": 400,
@@ -25,14 +27,15 @@ def history(folder):
 
 def finished(place):
     """When each model that the store keeps was finished, by its file."""
-    runs = place.folder / "store" / "runs"
-    return {path.name: path.stat().st_mtime for path in runs.rglob("*.json")}
+    store = place.folder / "store"
+    return {path.name: path.stat().st_mtime for path in store.rglob("runs/*/*.json")}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(new_place):
-    """A run, then a rerun in the same folder."""
+    """A run, then a rerun in the same folder, over a store that an earlier release has used."""
     place = new_place()
+    Store(place.folder / "store").put("runs", "ab" + "0" * 62, {"of": "an earlier release"})
     path = place.tiny()
     temporary = place.folder / "tmp"
     temporary.mkdir()
@@ -82,6 +85,13 @@ def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
     assert finished(undisturbed.place) == undisturbed.after_run, (
         "the proposer is seeded and finished work is kept"
     )
+
+
+def test_what_an_earlier_release_left_in_the_store_is_said_once_in_each_run(undisturbed):
+    for _, output, _ in (undisturbed.run, undisturbed.rerun):
+        (line,) = [line for line in output.splitlines() if "earlier release" in line]
+        assert line.startswith("note: the store ")
+        assert "(runs: 1)" in line
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from openevolve_unified.execution.cluster.bundles import Bundle, find, keep
 from openevolve_unified.execution.environment import secret_names
 from openevolve_unified.execution.outcome import perform
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.store import Store
+from openevolve_unified.store import Store, open_store
 
 NODE_DIR_VARIABLE = "OPENEVOLVE_UNIFIED_NODE_DIR"
 """Set on a node: keep copies of everything there, and do not look at the driver's paths."""
@@ -106,7 +106,7 @@ def _localise(request: dict[str, Any], parts: Parts) -> tuple[dict[str, Any], li
     if "store" in arguments:
         shared = Store(Path(arguments["store"])).get("identity", "store") if may_share else None
         if shared is None or shared["identity"] != request["store_identity"]:
-            arguments["store"] = str(own_root / "store")
+            arguments["store"] = str(open_store(own_root / "store").root)
     return arguments, missing
 
 

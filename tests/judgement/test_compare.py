@@ -1,0 +1,43 @@
+"""The comparison: what is better, what is equal, and what nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from openevolve_unified.config.names import UNTRAINED_SCORE
+from openevolve_unified.judgement.compare import Standing, best_of, compare
+
+
+def standing(value, stderr=0.0):
+    return Standing(value=value, stderr=stderr)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "verdict"),
+    [(0.26, "better"), (0.24, "equal"), (0.10, "equal"), (-0.04, "equal"), (-0.06, "worse")],
+)
+def test_a_difference_counts_beyond_the_joint_error(candidate, verdict):
+    found = compare(standing(candidate, 0.12), standing(0.10, 0.09))
+    assert found.verdict == verdict
+    assert found.stderr == pytest.approx(0.15)
+    assert found.gain == pytest.approx(candidate - 0.10)
+    assert found.is_better is (verdict == "better")
+
+
+@pytest.mark.parametrize("stderrs", [(None, 0.01), (0.01, None), (None, None)])
+def test_with_an_unknown_error_nothing_is_better_or_worse(stderrs):
+    for gain in (5.0, -5.0):
+        found = compare(standing(gain, stderrs[0]), standing(0.0, stderrs[1]))
+        assert (found.gain, found.stderr, found.verdict) == (gain, None, "equal")
+
+
+def test_metrics_that_say_nothing_are_of_no_fit_and_of_an_unknown_error():
+    assert Standing.of_metrics({}) == Standing(value=UNTRAINED_SCORE, stderr=None)
+
+
+def test_of_nothing_there_is_no_best_and_of_equals_it_is_the_first():
+    assert best_of([], standing) is None
+    assert best_of([0.5, 0.5, 0.25, 0.5], standing) == 0.5
+    names = {"a": standing(0.10, 0.02), "b": standing(0.12, 0.02)}
+    assert best_of("ab", names.__getitem__) == "a"
+    assert best_of("ba", names.__getitem__) == "b"
