@@ -27,7 +27,6 @@ from openevolve_unified.judgement.arms import (
     detectable_effect,
     summarise,
 )
-from openevolve_unified.judgement.fitness import score
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.plain.files import write_json, write_text
 from openevolve_unified.plain.strict import from_mapping
@@ -294,9 +293,7 @@ def scored(pipeline: Pipeline, source: str) -> float | None:
         MachineError: the machine could not judge it.
     """
     result = evaluated(pipeline, source)
-    if isinstance(result, Failure):
-        return None
-    return score(result, pipeline.config.fitness.guard_tolerance_nats).combined
+    return None if isinstance(result, Failure) else result.score.combined
 
 
 def evaluated(pipeline: Pipeline, source: str) -> Evaluation | Failure:
@@ -349,7 +346,7 @@ def _gains(pipeline: Pipeline, result: Evaluation) -> tuple[tuple[float, ...], t
     assert isinstance(baseline, Evaluation), "the winner's evaluation needed it"
     tolerance = pipeline.config.fitness.guard_tolerance_nats
     scores, references = (
-        [score(one, tolerance).combined for one in one_seed_each(both)]
+        [one.score.combined for one in one_seed_each(both, tolerance)]
         for both in (result, baseline)
     )
     losses = zip(baseline.sizes[-1].losses_nats, result.sizes[-1].losses_nats, strict=True)

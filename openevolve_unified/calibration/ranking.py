@@ -1,8 +1,8 @@
 """The ranking of the shipped mechanisms under one evaluator, against published orders.
 
 Every mechanism is evaluated like a candidate: checks, budget, training at every size and seed,
-guards. What is refused is listed with its reason and not ranked. Two orders come of it, by the score
-(minus the slope, guarded) and by the loss at the largest size; a pilot's need not be the final one.
+guards. What is refused is listed with its reason and not ranked. Two orders come of it, by the
+score (minus the slope, guarded) and by the loss at the largest size; a pilot's may not be final.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def rank_mechanisms(
             refused.append(Refused(name=entrant.name, stage=result.stage, reason=result.reason))
             on_result(refused[-1])
             continue
-        measured.append(_measured(entrant, result, config.fitness.guard_tolerance_nats))
+        tolerance = config.fitness.guard_tolerance_nats
+        measured.append(_measured(entrant, one_seed_each(result, tolerance), result))
         on_result(measured[-1])
     scores = {one.name: one.scores for one in measured}
     losses = {one.name: one.losses_nats[-1] for one in measured}
@@ -211,8 +212,29 @@ def rank_mechanisms(
     )
 
 
-def _measured(entrant: Entrant, evaluation: Evaluation, tolerance_nats: float) -> Measured:
-    alone = one_seed_each(evaluation)
+def one_seed_each(evaluation: Evaluation, tolerance_nats: float) -> tuple[Evaluation, ...]:
+    """The evaluation as it would be with each of its seeds alone, the baseline's likewise.
+
+    Args:
+        tolerance_nats: ``scaling_law.fitness.guard_tolerance_nats``.
+    """
+    found = []
+    for seed in evaluation.sizes[0].seeds:
+        sizes, baseline = (
+            tuple(size.on_seeds({seed}) for size in both)
+            for both in (evaluation.sizes, evaluation.baseline)
+        )
+        fit = fit_scaling_law(
+            [size.num_params_non_embedding for size in sizes], [size.losses_nats for size in sizes]
+        )
+        scored = score(fit, sizes, baseline, tolerance_nats)
+        found.append(
+            dataclasses.replace(evaluation, sizes=sizes, baseline=baseline, fit=fit, score=scored)
+        )
+    return tuple(found)
+
+
+def _measured(entrant: Entrant, alone: Sequence[Evaluation], evaluation: Evaluation) -> Measured:
     return Measured(
         name=entrant.name,
         is_control=entrant.is_control,
@@ -220,26 +242,8 @@ def _measured(entrant: Entrant, evaluation: Evaluation, tolerance_nats: float) -
         num_params_non_embedding=tuple(s.num_params_non_embedding for s in evaluation.sizes),
         losses_nats=tuple(size.losses_nats for size in evaluation.sizes),
         slopes=tuple(one.fit.slope for one in alone),
-        scores=tuple(score(one, tolerance_nats).combined for one in alone),
+        scores=tuple(one.score.combined for one in alone),
     )
-
-
-def one_seed_each(evaluation: Evaluation) -> tuple[Evaluation, ...]:
-    """The evaluation as it would be with each of its seeds alone, the baseline's likewise."""
-    found = []
-    for index in range(len(evaluation.sizes[0].losses_nats)):
-        sizes, baseline = (
-            tuple(
-                dataclasses.replace(size, losses_nats=(size.losses_nats[index],), applied=())
-                for size in both
-            )
-            for both in (evaluation.sizes, evaluation.baseline)
-        )
-        fit = fit_scaling_law(
-            [size.num_params_non_embedding for size in sizes], [size.losses_nats for size in sizes]
-        )
-        found.append(dataclasses.replace(evaluation, sizes=sizes, baseline=baseline, fit=fit))
-    return tuple(found)
 
 
 def _error_from(num_seeds: int, num_measured: int, prior: Spread | None) -> str:

@@ -1,4 +1,4 @@
-"""Seeds of calibrations: more of the configured ones, and disjoint sets for the runs of a control."""
+"""Seeds of calibrations: more of the configured ones, and disjoint sets for a control's runs."""
 
 from __future__ import annotations
 

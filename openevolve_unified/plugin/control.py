@@ -45,7 +45,7 @@ from openevolve_unified.records import Program
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.signals import KEPT, interruption
-from openevolve_unified.store import Store
+from openevolve_unified.store import open_store
 
 ARMS = (LUCK, TUNING, RANDOM, GRAMMAR, LLM)
 
@@ -153,7 +153,7 @@ def pipelines(experiment: Experiment, machine: Machine, reporter: Reporter) -> P
     """Pipelines that differ in the training seeds only. Programs of the arms here are ours, so a
     machine that confines less may run them; the language model's are judged elsewhere first."""
     initial = experiment.initial_program.read_text(encoding="utf-8")
-    law, store = experiment.scaling_law, Store(experiment.store_dir)
+    law, store = experiment.scaling_law, open_store(experiment.store_dir)
 
     def pipeline_for(seeds: Sequence[int]) -> Pipeline:
         training = dataclasses.replace(law.training, seeds=tuple(seeds))
