@@ -238,16 +238,17 @@ def luck_arm(pipeline_for: PipelineFor) -> Arm:
     """Best of N re-seeded baselines."""
 
     def search(plan: RunPlan) -> Found:
-        initial = pipeline_for(plan.search_seeds).initial.source
-        baseline = scored(pipeline_for(plan.search_seeds), initial)
+        pipeline = pipeline_for(plan.search_seeds)
+        initial = pipeline.initial.source
+        baseline = _required(scored(pipeline, initial))
         scores = [scored(pipeline_for(seeds), initial) for seeds in plan.luck_seeds]
-        known = [value for value in (baseline, *scores) if value is not None]
+        known = [value for value in scores if value is not None]
         return Found(
             winner_source=initial,
-            winner_score=max(known),
-            baseline_score=_required(baseline),
+            winner_score=max([baseline, *known]),
+            baseline_score=baseline,
             num_evaluations=len(scores),
-            num_trained=sum(value is not None for value in scores),
+            num_trained=len(known),
         )
 
     return Arm(name=LUCK, search=search)

@@ -78,7 +78,8 @@ def numbers(source: str) -> tuple[Number, ...]:
         starts.append(starts[-1] + len(line) + 1)
     found = {}
     for node in _tunable(ast.parse(content)):
-        assert node.end_lineno is not None and node.end_col_offset is not None
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
         if not first <= node.lineno < last:
             continue
         start = starts[node.lineno - 1] + node.col_offset

@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run all arms, compare, print and write; the exit status."""
-    from openevolve_unified.plain.files import write_json, write_text
+    from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.plugin.control import ControlOptions, run_control
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.control_figure import MISSING, can_draw, draw_control
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     write_text(folder / "control.md", control_markdown(report))
     files = "control.md, control.json"
     if can_draw():
-        draw_control(report, folder / "control.svg")
+        write_bytes(folder / "control.svg", draw_control(report))
         files += ", control.svg"
     for line in control_lines(report):
         reporter.say(line)

@@ -139,7 +139,8 @@ def detectable_effect(num_runs: int, num_comparisons: int = 1) -> float:
 def _welch(values: Mapping[str, Sequence[float]], arm: str, against: str) -> ArmComparison:
     first, second = (_checked(name, values[name]) for name in (arm, against))
     difference = float(first.mean() - second.mean())
-    parts = [float(runs.var(ddof=1)) / len(runs) for runs in (first, second)]
+    # Equal runs have no variance, not even that of rounding.
+    parts = [float(runs.var(ddof=1)) * bool(np.ptp(runs)) / len(runs) for runs in (first, second)]
     variance = sum(parts)
     ahead = np.sign(first[:, None] - second[None, :])
     p = ci95 = g = None

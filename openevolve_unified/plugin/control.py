@@ -108,7 +108,8 @@ def run_control(options: ControlOptions, reporter: Reporter) -> tuple[ControlRep
         RunDirectory(folder).alone(),
         Machine(experiment.scaling_law.execution, folder / "logs") as machine,
     ):
-        pipeline_for = pipelines(experiment, machine, reporter)
+        is_confined = LLM in names and experiment.needs_full_isolation
+        pipeline_for = pipelines(experiment, machine, reporter, is_confined)
         arms = make_arms(names, options, experiment, machine, pipeline_for)
 
         def tell(run: ArmRun) -> None:
@@ -149,9 +150,10 @@ def choose_arms(asked: Sequence[str] | None, experiment: Experiment) -> tuple[st
     return tuple(name for name in ARMS if name in asked)
 
 
-def pipelines(experiment: Experiment, machine: Machine, reporter: Reporter) -> PipelineFor:
-    """Pipelines that differ in the training seeds only. Programs of the arms here are ours, so a
-    machine that confines less may run them; the language model's are judged elsewhere first."""
+def pipelines(
+    experiment: Experiment, machine: Machine, reporter: Reporter, needs_full_isolation: bool
+) -> PipelineFor:
+    """Pipelines that differ in the training seeds only."""
     initial = experiment.initial_program.read_text(encoding="utf-8")
     law, store = experiment.scaling_law, open_store(experiment.store_dir)
 
@@ -163,7 +165,7 @@ def pipelines(experiment: Experiment, machine: Machine, reporter: Reporter) -> P
             base_dir=experiment.base_dir,
             store=store,
             listener=reporter,
-            needs_full_isolation=False,
+            needs_full_isolation=needs_full_isolation,
         )
         return Pipeline(context, initial)
 

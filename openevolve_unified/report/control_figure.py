@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from pathlib import Path
 
 from openevolve_unified.calibration.controls import ControlReport
-from openevolve_unified.plain.files import write_bytes
 
 MISSING = "no figure: matplotlib is not installed; pip install 'openevolve-unified[plot]'"
 
@@ -20,17 +18,12 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_control(report: ControlReport, path: Path) -> None:
-    """Write the figure as SVG.
-
-    Raises:
-        ConfigError: the disk is full or the folder cannot be written.
-    """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+def draw_control(report: ControlReport) -> bytes:
+    """The figure as an SVG file; the same report gives the same file."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    FigureCanvasSVG(figure)
     panels = figure.subplots(1, 2, sharey=True)
     seeds = len(report.confirmation_seeds)
     for panel, title, summaries, value in (
@@ -54,5 +47,7 @@ def draw_control(report: ControlReport, path: Path) -> None:
         fontsize=10,
     )
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    write_bytes(path, drawn.getvalue())
+    # Text stays text, and identifiers do not depend on the moment.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "control"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
