@@ -91,6 +91,14 @@ class TrainRun:
     """How far training moved each parameter of the candidate's own; see ``evaluation.applied``."""
     rejection: str | None = None
     """Why the trained weights were refused, for example a leak that training opened."""
+    test_loss_nats: float | None = None
+    """On the whole test split; never shown to a proposer, never part of a score. None when the run
+    diverged or this loss is not finite."""
+    averaged_loss_nats: float | None = None
+    """On the whole validation split, of the mean of the weights at the last evaluation points; see
+    ``training.averaging``. None also when there are too few points."""
+    health: dict[str, float] = field(default_factory=dict)
+    """What was measured of the training itself, by name; nothing yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from openevolve_unified.bench import growth
 from openevolve_unified.bench.contestant import Contestant, Entry
@@ -50,6 +49,7 @@ from openevolve_unified.execution.resources import Resources, num_cores
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob
+from openevolve_unified.runs.events import DataPrepared, Event
 
 PEERS = ("transformers", "x_transformers")
 _PRODUCT_S = 0.1
@@ -78,9 +78,9 @@ def run_bench(
     others = OtherPrograms()
     folder = Path(tempfile.mkdtemp(prefix="openevolve-bench-"))
 
-    def listen(event: dict[str, Any]) -> None:
-        if event.get("kind") == "data":
-            say(f"data: {event['message']}")
+    def listen(event: Event) -> None:
+        if isinstance(event, DataPrepared):
+            say(f"data: {event.message}")
 
     try:
         bench = Bench(config, initial_source, base_dir, folder, listen)
@@ -334,7 +334,7 @@ def _worker_start(pipeline: Pipeline) -> float:
     pool = WorkerPool(1, context.store.root / "start-up.log", PREPARATION)
     started_at = time.perf_counter()
     try:
-        list(pool.run([gpu_count()], context.deadline(), context.listener))
+        list(pool.run([gpu_count()], context.deadline(), lambda event: None))
         return time.perf_counter() - started_at
     finally:
         pool.close()

@@ -78,6 +78,7 @@ class _RandomTokens:
 
     train: np.ndarray
     validation: np.ndarray
+    test: np.ndarray
 
 
 class _Contestant:
@@ -206,7 +207,8 @@ class _Contestant:
         rows = max(_RANDOM_SEQUENCES, self._job.training.batch_size)
         shape = (rows, self._job.seq_len + 1)
         tokens = np.random.default_rng(0).integers(0, self._job.vocab_size, shape)
-        return _RandomTokens(tokens.astype(np.uint16), tokens.astype(np.uint16))
+        rows_of_tokens = tokens.astype(np.uint16)
+        return _RandomTokens(rows_of_tokens, rows_of_tokens, rows_of_tokens)
 
     def _build(
         self, traced: TracedSize, tokens: torch.Tensor, step_kind: StepKind

@@ -10,7 +10,7 @@ from openevolve_unified import exits
 from openevolve_unified.cli.options import (
     Commands,
     add_program,
-    open_evaluator,
+    open_judge,
     read_program,
 )
 from openevolve_unified.cli.trouble import not_judged
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         "machine_trouble": False,
     }
     trouble: MachineError | None = None
-    with open_evaluator(options) as evaluator:
+    with open_judge(options) as evaluator:
         try:
             checked = evaluator.pipeline.check(read_program(options.program))
         except CandidateError as error:

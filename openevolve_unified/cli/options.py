@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +13,7 @@ from openevolve_unified.signals import interruption
 
 if TYPE_CHECKING:
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+    from openevolve_unified.report.console import Reporter
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -84,10 +87,31 @@ def open_evaluator(options: argparse.Namespace) -> ScalingLawEvaluator:
     """The evaluator of the command's configuration; progress goes to standard error."""
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-    from openevolve_unified.report.console import Reporter, Terminal
 
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
+    return ScalingLawEvaluator(config=experiment, listener=_reporter(options))
+
+
+@contextlib.contextmanager
+def open_judge(options: argparse.Namespace) -> Iterator[ScalingLawEvaluator]:
+    """The same for what is no run and leaves no folder of one; its log lies in the store's."""
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.evaluation.machine import Machine
+    from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
+    from openevolve_unified.runs.events import nobody
+
+    interruption.unwind()
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
+        yield ScalingLawEvaluator(
+            config=experiment, listener=_reporter(options), log=nobody, machine=machine
+        )
+
+
+def _reporter(options: argparse.Namespace) -> Reporter:
+    from openevolve_unified.report.console import Reporter, Terminal
+
     reporter = Reporter(Terminal(stderr=True))
     reporter.start_candidate(getattr(options, "program", options.config).name)
-    return ScalingLawEvaluator(config=experiment, listener=reporter)
+    return reporter

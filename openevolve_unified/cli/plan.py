@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config, open_evaluator
+from openevolve_unified.cli.options import Commands, add_config, open_judge
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +20,6 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.plan_table import print_plan
 
-    with open_evaluator(options) as evaluator:
+    with open_judge(options) as evaluator:
         print_plan(evaluator.plan(), evaluator.experiment, Reporter())
     return exits.DONE

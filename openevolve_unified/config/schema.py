@@ -71,6 +71,9 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
 
 CURVE_SEQUENCES = 512
 """The learning curve is measured on this many sequences, the first of the validation split."""
+NUM_AVERAGED = 3
+"""The averaged weights are the mean over this many evaluation points, the last step among them; the
+quickstart has no more."""
 CERTIFICATE_PASSES = 3
 """Over the validation split after training: as it is, and twice with tokens replaced."""
 
@@ -176,6 +179,11 @@ class TrainingConfig:
     def num_points_on_the_way(self) -> int:
         """Points of the learning curve before its last one, which is the final loss."""
         return (self.training_steps - 1) // self.eval_frequency
+
+    @property
+    def has_averaged_weights(self) -> bool:
+        """False when there are too few evaluation points to average over."""
+        return self.num_points_on_the_way + 1 >= NUM_AVERAGED
 
     @property
     def horizon(self) -> str:

@@ -11,7 +11,7 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.data import TokenData
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.machine import Machine
-from openevolve_unified.runs.events import Listener
+from openevolve_unified.runs.events import DataPrepared, Listener
 from openevolve_unified.store import Store
 
 
@@ -44,7 +44,7 @@ class Context:
         return self.machine.data(
             self.config.data,
             self.base_dir,
-            lambda text: self.listener({"kind": "data", "message": text}),
+            lambda text: self.listener(DataPrepared(message=text)),
             self.config.training.batch_size,
         )
 

@@ -13,7 +13,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener
+from openevolve_unified.runs.events import Listener, StageStarted, from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ def train_ladder(
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
     tasks = [requests[index].training() for index in missing]
-    listener({"kind": "stage", "stage": "training", "num_jobs": len(missing)})
+    listener(StageStarted(stage="training", num_jobs=len(missing)))
     executor = context.machine.executor()
-    for position, result in executor.run(tasks, context.deadline(), listener):
+    for position, result in executor.run(tasks, context.deadline(), from_worker(listener)):
         run = from_mapping(TrainRun, result, "run")
         _require_healthy(run, jobs[missing[position]])
         runs[missing[position]] = run

@@ -28,6 +28,7 @@ from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
+from openevolve_unified.runs.events import Event, StageStarted, from_worker
 from openevolve_unified.stages import Stage
 
 EVALUATION_VERSION = 6
@@ -129,14 +130,14 @@ class Pipeline:
 
     def _check(self, program: Program) -> CheckedProgram:
         machine, deadline = self.context.machine, self.context.deadline()
-        self._say(program, {"kind": "stage", "stage": "policy"})
+        self._say(program, StageStarted(stage="policy"))
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
-        self._say(program, {"kind": "stage", "stage": "trace"})
+        self._say(program, StageStarted(stage="trace"))
         machine.warm_up()
         trace_path, isolation = self._trace(program)
         baseline_path, _ = self._trace(self.initial)
-        self._say(program, {"kind": "stage", "stage": "checks"})
+        self._say(program, StageStarted(stage="checks"))
         request = CheckRequest(
             trace_path=str(trace_path),
             baseline_path=str(baseline_path),
@@ -149,7 +150,8 @@ class Pipeline:
             num_slots=machine.resources().num_workers,
         )
         tasks = [request.task()]
-        ((_, report),) = machine.executor().run(tasks, deadline, self.context.listener)
+        hear = from_worker(lambda event: self._say(program, event))
+        ((_, report),) = machine.executor().run(tasks, deadline, hear)
         return CheckedProgram(
             program=program,
             trace_path=trace_path,
@@ -256,5 +258,5 @@ class Pipeline:
             "program continues from them when it is evaluated again"
         )
 
-    def _say(self, program: Program, event: dict[str, Any]) -> None:
-        self.context.listener({"program": program.source_hash[:12], **event})
+    def _say(self, program: Program, event: Event) -> None:
+        self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))

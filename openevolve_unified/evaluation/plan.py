@@ -26,6 +26,7 @@ from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.execution.resources import SharedMemory
 from openevolve_unified.records import TrainJob
+from openevolve_unified.runs.events import from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class PlannedSize:
     """Seconds per training step while the other workers train too; a mean of medians."""
     num_steps: int
     evaluation_s: float
-    """Seconds for the learning curve, the final loss and the certificate of one seed."""
+    """Seconds for all losses and the certificate of one seed."""
 
     @property
     def job_s(self) -> float:
@@ -114,7 +115,7 @@ def measure_plan(context: Context, checked: CheckedProgram) -> Plan:
         _run([request.measurement() for request in timed], context),
     )
     steps = config.training.training_steps
-    num_batches = evaluated_batches(config.training, len(data.validation))
+    num_batches = evaluated_batches(config.training, len(data.validation), len(data.test))
     sizes = tuple(
         PlannedSize(
             size=size,
@@ -168,15 +169,18 @@ def makespan(durations: Sequence[float], num_workers: int) -> float:
     return max(free_at)
 
 
-def evaluated_batches(training: TrainingConfig, num_validation: int) -> int:
-    """Batches without gradients that one model sees: curve, final loss and certificate.
+def evaluated_batches(training: TrainingConfig, num_validation: int, num_test: int) -> int:
+    """Batches without gradients that one model sees: all losses, and the certificate.
 
     Args:
-        num_validation: sequences of the validation split.
+        num_validation, num_test: sequences of the two splits.
     """
-    whole = math.ceil(num_validation / training.batch_size)
-    on_the_way = math.ceil(min(CURVE_SEQUENCES, num_validation) / training.batch_size)
-    return training.num_points_on_the_way * on_the_way + (1 + CERTIFICATE_PASSES) * whole
+    whole, test, on_the_way = (
+        math.ceil(number / training.batch_size)
+        for number in (num_validation, num_test, min(CURVE_SEQUENCES, num_validation))
+    )
+    num_whole = 1 + training.has_averaged_weights + CERTIFICATE_PASSES
+    return training.num_points_on_the_way * on_the_way + num_whole * whole + test
 
 
 def memory_at_once(bytes_per_size: list[int], num_seeds: int, num_workers: int) -> int:
@@ -223,7 +227,7 @@ def require_memory(needed: int, available: int | None, num_workers: int, device:
 def _run(tasks: Sequence[Task], context: Context) -> list[dict[str, Any]]:
     """The outcome of each task, as many at once as there are workers."""
     executor = context.machine.executor()
-    outcomes = dict(executor.run(tasks, context.deadline(), context.listener))
+    outcomes = dict(executor.run(tasks, context.deadline(), from_worker(context.listener)))
     return [outcomes[index] for index in range(len(tasks))]
 
 

@@ -31,6 +31,8 @@ from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
+from openevolve_unified.runs import events
+from openevolve_unified.runs.events import Training
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.checkpoint import remove_checkpoint
@@ -191,15 +193,13 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         return Findings(parameter_changes=changes, certificate=to_plain(certificate))
 
     def progress(report: Progress) -> None:
-        emit(
-            {
-                "kind": "training",
-                "size": job.size.name,
-                "seed": job.seed,
-                "tokens_per_step": job.training.batch_size * job.seq_len,
-                **to_plain(report),
-            }
+        event = Training(
+            size=job.size.name,
+            seed=job.seed,
+            tokens_per_step=job.training.batch_size * job.seq_len,
+            **to_plain(report),
         )
+        emit(events.to_plain(event))
 
     return train_job(
         job,

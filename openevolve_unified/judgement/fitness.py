@@ -17,8 +17,8 @@ from openevolve_unified.config.names import (
     METRIC_NAMES,
     UNTRAINED_SCORE,
 )
-from openevolve_unified.judgement.paired import differences_nats, on_shared_seeds
 from openevolve_unified.judgement.scaling import least_squares_line
+from openevolve_unified.judgement.shared_seeds import differences_nats, on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, ScalingFit, Score, SizeResult
 
 NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"

@@ -18,6 +18,7 @@ from openevolve_unified.plugin.population import RejectionFeedback
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.records import MACHINE_STAGES, Program
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.runs.events import IterationEnded, Listener
 from openevolve_unified.runs.proposals import Outcome, Proposal, ProposalLog
 
 HASH_DIGITS = 12
@@ -30,6 +31,7 @@ class Accounts:
 
     Args:
         rules: hear of every outcome but the machine's; what they say goes to ``stop``.
+        listener: hears what became of every iteration.
         stop: ends the run with a reason.
     """
 
@@ -39,6 +41,7 @@ class Accounts:
         log: ProposalLog,
         rules: StoppingRules,
         reporter: Reporter,
+        listener: Listener,
         stop: Callable[[str], None],
     ):
         self.feedback: RejectionFeedback | None = None
@@ -55,6 +58,7 @@ class Accounts:
         self._log = log
         self._rules = rules
         self._reporter = reporter
+        self._listener = listener
         self._stop = stop
 
     @property
@@ -97,7 +101,8 @@ class Accounts:
         self.is_worker_lost = True
         self.num_asked += 1
         self.last_trouble = f"OpenEvolve's worker process is gone ({type(error).__name__})"
-        self._log.add(Proposal(iteration=iteration, outcome="machine", reason="worker"))
+        lost = Proposal(iteration=iteration, outcome="machine", reason="worker")
+        self._keep(lost, self.last_trouble)
         cause = shortage(error) or (
             "OpenEvolve's worker process was ended from outside, as a machine without memory does; "
             "finished sizes are kept"
@@ -107,7 +112,8 @@ class Accounts:
     def _without_program(self, iteration: int, answer: Answer) -> None:
         title, trouble = self.title(iteration), str(answer.trouble)
         self.last_trouble = answer.detail
-        self._log.add(Proposal(iteration=iteration, outcome="unusable", reason=trouble))
+        proposal = Proposal(iteration=iteration, outcome="unusable", reason=trouble)
+        self._keep(proposal, answer.detail)
         if answer.is_failed_call:
             self._reporter.say(f"{title}: the call of the language model failed: {answer.detail}")
             reason = self._rules.observe_backend_failure(answer.detail)
@@ -138,7 +144,7 @@ class Accounts:
         )
         if stage in MACHINE_STAGES:
             self.last_trouble = f"{stage}: {why}"
-            self._log.add(replace(trained, outcome="machine", reason=stage))
+            self._keep(replace(trained, outcome="machine", reason=stage), why)
             if report.entry is None:
                 self._reporter.say(f"{self.title(iteration)}: not judged: {why}")
             self._count_trouble(stage, why)
@@ -146,11 +152,13 @@ class Accounts:
         self._troubles_in_a_row = 0
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
-            self._log.add(replace(trained, outcome="duplicate") if is_known else trained)
+            self._keep(
+                replace(trained, outcome="duplicate") if is_known else trained, answer.detail
+            )
             self._stop_for(self._rules.observe_trained(Standing.of_metrics(child["metrics"])))
             return
         outcome: Outcome = "duplicate" if is_known else "rejected"
-        self._log.add(replace(trained, outcome=outcome, reason=stage))
+        self._keep(replace(trained, outcome=outcome, reason=stage), why)
         self._tell(f"{stage}: {why}")
         self._stop_for(self._rules.observe_rejection(stage))
 
@@ -164,6 +172,10 @@ class Accounts:
                 f"{self._troubles_in_a_row} candidates in a row could not be judged; the last: "
                 f"{why}"
             )
+
+    def _keep(self, proposal: Proposal, detail: str) -> None:
+        self._log.add(proposal)
+        self._listener(IterationEnded.of(proposal, detail))
 
     def _tell(self, text: str) -> None:
         if self.feedback is not None:

@@ -31,7 +31,18 @@ from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_w
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventReader
+from openevolve_unified.runs.event_log import EventReader
+from openevolve_unified.runs.events import (
+    CandidateStarted,
+    Event,
+    EvolutionStarted,
+    Listener,
+    Notice,
+    SetUpBroke,
+    Stopped,
+    Verdict,
+    everyone,
+)
 from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog
 from openevolve_unified.signals import interruption, kill_descendants
@@ -60,6 +71,7 @@ class EvolutionRun:
         initial: dict[str, Any],
         num_iterations: int,
         reporter: Reporter,
+        listener: Listener,
     ):
         self.experiment = experiment
         self.stop_reason: str | None = None
@@ -68,6 +80,7 @@ class EvolutionRun:
         self._overrides = list(overrides)
         self._num_iterations = num_iterations
         self._reporter = reporter
+        self._listener = listener
         self._directory = RunDirectory(experiment.output_dir)
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
@@ -76,13 +89,14 @@ class EvolutionRun:
         entries = self._directory.history()
         damage = log.repair(entries)
         if damage is not None:
-            reporter.say(f"note: {damage}")
+            everyone(listener, reporter)(Notice(message=damage))
         best = best_entry(entries) or initial
         self.accounts = Accounts(
             experiment,
             log,
             StoppingRules(experiment.scaling_law.stopping, Standing.of_entry(best)),
             reporter,
+            listener,
             self._stop,
         )
 
@@ -94,6 +108,7 @@ class EvolutionRun:
             MachineError: the machine has no files, processes or memory left.
         """
         done = checkpoint.iteration if checkpoint else 0
+        self._listener(EvolutionStarted(num_done=done, num_iterations=self._num_iterations))
         remaining = self._num_iterations - done
         if remaining <= 0:
             return
@@ -152,17 +167,20 @@ class EvolutionRun:
         if self._reader is None:
             return
         for event in self._reader.read():
-            if event.get("is_initial"):
-                continue  # OpenEvolve asks for the baseline again; it comes from the store
-            iteration = event.get("iteration")
-            title = "initial program" if iteration is None else self.accounts.title(iteration)
-            self._reporter.start_candidate(title)
-            if event["kind"] == "verdict":
-                self._reporter.show_verdict(event["entry"])
-            else:
-                self._reporter(event)
-            if event["kind"] == "config_error":
-                self._break(event["message"])
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, (CandidateStarted, Verdict)) and event.is_initial:
+            return  # OpenEvolve asks for the baseline again; it comes from the store
+        iteration = event.iteration
+        title = "initial program" if iteration is None else self.accounts.title(iteration)
+        self._reporter.start_candidate(title)
+        if isinstance(event, Verdict):
+            self._reporter.show_verdict(event.entry)
+        else:
+            self._reporter(event)
+        if isinstance(event, SetUpBroke):
+            self._break(event.message)
 
     def _on_start(self) -> None:
         """OpenEvolve's second handler would end the run with status 0, and lose the hint."""
@@ -250,6 +268,7 @@ class EvolutionRun:
         if reason is None or self.stop_reason is not None:
             return
         self.stop_reason = reason
+        self._listener(Stopped(reason=reason))
         if self._openevolve is not None and self._openevolve.parallel_controller is not None:
             self._openevolve.parallel_controller.request_shutdown()
 

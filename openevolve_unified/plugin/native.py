@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from openevolve_unified import exits
 from openevolve_unified.config.experiment import load_experiment
@@ -19,7 +17,8 @@ from openevolve_unified.plugin.answering.exchange import NumberedEvents
 from openevolve_unified.plugin.proposer import register_grammar_provider
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventLog, Listener
+from openevolve_unified.runs.event_log import EventLog
+from openevolve_unified.runs.events import Event, Notice, nobody
 
 EVALUATOR_PATH = Path(__file__).parent / "openevolve_evaluator" / "evaluator.py"
 """The evaluation file for OpenEvolve, which runs it by its path."""
@@ -60,10 +59,9 @@ def _configured_evaluator() -> ScalingLawEvaluator:
     overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "[]"))
     output = os.environ.get(OUTPUT_VARIABLE) or option_of(sys.argv, "--output", "-o")
     experiment = load_experiment(config, overrides, Path(output) if output else None)
-    listener: Listener = NumberedEvents(EventLog(RunDirectory(experiment.output_dir).events_path))
-    if _is_own_command():
-        listener = functools.partial(_aloud, listener)
-    return ScalingLawEvaluator(config=experiment, listener=listener)
+    log = NumberedEvents(EventLog(RunDirectory(experiment.output_dir).events_path))
+    listener = _say_notices if _is_own_command() else nobody
+    return ScalingLawEvaluator(config=experiment, listener=listener, log=log)
 
 
 def _is_own_command() -> bool:
@@ -71,10 +69,9 @@ def _is_own_command() -> bool:
     return "openevolve.cli" in sys.modules and multiprocessing.parent_process() is None
 
 
-def _aloud(listener: Listener, event: dict[str, Any]) -> None:
-    if event["kind"] == "notice":
-        print(f"note: {event['message']}", file=sys.stderr)
-    listener(event)
+def _say_notices(event: Event) -> None:
+    if isinstance(event, Notice):
+        print(f"note: {event.message}", file=sys.stderr)
 
 
 def option_of(arguments: Sequence[str], *names: str) -> str | None:

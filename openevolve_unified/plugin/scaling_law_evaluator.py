@@ -21,12 +21,23 @@ from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.events import EventLog, Listener
+from openevolve_unified.runs.event_log import EventLog
+from openevolve_unified.runs.events import (
+    Bug,
+    CandidateStarted,
+    Listener,
+    MachineTrouble,
+    Notice,
+    SetUpBroke,
+    Verdict,
+    everyone,
+    nobody,
+)
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
 from openevolve_unified.store import describe_earlier, open_store
 
-Verdict = TypeVar("Verdict")
+Result = TypeVar("Result")
 TOLD_VARIABLE = "OPENEVOLVE_UNIFIED_TOLD"
 """What this command has said of an earlier release's store; its child processes inherit it."""
 
@@ -45,7 +56,8 @@ class ScalingLawEvaluator:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         overrides: further ``dotted.key=value`` settings, as after ``--set``.
         output_dir: the run directory; default: the configuration's.
-        listener: receives progress events; default: the run directory's ``events.jsonl``.
+        listener: hears of every event too; they are written down all the same.
+        log: what writes the events down; default: the run directory's ``events.jsonl``.
         machine: workers, tracing child and device, shared with other evaluators, also at the same
             time from other threads, and left open on ``close``; default: a machine of its own.
 
@@ -67,7 +79,8 @@ class ScalingLawEvaluator:
         device: str = "auto",
         overrides: tuple[str, ...] = (),
         output_dir: Path | str | None = None,
-        listener: Listener | None = None,
+        listener: Listener = nobody,
+        log: Listener | None = None,
         machine: Machine | None = None,
     ):
         output = Path(output_dir) if output_dir is not None else None
@@ -87,7 +100,8 @@ class ScalingLawEvaluator:
             config = load_experiment(config, overrides, output)
         self.experiment = config
         self.run_directory = RunDirectory(config.output_dir)
-        self._listener = listener or EventLog(self.run_directory.events_path)
+        log = log or EventLog(self.run_directory.events_path)
+        self._listener = everyone(log, listener)
         self._own_machine = None
         if machine is None:
             execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
@@ -111,11 +125,11 @@ class ScalingLawEvaluator:
         """Like ``evaluate``, as the record that the metrics and artifacts are made of."""
         source, failure = self._read(program_path)
         is_initial = source == self.pipeline.initial.source
-        self._listener({"kind": "candidate", "is_initial": is_initial})
+        self._listener(CandidateStarted(is_initial=is_initial))
         result = failure or self.evaluate_source(source)
         result, entry = self._record(result)
         if entry is not None:
-            self._listener({"kind": "verdict", "is_initial": is_initial, "entry": entry})
+            self._listener(Verdict(is_initial=is_initial, entry=entry, program=entry["program"]))
         return result
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
@@ -182,12 +196,12 @@ class ScalingLawEvaluator:
             return self._failure(source, error.stage, error.reason)
         return None
 
-    def _guarded(self, source: str, judge: Callable[[], Verdict]) -> Verdict | Failure:
+    def _guarded(self, source: str, judge: Callable[[], Result]) -> Result | Failure:
         """Raising would make OpenEvolve retry and then score 0, above honest candidates."""
         try:
             return judge()
         except ConfigError as error:
-            self._listener({"kind": "config_error", "message": str(error)})
+            self._listener(SetUpBroke(message=str(error)))
             return self._failure(source, "set-up", str(error))
         except MachineError as error:
             return self._failure(source, error.stage, str(error))
@@ -195,7 +209,7 @@ class ScalingLawEvaluator:
             lacking = shortage(error)
             if lacking is not None:
                 return self._failure(source, "machine", lacking)
-            self._listener({"kind": "bug", "message": traceback.format_exc()})
+            self._listener(Bug(message=traceback.format_exc()))
             return self._failure(source, "internal", f"{type(error).__name__}: {error}")
 
     def _record(
@@ -205,15 +219,26 @@ class ScalingLawEvaluator:
 
         What the run directory cannot hold is a failure: it must not enter the population either.
         """
+        result, entry = self._keep(result)
+        if isinstance(result, Failure) and result.is_machine_trouble:
+            program = result.program.source_hash[:12]
+            self._listener(
+                MachineTrouble(stage=result.stage, message=result.reason, program=program)
+            )
+        return result, entry
+
+    def _keep(
+        self, result: Evaluation | Failure
+    ) -> tuple[Evaluation | Failure, dict[str, Any] | None]:
         turn = current_turn()
         iteration = None if turn is None else turn.iteration
         try:
             damage = self.run_directory.repair()
             if damage is not None:
-                self._listener({"kind": "notice", "message": damage})
+                self._listener(Notice(message=damage))
             return result, self.run_directory.record(result, iteration)
         except ConfigError as error:
-            self._listener({"kind": "config_error", "message": str(error)})
+            self._listener(SetUpBroke(message=str(error)))
             return self._failure(result.program.source, "set-up", str(error)), None
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
@@ -222,7 +247,7 @@ class ScalingLawEvaluator:
         line = describe_earlier(self.experiment.store_dir)
         if line is not None and os.environ.get(TOLD_VARIABLE) != line:
             os.environ[TOLD_VARIABLE] = line
-            self._listener({"kind": "notice", "message": line})
+            self._listener(Notice(message=line))
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:

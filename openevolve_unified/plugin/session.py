@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from openevolve_unified import exits
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
 from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
@@ -20,7 +23,17 @@ from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.event_log import EventLog, read_events
+from openevolve_unified.runs.events import (
+    Notice,
+    PlanMade,
+    SessionEnded,
+    SessionStarted,
+    everyone,
+)
 from openevolve_unified.runs.plan_file import write_plan
+from openevolve_unified.runs.proposals import ProposalLog
+from openevolve_unified.runs.replay import missing_events, replay
 from openevolve_unified.signals import interruption
 
 
@@ -42,24 +55,10 @@ def run_session(
     directory = RunDirectory(experiment.output_dir)
     hint = resume_hint(config, overrides, output)
     with directory.alone():
-        run = _plan_and_evolve(experiment, overrides, resume, directory, reporter, hint)
-    if run.is_interrupted:
-        reporter.say(f"interrupted; {hint}")
-        return exits.INTERRUPTED
-    if run.config_error is not None:
-        raise ConfigError(run.config_error)
-    accounts = run.accounts
-    if run.stop_reason is not None:
-        reporter.say(f"stopped early: {run.stop_reason}")
-    elif accounts.has_nothing:
-        reporter.say(
-            f"failed: not one of {accounts.num_asked} iterations gave a program; the last time: "
-            f"{accounts.last_trouble}"
-        )
-    if accounts.is_worker_lost or accounts.is_machine_failing or accounts.is_model_dead:
-        reporter.say(hint)
-        return exits.WRONG
-    return exits.WRONG if accounts.has_nothing else exits.DONE
+        log = _open_log(directory, resume)
+        with _recorded(log, experiment, resume):
+            run = _plan_and_evolve(experiment, overrides, resume, directory, reporter, log, hint)
+            return _finish(run, reporter, log, hint)
 
 
 def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:
@@ -149,28 +148,110 @@ def score_initial_program(evaluator: ScalingLawEvaluator, reporter: Reporter) ->
     return next(entry for entry in entries if entry["program"] == program)
 
 
+def _open_log(directory: RunDirectory, resume: bool) -> EventLog:
+    """A new run's events wait beside those of an earlier one until that has left the folder."""
+    if resume:
+        return EventLog(directory.events_path)
+    with disk_errors(directory.early_events_path):
+        directory.early_events_path.unlink(missing_ok=True)  # of a plan that was refused
+    return EventLog(directory.early_events_path)
+
+
+@contextlib.contextmanager
+def _recorded(log: EventLog, experiment: Experiment, resume: bool) -> Iterator[None]:
+    """Write down that a session begins, and how it ends where that is by an exception."""
+    law = experiment.scaling_law
+    log(
+        SessionStarted(
+            is_resumed=resume,
+            config_hash=experiment.hash,
+            framework=law.framework,
+            horizon=law.training.horizon,
+            num_iterations=experiment.iterations,
+        )
+    )
+    try:
+        yield
+    except ConfigError as error:
+        log(SessionEnded(cause="set-up", reason=str(error)))
+        raise
+    except MachineError as error:
+        log(SessionEnded(cause="machine", reason=str(error)))
+        raise
+    except KeyboardInterrupt:
+        log(SessionEnded(cause="interrupted"))
+        raise
+
+
+def _finish(run: EvolutionRun, reporter: Reporter, log: EventLog, hint: str) -> int:
+    """Say and write down how the run ended; the exit status.
+
+    Raises:
+        ConfigError: the set-up broke on the way.
+    """
+    accounts = run.accounts
+    if run.is_interrupted:
+        reporter.say(f"interrupted; {hint}")
+        log(SessionEnded(cause="interrupted"))
+        return exits.INTERRUPTED
+    if run.config_error is not None:
+        raise ConfigError(run.config_error)
+    if run.stop_reason is not None:
+        reporter.say(f"stopped early: {run.stop_reason}")
+        log(SessionEnded(cause="stopped", reason=run.stop_reason))
+    elif accounts.has_nothing:
+        reporter.say(
+            f"failed: not one of {accounts.num_asked} iterations gave a program; the last time: "
+            f"{accounts.last_trouble}"
+        )
+        log(SessionEnded(cause="nothing", reason=accounts.last_trouble))
+    else:
+        log(SessionEnded(cause="done"))
+    if accounts.is_worker_lost or accounts.is_machine_failing or accounts.is_model_dead:
+        reporter.say(hint)
+        return exits.WRONG
+    return exits.WRONG if accounts.has_nothing else exits.DONE
+
+
+def _move_earlier_run(directory: RunDirectory, log: EventLog, reporter: Reporter) -> bool:
+    """Give the new run the folder, and its events their place there; whether there was one."""
+    moved = directory.move_aside()
+    if moved is not None:
+        reporter.say(f"an earlier run was moved to {moved}")
+        log.path = moved / log.path.name
+    log.continue_in(directory.events_path)
+    return moved is not None
+
+
+def _tell_what_was_lost(directory: RunDirectory, log: EventLog) -> None:
+    """Files are written before their events: a killed process may have told less than it did."""
+    told = replay(read_events(directory.events_path).events)
+    for event in missing_events(told, directory.history(), ProposalLog(directory.path).proposals):
+        log(event)
+
+
 def _plan_and_evolve(
     experiment: Experiment,
     overrides: Sequence[str],
     resume: bool,
     directory: RunDirectory,
     reporter: Reporter,
+    log: EventLog,
     hint: str,
 ) -> EvolutionRun:
     reporter.start_candidate("plan")
-    with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
+    with ScalingLawEvaluator(config=experiment, listener=reporter, log=log) as evaluator:
         plan = evaluator.plan()
         print_plan(plan, experiment, reporter)
+        log(PlanMade(plan=to_plain(plan)))
         # Only now is an earlier run moved: what can be refused before work is spent was accepted.
-        moved = None if resume else directory.move_aside()
-        if moved is not None:
-            reporter.say(f"an earlier run was moved to {moved}")
+        if not resume and _move_earlier_run(directory, log, reporter):
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
         write_plan(directory.path, plan)
         damage = directory.repair()
         if damage is not None:
-            reporter.say(f"note: {damage}")
+            everyone(log, reporter)(Notice(message=damage))
         initial = score_initial_program(evaluator, reporter)
     interruption.last_line = f"interrupted; {hint}"
     checkpoint = None
@@ -180,7 +261,8 @@ def _plan_and_evolve(
         )
         done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
-    run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter)
+    run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter, log)
+    _tell_what_was_lost(directory, log)
     run.run(checkpoint)
     directory.write_best_diff(initial)
     print_summary(experiment, directory, initial, reporter)

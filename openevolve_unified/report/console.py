@@ -10,6 +10,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from openevolve_unified.runs.events import (
+    Bug,
+    DataPrepared,
+    Event,
+    Notice,
+    StageStarted,
+    Training,
+)
+
 PLAIN_INTERVAL_S = 15.0
 
 
@@ -41,18 +50,18 @@ class Reporter:
         """Name what the following events belong to, for example ``candidate 3 of 6``."""
         self._candidate = title
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        kind = event.get("kind")
-        if kind == "data":
-            self.say(f"data: {event['message']}")
-        elif kind == "stage":
-            self._on_stage(event)
-        elif kind == "training":
-            self._on_training(event)
-        elif kind == "notice":
-            self.say(f"note: {event['message']}")
-        elif kind == "bug":
-            self.say(f"error: {event['message']}")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case DataPrepared(message=message):
+                self.say(f"data: {message}")
+            case StageStarted():
+                self._on_stage(event)
+            case Training():
+                self._on_training(event)
+            case Notice(message=message):
+                self.say(f"note: {message}")
+            case Bug(message=message):
+                self.say(f"error: {message}")
 
     def show_verdict(self, entry: dict[str, Any]) -> None:
         """One line about a candidate that has been decided (an entry of the run's history)."""
@@ -79,22 +88,20 @@ class Reporter:
         self._bars.clear()
         self._last_plain.clear()
 
-    def _on_stage(self, event: dict[str, Any]) -> None:
+    def _on_stage(self, event: StageStarted) -> None:
         self.close()
-        stage = event["stage"]
-        if stage == "training" and event["num_jobs"]:
-            self.say(f"{self._candidate}: training {event['num_jobs']} models")
-        elif not self.console.is_terminal and stage in ("trace", "checks"):
-            self.say(f"{self._candidate}: {stage}")
+        if event.stage == "training" and event.num_jobs:
+            self.say(f"{self._candidate}: training {event.num_jobs} models")
+        elif not self.console.is_terminal and event.stage in ("trace", "checks"):
+            self.say(f"{self._candidate}: {event.stage}")
 
-    def _on_training(self, event: dict[str, Any]) -> None:
-        name = f"{event['size']} seed {event['seed']}"
-        total, step = event["total_steps"], event["step"]
-        rate = event["tokens_per_s"]
-        left_s = (total - step) * event["tokens_per_step"] / rate if rate else 0.0
-        text = f"loss {event['train_loss_nats']:.4f}"
-        if event.get("validation_loss_nats") is not None:
-            text += f", validation {event['validation_loss_nats']:.4f}"
+    def _on_training(self, event: Training) -> None:
+        name = f"{event.size} seed {event.seed}"
+        total, step, rate = event.total_steps, event.step, event.tokens_per_s
+        left_s = (total - step) * event.tokens_per_step / rate if rate else 0.0
+        text = f"loss {event.train_loss_nats:.4f}"
+        if event.validation_loss_nats is not None:
+            text += f", validation {event.validation_loss_nats:.4f}"
         if self.console.is_terminal:
             self._draw(name, step, total, f"{text}, {format_duration(left_s)} left")
             return

@@ -40,6 +40,8 @@ class RunDirectory:
     def __init__(self, path: Path):
         self.path = path
         self.events_path = path / "events.jsonl"
+        self.early_events_path = path / "events.early.jsonl"
+        """Of a new run, until its plan is accepted and an earlier run has left the folder."""
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
         self.best_diff_path = path / "best_code.diff"

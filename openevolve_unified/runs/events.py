@@ -1,62 +1,271 @@
-"""Events of an evaluation, as lines that any process can append and any can follow."""
+"""Events: typed records of what happens in a run, and their plain form for files and processes.
+
+Whoever listens gets these records. Worker processes know plain mappings with a ``kind`` only; those
+become records in ``from_worker``, and nowhere else.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
-Listener = Callable[[dict[str, Any]], None]
-"""Receives events: mappings with a ``kind`` and plain values."""
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.plain.canonical import to_plain as plain_value
+from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.runs.history import is_entry
+from openevolve_unified.runs.proposals import Outcome, Proposal
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the old events would misread the new ones; a new kind or a new field with
+a default needs no raise."""
 
 
-class EventLog:
-    """Appends events to a JSON-lines file; each line is one write, so processes can share it.
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event carries."""
 
-    Events tell a person how far the work is; on a full disk they are dropped, and the work goes on
-    until something that matters cannot be written.
+    kind: ClassVar[str]
+    time: float | None = None
+    """Unix seconds, when it was written; None until then."""
+    iteration: int | None = None
+    """OpenEvolve's; None outside its iterations."""
+    program: str = ""
+    """The first digits of the program's hash, where it is about one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header(Event):
+    """The first line of a file: how to read what follows."""
+
+    kind: ClassVar[str] = "header"
+    format_version: int
+    release: str
+    """Of this package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionStarted(Event):
+    """The command ``openevolve`` begins, or continues the run of the file."""
+
+    kind: ClassVar[str] = "session_started"
+    is_resumed: bool
+    config_hash: str
+    framework: str
+    horizon: str
+    num_iterations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEnded(Event):
+    """The command is done; one that was killed says nothing."""
+
+    kind: ClassVar[str] = "session_ended"
+    cause: Literal["done", "stopped", "nothing", "interrupted", "set-up", "machine"]
+    """``nothing``: not one iteration gave a program; ``set-up`` and ``machine``: by an error."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMade(Event):
+    """What the run will cost, as in ``plan.json``."""
+
+    kind: ClassVar[str] = "plan"
+    plan: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolutionStarted(Event):
+    """The initial program is scored; iterations begin after the first ``num_done``."""
+
+    kind: ClassVar[str] = "evolution"
+    num_done: int
+    num_iterations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPrepared(Event):
+    """A step of the corpus' preparation."""
+
+    kind: ClassVar[str] = "data"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateStarted(Event):
+    """The evaluation of a program begins."""
+
+    kind: ClassVar[str] = "candidate"
+    is_initial: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted(Event):
+    """A stage of an evaluation begins."""
+
+    kind: ClassVar[str] = "stage"
+    stage: str
+    """``policy``, ``trace``, ``checks`` or ``training``."""
+    num_jobs: int = 0
+    """For ``training``: models that are not in the store yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Event):
+    """How far a model is; see ``training.progress.Progress``."""
+
+    kind: ClassVar[str] = "training"
+    size: str
+    seed: int
+    step: int
+    total_steps: int
+    tokens_per_step: int
+    tokens_per_s: float
+    train_loss_nats: float
+    validation_loss_nats: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Event):
+    """A program has been decided, and the history holds it."""
+
+    kind: ClassVar[str] = "verdict"
+    is_initial: bool
+    entry: dict[str, Any]
+    """As in ``fitness_history.json``, whole: a later one of the same program replaces it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineTrouble(Event):
+    """The machine could not judge a program: no rejection, and no stopping rule counts it."""
+
+    kind: ClassVar[str] = "machine_trouble"
+    stage: str
+    """One of ``records.MACHINE_STAGES``."""
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationEnded(Event):
+    """What became of an iteration, as in ``proposals.json``."""
+
+    kind: ClassVar[str] = "iteration"
+    iteration: int = field()  # bare, it would inherit the default
+    outcome: Outcome
+    reason: str = ""
+    detail: str = ""
+    """One line: what was wrong and what to write instead."""
+    num_edits: int = 0
+    num_unmatched: int = 0
+
+    @property
+    def proposal(self) -> Proposal:
+        """The record of ``proposals.json``."""
+        names = (own.name for own in dataclasses.fields(Proposal))
+        return Proposal(**{name: getattr(self, name) for name in names})
+
+    @classmethod
+    def of(cls, proposal: Proposal, detail: str = "") -> IterationEnded:
+        """The event that says what the record says."""
+        return cls(**plain_value(proposal), detail=detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Event):
+    """A rule, a dead model or the machine ends the run before its iterations are done."""
+
+    kind: ClassVar[str] = "stopped"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """Something that a person should know and that changes no result."""
+
+    kind: ClassVar[str] = "notice"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetUpBroke(Event):
+    """A ``ConfigError`` in an evaluation: the run cannot go on."""
+
+    kind: ClassVar[str] = "config_error"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bug(Event):
+    """An error of this package, with its traceback."""
+
+    kind: ClassVar[str] = "bug"
+    message: str
+
+
+Listener: TypeAlias = Callable[[Event], None]
+_KINDS: dict[str, type[Event]] = {
+    record.kind: record
+    for record in (
+        *(Header, SessionStarted, SessionEnded, PlanMade, EvolutionStarted, DataPrepared),
+        *(CandidateStarted, StageStarted, Training, Verdict, MachineTrouble),
+        *(IterationEnded, Stopped, Notice, SetUpBroke, Bug),
+    )
+}
+
+
+def to_plain(event: Event) -> dict[str, Any]:
+    """The plain mapping: ``kind`` first, and without what has its default."""
+    plain: dict[str, Any] = {"kind": event.kind}
+    for own in dataclasses.fields(event):
+        value = getattr(event, own.name)
+        if value != own.default:
+            plain[own.name] = plain_value(value)
+    return plain
+
+
+def from_plain(mapping: Any) -> Event | None:
+    """The record of a plain mapping; fields that this release does not know are left out.
+
+    Returns:
+        None for a kind that this release does not know.
+
+    Raises:
+        ConfigError: it is damaged: no mapping, or a field is missing or of another type.
     """
-
-    def __init__(self, path: Path):
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        line = json.dumps({"time": time.time(), **event}) + "\n"
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
+    if not isinstance(mapping, dict) or not isinstance(mapping.get("kind"), str):
+        raise ConfigError(f"event: got {str(mapping)[:60]}, wanted a mapping with a kind")
+    record = _KINDS.get(mapping["kind"])
+    if record is None:
+        return None
+    names = {own.name for own in dataclasses.fields(record)}
+    values = {name: value for name, value in mapping.items() if name in names}
+    event = from_mapping(record, values, record.kind)
+    if isinstance(event, Verdict) and not is_entry(event.entry):
+        raise ConfigError("verdict.entry: it lacks what an entry of the history holds")
+    return event
 
 
-class EventReader:
-    """Follows an event file from its present end."""
+def from_worker(listener: Listener) -> Callable[[dict[str, Any]], None]:
+    """What an executor may tell its plain events to, so that ``listener`` hears of records."""
 
-    def __init__(self, path: Path):
-        self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+    def hear(mapping: dict[str, Any]) -> None:
+        event = from_plain(mapping)
+        if event is not None:
+            listener(event)
 
-    def read(self) -> Iterator[dict[str, Any]]:
-        """The events since the last call; a line that is still being written waits."""
-        if not self._path.exists():
-            return
-        with open(self._path, "rb") as handle:
-            handle.seek(self._offset)
-            data = handle.read()
-        complete, newline, _ = data.rpartition(b"\n")
-        if not newline:
-            return
-        self._offset += len(complete) + 1
-        for line in complete.split(b"\n"):
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # a line cut by a crash or a full disk
-            if isinstance(event, dict):
-                yield event
+    return hear
+
+
+def everyone(*listeners: Listener) -> Listener:
+    """A listener that tells all of them, in their order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+def nobody(event: Event) -> None:
+    """A listener that forgets."""

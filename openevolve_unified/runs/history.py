@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.compare import Standing, best_of
-from openevolve_unified.judgement.paired import differences_nats
+from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure, SizeResult
 
@@ -62,7 +62,7 @@ def read_history(path: Path, programs: Path) -> History:
     kept: list[dict[str, Any]] = []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["programs"]
-        kept = [entry for entry in entries if _is_entry(entry)]
+        kept = [entry for entry in entries if is_entry(entry)]
         trouble = "is damaged" if len(kept) < len(entries) else None
     except FileNotFoundError:
         trouble = "is missing"
@@ -142,6 +142,19 @@ def entry_again(
     return entry
 
 
+def is_entry(entry: Any) -> bool:
+    """Whether a mapping from a file has all that is read of an entry."""
+    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
+        return False
+    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
+    tables = [value for name, value in entry.items() if needed.get(name) is dict]
+    return (
+        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
+        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
+        and _are_iterations(entry.get("iterations", []))
+    )
+
+
 def size_details(size: SizeResult) -> dict[str, Any]:
     """One size for people: parameters, mean loss in nats per token, and the runs, one per seed.
 
@@ -157,18 +170,6 @@ def size_details(size: SizeResult) -> dict[str, Any]:
             for run in size.runs
         ],
     }
-
-
-def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
-        return False
-    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
-    tables = [value for name, value in entry.items() if needed.get(name) is dict]
-    return (
-        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
-        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
-        and _are_iterations(entry.get("iterations", []))
-    )
 
 
 def _are_iterations(value: Any) -> bool:
@@ -192,7 +193,7 @@ def _complete(
             entry = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
             entry = None
-        if _is_entry(entry):
+        if is_entry(entry):
             known.add(entry["program"])
             rebuilt.append({key: entry[key] for key in entry if key not in _DETAILS})
         else:

@@ -21,6 +21,9 @@ class TokenSource(Protocol):
     @property
     def validation(self) -> np.ndarray: ...
 
+    @property
+    def test(self) -> np.ndarray: ...
+
 
 class TrainBatches:
     """The training batch of every step, a function of (seed, step) only.

@@ -32,6 +32,8 @@ class Checkpoint:
     train_time_s: float
     step_time_s: float
     curve: tuple[CurvePoint, ...]
+    health: dict[str, float]
+    """As in ``TrainRun``, so far."""
     tensors: dict[str, torch.Tensor]
 
 
@@ -83,6 +85,7 @@ _STATE_FIELDS = (
     "train_time_s",
     "step_time_s",
     "curve",
+    "health",
 )
 
 

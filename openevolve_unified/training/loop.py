@@ -19,6 +19,7 @@ import torch.nn as nn
 from openevolve_unified.config.schema import CURVE_SEQUENCES, StepKind
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import CurvePoint, TrainJob, TrainRun
+from openevolve_unified.training.averaging import WeightAverage
 from openevolve_unified.training.batches import TokenSource, TrainBatches
 from openevolve_unified.training.checkpoint import (
     Checkpoint,
@@ -84,6 +85,7 @@ def train(
         try:
             run.advance(checkpoint_path, checkpoint_interval_s, step_kind)
             loss = run.final_loss()
+            run.measure_besides()
         except DivergedError as error:
             return run.record("diverged", error.step, None, read_fingerprint(run.model))
         findings = inspect(run.model)
@@ -111,6 +113,10 @@ class _Run:
         self._train_step = TrainStep(job, self.model, device)
         self._batches = TrainBatches(data.train, training.batch_size, job.seed, device)
         self._validation = data.validation
+        self._test = data.test
+        self._average = WeightAverage(training, self._train_step.flat.values)
+        self._besides: dict[str, float | None] = {}
+        self._health: dict[str, float] = {}
         self._monitor = LossMonitor(device)
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
@@ -123,12 +129,14 @@ class _Run:
         if checkpoint is None:
             return
         try:
+            self._average.restore(checkpoint.tensors, checkpoint.step)
             self._train_step.restore(checkpoint.tensors, checkpoint.step)
         except (KeyError, ValueError) as error:
             _log.warning("ignoring the checkpoint %s and starting from step 0: %s", path, error)
             return
         self.step = checkpoint.step
         self._curve = list(checkpoint.curve)
+        self._health = dict(checkpoint.health)
         self._monitor = LossMonitor(self._device, checkpoint.loss_total, checkpoint.loss_count)
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
 
@@ -171,6 +179,16 @@ class _Run:
         self._report()
         return loss
 
+    def measure_besides(self) -> None:
+        """Losses that judge nothing: of the test split, and of the averaged weights.
+
+        The model has its last weights afterwards.
+        """
+        self._besides["test_loss_nats"] = self._finite_loss(self._test)
+        if self._average.is_defined:
+            with self._average.applied():
+                self._besides["averaged_loss_nats"] = self._finite_loss(self._validation)
+
     def record(
         self,
         status: Status,
@@ -198,19 +216,21 @@ class _Run:
                 "torch": str(torch.__version__),
                 "numpy": np.__version__,
             },
+            health=dict(self._health),
+            **self._besides,
         )
 
     def _evaluate(self) -> None:
         self._monitor.look(self.step)
         self._watch.stop_steps()
         self._measure(self._validation[:CURVE_SEQUENCES])
+        self._average.add(self.step)
         self._report()
         self._watch.start_steps()
 
     def _measure(self, sequences: np.ndarray) -> float:
-        batch_size = self.job.training.batch_size
-        loss = mean_loss_nats(self.model, sequences, batch_size, self._device)
-        if not math.isfinite(loss):
+        loss = self._finite_loss(sequences)
+        if loss is None:
             raise DivergedError(self.step)
         point = CurvePoint(
             step=self.step,
@@ -219,6 +239,12 @@ class _Run:
         )
         self._curve.append(point)
         return loss
+
+    def _finite_loss(self, sequences: np.ndarray) -> float | None:
+        """Mean loss of the model as it is, if it is finite."""
+        batch_size = self.job.training.batch_size
+        loss = mean_loss_nats(self.model, sequences, batch_size, self._device)
+        return loss if math.isfinite(loss) else None
 
     def _report(self) -> None:
         self._monitor.look(self.step)
@@ -240,7 +266,8 @@ class _Run:
             train_time_s=self._watch.total_s,
             step_time_s=self._watch.step_s,
             curve=tuple(self._curve),
-            tensors=self._train_step.state(),
+            health=dict(self._health),
+            tensors={**self._train_step.state(), **self._average.state()},
         )
         save_checkpoint(path, checkpoint)
         self._watch.start_steps()

@@ -20,8 +20,9 @@ from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES
 from openevolve_unified.records import TrainJob
 from openevolve_unified.training.step import build_model
 
-_COPIES_PER_PARAMETER = 5
-"""Values, gradients, two moments, and the gradients as autograd returns them; float32 each."""
+_COPIES_PER_PARAMETER = 6
+"""Values, gradients, two moments, the gradients as autograd returns them, and the sum for averaged
+weights; float32 each."""
 _COPIES_PER_CHUNK = 4
 """Logits, as multiplied and in float32, softmax and its gradient, while the vocabulary loss works
 on a chunk."""

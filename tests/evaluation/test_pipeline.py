@@ -168,7 +168,7 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
         pipeline.context.listener = listener
     assert (second.stage, second.reason) == (first.stage, first.reason)
     assert run_files(folder) == before
-    assert not [event for event in events if event["kind"] == "training"]
+    assert not [event for event in events if event.kind == "training"]
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
@@ -201,13 +201,13 @@ def test_a_tracing_process_that_cannot_start_is_no_verdict_and_not_remembered(
 
 def test_events_tell_stage_size_step_and_loss(baseline_and_events):
     _, events = baseline_and_events
-    stages = [event["stage"] for event in events if event["kind"] == "stage"]
+    stages = [event.stage for event in events if event.kind == "stage"]
     assert stages == ["policy", "trace", "checks", "training"]
-    reports = [event for event in events if event["kind"] == "training"]
-    assert {report["size"] for report in reports} == {"16x1", "24x1", "32x1"}
-    last = [report for report in reports if report["size"] == "16x1"][-1]
-    assert last["step"] == last["total_steps"] == 20
-    assert last["train_loss_nats"] > 0
+    reports = [event for event in events if event.kind == "training"]
+    assert {report.size for report in reports} == {"16x1", "24x1", "32x1"}
+    last = [report for report in reports if report.size == "16x1"][-1]
+    assert last.step == last.total_steps == 20
+    assert last.train_loss_nats > 0
 
 
 @pytest.mark.parametrize("name", ["EVALUATION_VERSION", "TRAINING_VERSION"])

@@ -192,9 +192,9 @@ def test_experiments_in_two_threads_share_the_workers_and_find_what_they_find_al
             thread.join()
         assert sorted(started) == ["worker", "worker", "zygote"]
         for _, events in both:
-            reports = [event for event in events if event["kind"] == "training"]
-            assert {report["size"] for report in reports} == {"16x1", "24x1", "32x1"}
-            last = [report["step"] == report["total_steps"] for report in reports]
+            reports = [event for event in events if event.kind == "training"]
+            assert {report.size for report in reports} == {"16x1", "24x1", "32x1"}
+            last = [report.step == report.total_steps for report in reports]
             assert sum(last) == 3, "each listener hears of its own jobs alone"
         for config, store in zip(configs, ("first", "second"), strict=True):
             alone, _ = build_pipeline(config, tmp_path, f"{store}-alone", machine)

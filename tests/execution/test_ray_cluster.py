@@ -83,11 +83,11 @@ def two_nodes_at_work(monkeypatch, folder, store):
 
 
 def reports(events):
-    return [event for event in events if event["kind"] == "training"]
+    return [event for event in events if event.kind == "training"]
 
 
 def notices(events):
-    return [event["message"] for event in events if event["kind"] == "notice"]
+    return [event.message for event in events if event.kind == "notice"]
 
 
 def train_and_break(context, checked, events, break_it):
@@ -97,7 +97,7 @@ def train_and_break(context, checked, events, break_it):
     def listen(event):
         nonlocal is_broken
         events.append(event)
-        if not is_broken and event["kind"] == "training" and event["step"] >= STEPS // 3:
+        if not is_broken and event.kind == "training" and event.step >= STEPS // 3:
             is_broken = True
             break_it()
 

@@ -59,7 +59,7 @@ def test_ray_trains_to_the_same_bits_and_leaves_nothing(local_results, monkeypat
         assert results(folder, "ray") == results(folder, "local")
 
         def last_steps(reports):
-            return {e["size"]: e["step"] for e in reports if e["kind"] == "training"}
+            return {e.size: e.step for e in reports if e.kind == "training"}
 
         assert last_steps(events) == last_steps(local_events)
 
@@ -88,7 +88,7 @@ def test_a_deadline_kills_what_ray_is_busy_with(local_results, monkeypatch):
         with pytest.raises(DeadlineError):
             train_ladder(context, checked, events.append)
         assert time.monotonic() - started < 12 + 5
-        assert any(event["kind"] == "training" for event in events), "it was busy"
+        assert any(event.kind == "training" for event in events), "it was busy"
         assert wait_until(lambda: not ray_trainers("ray-marker-deadline"))
         pipeline, events = ladder_pipeline(folder, "calm", RAY)
         context.config = pipeline.config
@@ -112,7 +112,7 @@ def test_a_lack_of_memory_trains_fewer_at_once_to_the_same_bits(
     finally:
         pipeline.context.machine.close()
     assert results(folder, "short") == results(folder, "local")
-    (notice,) = (event["message"] for event in events if event["kind"] == "notice")
+    (notice,) = (event.message for event in events if event.kind == "notice")
     assert "ran out of memory (CUDA out of memory. Tried to allocate)" in notice
     assert "at most 1 at once" in notice
 

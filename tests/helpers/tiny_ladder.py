@@ -19,6 +19,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.runs.events import Event
 from openevolve_unified.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +53,9 @@ def tiny_config(folder: Path, execution: ExecutionConfig, **training) -> Scaling
 
 def build_pipeline(
     config: ScalingLawConfig, folder: Path, store: str, machine: Machine | None = None
-) -> tuple[Pipeline, list[dict]]:
+) -> tuple[Pipeline, list[Event]]:
     """A pipeline with its store in ``folder``, and the list that its events go to."""
-    events: list[dict] = []
+    events: list[Event] = []
     context = Context(
         machine=machine or Machine(config.execution, folder),
         config=config,
@@ -68,7 +69,7 @@ def build_pipeline(
 
 def ladder_pipeline(
     folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
-) -> tuple[Pipeline, list[dict]]:
+) -> tuple[Pipeline, list[Event]]:
     """A pipeline over the tiny ladder with dropout, and the list that its events go to."""
     config = tiny_config(
         folder,
@@ -82,7 +83,7 @@ def ladder_pipeline(
 
 def trained_ladder(
     folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
-) -> tuple[CheckedProgram, list[dict]]:
+) -> tuple[CheckedProgram, list[Event]]:
     """The initial program, checked and trained undisturbed, and the events of that."""
     pipeline, events = ladder_pipeline(folder, store, execution, training_steps)
     with pipeline.context.machine:
@@ -91,7 +92,7 @@ def trained_ladder(
     return checked, events
 
 
-def train_side_by_side(checked: CheckedProgram, both: list[tuple[Context, list[dict]]]) -> None:
+def train_side_by_side(checked: CheckedProgram, both: list[tuple[Context, list[Event]]]) -> None:
     """Train a ladder in several contexts at the same time."""
     threads = [
         threading.Thread(target=train_ladder, args=(context, checked, events.append))

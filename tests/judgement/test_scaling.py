@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from openevolve_unified.judgement.scaling import fit_scaling_law, least_squares_line
+from openevolve_unified.judgement.contrasts import score_weights
+from openevolve_unified.judgement.scaling import (
+    fit_scaling_law,
+    least_squares_line,
+    leave_one_size_out,
+    predicted_loss,
+    slope_over_seeds,
+)
 
 COUNTS = [0.5e6, 1e6, 2e6, 4e6]
 
@@ -65,3 +72,44 @@ def test_seeds_are_averaged_and_give_their_own_error():
 def test_a_loss_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="finite"):
         fit_scaling_law(COUNTS, [[2.0], [math.nan], [1.9], [1.8]])
+
+
+def test_a_size_inside_the_ladder_is_not_predicted():
+    losses = np.array([[3.0 - 0.1 * math.log(count) for count in COUNTS]])
+    assert predicted_loss(COUNTS, losses, 8e6).value == pytest.approx(3.0 - 0.1 * math.log(8e6))
+    for target in (4e6, 1e6):
+        with pytest.raises(ValueError, match="wanted more than the largest size of the ladder"):
+            predicted_loss(COUNTS, losses, target)
+
+
+def test_leaving_one_size_out_shows_a_bend_and_no_seed_does():
+    log_counts = np.log(COUNTS)
+    straight = 3.0 - 0.1 * log_counts
+    assert leave_one_size_out(COUNTS, straight).rms_nats == pytest.approx(0.0, abs=1e-12)
+    bent = straight + 0.05 * (log_counts - log_counts.mean()) ** 2
+    slope, intercept = least_squares_line(log_counts[:3], bent[:3])
+    left_out = leave_one_size_out(COUNTS, bent)
+    assert left_out.largest_nats == pytest.approx(intercept + slope * log_counts[3] - bent[3])
+    assert left_out.rms_nats > 0.05
+    for counts in (COUNTS[:3], COUNTS[::-1]):
+        with pytest.raises(ValueError, match="at least 4 ascending sizes"):
+            leave_one_size_out(counts, bent[: len(counts)])
+
+
+def test_slopes_over_total_parameters_are_the_same_fit_on_other_counts():
+    losses = np.array([[2.31, 2.20, 2.15, 2.02]])
+    totals = [count + 1e6 for count in COUNTS]
+    reference = stats.linregress(np.log(totals), losses[0])
+    assert slope_over_seeds(totals, losses).value == pytest.approx(reference.slope)
+    assert slope_over_seeds(totals, losses).stderr is None
+
+
+def test_the_kind_of_fitness_is_minus_what_it_names():
+    losses = np.array([2.31, 2.20, 2.15, 2.02])
+    line = stats.linregress(np.log(COUNTS), losses)
+    assert score_weights("slope", COUNTS) @ losses == pytest.approx(-line.slope)
+    assert score_weights("largest_loss", COUNTS) @ losses == pytest.approx(-2.02)
+    at_target = line.intercept + line.slope * math.log(1e7)
+    assert score_weights("predicted_loss", COUNTS, 1e7) @ losses == pytest.approx(-at_target)
+    with pytest.raises(ValueError, match="needs a target size"):
+        score_weights("predicted_loss", COUNTS)

@@ -42,9 +42,9 @@ def test_an_evaluator_says_it_once_and_its_records_lie_apart(config, tmp_path):
         with ScalingLawEvaluator(config=config, listener=events.append) as evaluator:
             store = evaluator.pipeline.context.store
     (event,) = events
-    assert event["kind"] == "notice"
-    assert "records of an earlier release (runs: 1)" in event["message"]
-    assert str(store.root) in event["message"]
+    assert event.kind == "notice"
+    assert "records of an earlier release (runs: 1)" in event.message
+    assert str(store.root) in event.message
     assert store.get("runs", KEY) is None
     assert Store(tmp_path / "store").get("runs", KEY) == {"loss": 1.25}
 
@@ -56,7 +56,7 @@ def test_another_store_is_said_too(config, tmp_path):
     other = (f"scaling_law.execution.store_dir={tmp_path / 'other'}",)
     ScalingLawEvaluator(config=config, listener=events.append, overrides=other).close()
     assert [
-        str(tmp_path / name) in event["message"]
+        str(tmp_path / name) in event.message
         for name, event in zip(("store", "other"), events, strict=True)
     ] == [True, True]
 
@@ -90,4 +90,4 @@ def test_openevolves_own_command_says_it_once_with_all_its_workers(config, tmp_p
     assert done.stderr.startswith(f"note: the store {tmp_path / 'store'} holds records of")
     assert done.stderr.count("\n") == 1
     events = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
-    assert [json.loads(event)["kind"] for event in events] == ["notice"]
+    assert [json.loads(event)["kind"] for event in events] == ["header", "notice"]

@@ -16,6 +16,8 @@ from openevolve_unified.config.names import FAILURE_SCORE, METRIC_NAMES, UNTRAIN
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.native import option_of
+from openevolve_unified.runs.event_log import read_events
+from openevolve_unified.runs.replay import replay
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,9 +76,11 @@ def test_whatever_breaks_is_a_failure_and_not_an_exception(
     )
     assert "rejected_because" not in result.artifacts
     path = evaluator.run_directory.events_path
-    events = path.read_text() if path.exists() else ""
+    events = path.read_text()
     for kind, of_stage in (("config_error", "set-up"), ("bug", "internal")):
         assert (f'"{kind}"' in events) is (stage == of_stage)
+    (trouble,) = replay(read_events(path).events).troubles
+    assert trouble.stage == stage
     (entry,) = evaluator.run_directory.history()
     assert (entry["verdict"], entry["stage"]) == ("not judged", stage)
 
@@ -98,8 +102,25 @@ def test_a_verdict_that_a_full_disk_cannot_hold_is_a_failure_and_not_an_exceptio
     result = getattr(evaluator, method)(program)
     assert result.metrics["combined_score"] == FAILURE_SCORE
     assert "the disk is full" in result.artifacts["not_judged_because"]
-    assert "the disk is full" in events[-1]["message"]
-    assert not [event for event in events if event["kind"] == "verdict"]
+    assert "the disk is full" in events[-1].message
+    assert not [event for event in events if event.kind == "verdict"]
+
+
+def test_a_rejection_is_no_trouble_of_the_machine(evaluator, tmp_path):
+    evaluator.pipeline = Raising(CandidateError("causality", "it leaks"), evaluator.pipeline)
+    program = tmp_path / "program.py"
+    program.write_text("pass\n")
+    evaluator.check(program)
+    assert replay(read_events(evaluator.run_directory.events_path).events).troubles == []
+
+
+def test_whoever_listens_the_events_are_written_down(tmp_path):
+    heard = []
+    with ScalingLawEvaluator(output_dir=tmp_path / "run", listener=heard.append) as evaluator:
+        evaluator.evaluate(tmp_path / "missing.py")
+        written = read_events(evaluator.run_directory.events_path).events
+    assert [event.kind for event in heard] == ["candidate", "verdict"]
+    assert [event.kind for event in written] == ["header", "candidate", "verdict"]
 
 
 def test_stage_one_tells_a_legal_program_from_a_rejected_one(evaluator, tmp_path):

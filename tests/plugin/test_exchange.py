@@ -14,6 +14,7 @@ from openevolve_unified.plugin.answering.exchange import (
     current_exchange,
     run_reported,
 )
+from openevolve_unified.runs.events import StageStarted, Verdict
 
 PARENT = "first = 1\n"
 SNAPSHOT = {"programs": {"p": {"code": PARENT}}}
@@ -27,9 +28,9 @@ def run(answer, child):
         assert (snapshot, parent_id, inspirations) == (SNAPSHOT, "p", ["q"])
         current_exchange().take_answer(answer, answer, "")
         listener = NumberedEvents(events.append)
-        listener({"kind": "stage", "stage": "trace"})
+        listener(StageStarted(stage="trace"))
         if child is not None:
-            listener({"kind": "verdict", "entry": {"verdict": "trained"}})
+            listener(Verdict(is_initial=False, entry={"verdict": "trained"}))
         return SimpleNamespace(child_program_dict=child, error="words", artifacts=None)
 
     result = run_reported(Reading.of(Config()), iterate, 7, SNAPSHOT, "p", ["q"])
@@ -38,7 +39,7 @@ def run(answer, child):
 
 def test_events_carry_the_iteration_and_the_verdict_travels_with_the_result():
     result, events = run(diff("first = 1", "first = 2"), {"code": "first = 2\n"})
-    assert [event["iteration"] for event in events] == [7, 7]
+    assert [event.iteration for event in events] == [7, 7]
     assert result.report.entry == {"verdict": "trained"}
     assert result.artifacts is None, "every edit matched"
     assert current_exchange() is None
@@ -61,5 +62,6 @@ def test_an_iteration_that_breaks_is_over():
 
 def test_outside_an_iteration_events_pass_unchanged():
     events = []
-    NumberedEvents(events.append)({"kind": "verdict", "entry": {}})
-    assert events == [{"kind": "verdict", "entry": {}}]
+    event = Verdict(is_initial=False, entry={})
+    NumberedEvents(events.append)(event)
+    assert events == [event]

@@ -43,11 +43,13 @@ def scene(tmp_path):
     experiment = SimpleNamespace(
         scaling_law=SimpleNamespace(framework="matrix_mixer"), iterations=9, initial_program=program
     )
-    stops, said, fed = [], Lines(), Lines()
+    stops, heard, said, fed = [], [], Lines(), Lines()
     rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), Standing(value=0.0, stderr=0.0))
-    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, stops.append)
+    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, heard.append, stops.append)
     accounts.feedback = fed
-    return SimpleNamespace(accounts=accounts, stops=stops, said=said, fed=fed, path=tmp_path)
+    return SimpleNamespace(
+        accounts=accounts, stops=stops, heard=heard, said=said, fed=fed, path=tmp_path
+    )
 
 
 def failure(stage, number=1):
@@ -73,6 +75,8 @@ def test_trouble_is_said_as_such_and_reaches_neither_the_rules_nor_the_proposer(
     assert scene.stops == scene.fed.lines == []
     (record,) = ProposalLog(scene.path).proposals
     assert (record.outcome, record.reason) == ("machine", stage)
+    (event,) = scene.heard
+    assert (event.proposal, event.detail) == (record, f"because of the {stage}")
 
 
 def test_a_rejection_still_reaches_both(scene):

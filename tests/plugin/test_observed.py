@@ -26,6 +26,7 @@ PROGRAM = "value = 1\nname = 'x'\n"
 EVALUATOR = """
 import os
 from openevolve_unified.plugin.answering.exchange import NumberedEvents
+from openevolve_unified.runs.events import Verdict, nobody
 
 def evaluate(path):
     with open(path) as file:
@@ -34,11 +35,11 @@ def evaluate(path):
         os._exit(9)
     if "bad" in source:
         entry = {"verdict": "rejected", "stage": "policy", "reason": "it says bad"}
-        NumberedEvents(lambda event: None)({"kind": "verdict", "entry": entry})
+        NumberedEvents(nobody)(Verdict(is_initial=False, entry=entry))
         return {"combined_score": -1000.0}
     if "slow" in source:
         entry = {"verdict": "rejected", "stage": "deadline", "reason": "it took too long"}
-        NumberedEvents(lambda event: None)({"kind": "verdict", "entry": entry})
+        NumberedEvents(nobody)(Verdict(is_initial=False, entry=entry))
         return {"combined_score": -1000.0}
     return {"combined_score": 0.0}
 """
@@ -109,7 +110,7 @@ def evolve(tmp_path, scripted_model):
             iterations=num_iterations,
             initial_program=tmp_path / "initial.py",
         )
-        seen = SimpleNamespace(model=model, reasons=[], run=run, lines=Lines())
+        seen = SimpleNamespace(model=model, reasons=[], run=run, lines=Lines(), events=[])
 
         def stop(reason):
             seen.reasons.append(reason)
@@ -117,7 +118,9 @@ def evolve(tmp_path, scripted_model):
                 run.parallel_controller.request_shutdown()
 
         log = ProposalLog(tmp_path / "out")
-        seen.accounts = Accounts(experiment, log, StoppingRules(rules, FIRST), seen.lines, stop)
+        seen.accounts = Accounts(
+            experiment, log, StoppingRules(rules, FIRST), seen.lines, seen.events.append, stop
+        )
         seen.accounts.feedback = RejectionFeedback(run.database)
         run.when_done = seen.accounts.account
         try:

@@ -27,6 +27,7 @@ from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.events import nobody
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
@@ -147,7 +148,7 @@ def test_after_a_resume_an_improvement_is_one_over_the_best_so_far(is_resumed, t
     initial = directory.record(result(0, 0.10, 0.01))
     if is_resumed:
         directory.record(result(1, 0.30, 0.01), iteration=1)
-    run = EvolutionRun(experiment, (), initial, 9, _to(io.StringIO()))
+    run = EvolutionRun(experiment, (), initial, 9, _to(io.StringIO()), nobody)
     between = Future()
     child = {"code": "number = 2\n", "metrics": metrics(result(2, 0.20, 0.01))}
     report = Report(answer=Answer(), entry=None)

@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from openevolve_unified.errors import ConfigError
+from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.plugin import session
 from openevolve_unified.plugin.session import require_api_keys, resume_hint, run_session
+from openevolve_unified.records import Failure, Program
+from openevolve_unified.runs.event_log import EventLog, read_events
+from openevolve_unified.runs.events import Notice
 
 KEY = "sk-planted"
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
@@ -109,3 +112,87 @@ def test_a_run_that_lost_what_it_needs_says_how_to_continue(loss, tmp_path, monk
     assert "stopped early: it was enough" in said
     assert ("continue with: openevolve" in said) == (loss is not None)
     assert status == (2 if loss else 0)
+
+
+class Evaluator:
+    """Stands in for the evaluator: its plan is ``plan`` or raises it, and its machine is broken."""
+
+    plan_is: object = None
+
+    def __init__(self, *, config, listener, log):
+        self.experiment, self.log = config, log
+
+    def plan(self):
+        self.log(Notice(message="planning"))
+        if isinstance(self.plan_is, Exception):
+            raise self.plan_is
+        return {"candidate_s": 1.0}
+
+    def judge(self, path):
+        program = Program(source="", framework="matrix_mixer")
+        return Failure(program=program, stage="worker", reason="it is gone")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    close = __exit__
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start a run, whose initial program cannot be judged, where an earlier one lies."""
+    earlier = tmp_path / "run"
+    earlier.mkdir()
+    (earlier / "fitness_history.json").write_text('{"programs": []}')
+    EventLog(earlier / "events.jsonl")(Notice(message="earlier"))
+    monkeypatch.setattr(session, "ScalingLawEvaluator", Evaluator)
+    monkeypatch.setattr(session, "print_plan", lambda *_: None)
+    return lambda: run_session(config=QUICKSTART, overrides=[], output=earlier, resume=False)
+
+
+def told(path):
+    return [event.kind for event in read_events(path).events]
+
+
+def test_the_plan_of_a_new_run_is_told_in_its_file_and_not_in_the_earlier_ones(start, tmp_path):
+    with pytest.raises(MachineError, match="it is gone"):
+        start()
+    kinds = ["header", "session_started", "notice", "plan", "session_ended"]
+    assert told(tmp_path / "run" / "events.jsonl") == kinds
+    last = read_events(tmp_path / "run" / "events.jsonl").events[-1]
+    assert (last.cause, "it is gone" in last.reason) == ("machine", True)
+    assert told(tmp_path / "run.1" / "events.jsonl") == ["header", "notice"]
+    assert not list(tmp_path.glob("run*/events.early.jsonl"))
+
+
+def test_a_plan_that_is_refused_leaves_the_earlier_run_and_its_events_alone(
+    start, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Evaluator, "plan_is", ConfigError("it does not fit"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="it does not fit"):
+            start()
+    assert not (tmp_path / "run.1").exists()
+    assert told(tmp_path / "run" / "events.jsonl") == ["header", "notice"]
+    early = tmp_path / "run" / "events.early.jsonl"
+    assert told(early) == ["header", "session_started", "notice", "session_ended"]
+
+
+def test_a_death_while_an_earlier_run_is_moved_loses_no_event(start, tmp_path, monkeypatch):
+    def die(log, path):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "continue_in", die)
+        with pytest.raises(SystemExit):
+            start()
+    early = tmp_path / "run.1" / "events.early.jsonl"
+    assert told(early) == ["header", "session_started", "notice", "plan"]
+    assert told(tmp_path / "run.1" / "events.jsonl") == ["header", "notice"]
+    with pytest.raises(MachineError):
+        start()
+    assert "plan" in told(tmp_path / "run" / "events.jsonl")
+    assert early.exists()

@@ -101,6 +101,12 @@ def test_a_plan_that_works_says_what_it_costs(planned):
     assert "cost      about" in output
 
 
+def test_a_plan_is_no_run_and_leaves_no_folder_of_one(planned):
+    place, _, _ = planned
+    assert (place.folder / "store" / "logs" / "workers.log").exists()
+    assert not (place.folder / "run").exists()
+
+
 @pytest.fixture(scope="module")
 def evaluated(planned, cache_home):
     """An evaluation on the data of the plan, whose cache was damaged in between."""
@@ -155,6 +161,7 @@ def test_check_says_what_is_wrong(change, stage, wanted, tiny, run, tmp_path):
     assert status == (0 if stage is None else 1), errors
     if wanted:
         assert wanted.lower() in report["reason"].lower()
+    assert not (tmp_path / "run").exists(), "a check is no run"
 
 
 def test_a_missing_program_is_a_wrong_command(tiny, run):

@@ -29,7 +29,8 @@ from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.execution import pool as pool_module
 from openevolve_unified.execution.executor import WorkerDiedError
 from openevolve_unified.execution.slots import work_slot
-from openevolve_unified.runs.events import EventLog
+from openevolve_unified.runs.event_log import EventLog
+from openevolve_unified.runs.events import Notice
 
 PACKAGE = Path(__file__).parents[2] / "openevolve_unified"
 FAULTY = (sys.executable, str(Path(__file__).parents[1] / "helpers" / "faulty_worker.py"))
@@ -60,7 +61,7 @@ def start(reference):
 
 
 def notices(events):
-    return [event["message"] for event in events if event["kind"] == "notice"]
+    return [event.message for event in events if event.kind == "notice"]
 
 
 def workers_of(context):
@@ -160,7 +161,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start)
 
     def listen(event):
         events.append(event)
-        if event["kind"] == "training" and event["size"] == "24x1":
+        if event.kind == "training" and event.size == "24x1":
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (16, unlimited[1]))
 
     with pytest.raises(
@@ -172,23 +173,23 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(reference, start)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
     events.clear()
     train_ladder(context, checked, events.append)
-    assert events[0]["num_jobs"] == 2
+    assert events[0].num_jobs == 2
     assert results(folder, "full") == expected
 
 
 def test_events_that_a_full_disk_refuses_are_dropped(tmp_path, monkeypatch):
     log = EventLog(tmp_path / "events.jsonl")
-    log({"kind": "first"})
+    log(Notice(message="first"))
 
     def full(descriptor, content):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        log({"kind": "lost"})
-    log({"kind": "last"})
+        log(Notice(message="lost"))
+    log(Notice(message="last"))
     lines = log.path.read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in lines] == ["first", "last"]
+    assert [json.loads(line).get("message") for line in lines] == [None, "first", "last"]
 
 
 @pytest.mark.slow
@@ -233,7 +234,7 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
 
 def test_the_wall_clock_is_only_written_down_never_reckoned_with():
     """A clock that jumps must not end or prolong anything: durations are monotonic."""
-    allowed = {"runs/events.py": {"time"}, "runs/history.py": {"strftime"}}
+    allowed = {"runs/event_log.py": {"time"}, "runs/history.py": {"strftime"}}
     wall = {"time", "strftime", "ctime", "localtime", "gmtime", "now", "utcnow", "today"}
     found = {}
     for path in PACKAGE.rglob("*.py"):

@@ -15,6 +15,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from processes import are_gone, descendants, openevolve_worker, outcome, wait_for
+from replayed_runs import replayed
+
+from openevolve_unified.runs.event_log import read_events
+from openevolve_unified.runs.replay import replay
 
 SETTINGS = {
     "max_iterations": 5,
@@ -98,6 +102,16 @@ def test_two_interrupts_end_the_run_at_once_with_the_hint(troubled):
     assert troubled.interrupted_left_nothing
 
 
+def test_the_events_of_a_run_with_all_this_trouble_tell_it_whole(troubled):
+    run = replayed(troubled.folder)
+    assert [session.started.is_resumed for session in run.sessions] == [False, True, True]
+    killed, _, resumed = (session.ended for session in run.sessions)
+    assert killed.cause == "stopped"
+    assert "OpenEvolve's worker process was ended" in killed.reason
+    assert resumed.cause == "done"
+    assert any("fitness_history.json is damaged" in notice.message for notice in run.notices)
+
+
 def test_damaged_files_are_said_and_what_is_whole_is_used(troubled):
     status, output, errors = troubled.resumed
     assert status == 0, errors
@@ -144,6 +158,11 @@ def test_what_the_machine_cannot_finish_is_no_verdict(command, place):
     assert report["machine_trouble"] is True
     assert "rejected" not in output.lower()
     assert not list((place.folder / "store").rglob("evaluations/*/*.json"))
+    told = replay(read_events(place.folder / "run" / "events.jsonl").events)
+    troubles = [(trouble.stage, trouble.message) for trouble in told.troubles]
+    assert troubles == (
+        [("deadline", report["artifacts"]["not_judged_because"])] if command == "evaluate" else []
+    )
 
 
 @pytest.mark.parametrize("command", ["openevolve", "evaluate"])

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 from processes import are_gone, descendants, outcome, wait_for
+from replayed_runs import replayed
 
+from openevolve_unified.runs.event_log import read_events
 from openevolve_unified.store import Store
 
 SETTING = ("--set", "scaling_law.training.weight_decay=0.01")
@@ -42,7 +44,8 @@ def undisturbed(new_place):
     run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
     after_run = finished(place)
     rerun = place.run("openevolve", path)
-    return SimpleNamespace(place=place, run=run, after_run=after_run, rerun=rerun)
+    after = {"after_run": after_run, "after_rerun": finished(place)}
+    return SimpleNamespace(place=place, run=run, rerun=rerun, **after)
 
 
 def test_a_run_leaves_no_temporary_folder_of_ours(undisturbed):
@@ -74,6 +77,41 @@ def test_the_folder_of_a_run_holds_everything(undisturbed):
     assert list((folder / "logs").glob("openevolve_2*.log"))
 
 
+@pytest.mark.parametrize("name", ["run.1", "run"])
+def test_the_events_of_a_run_tell_the_whole_run_from_its_plan_on(name, undisturbed):
+    """Also of the second run, whose plan was made while the first one's events lay there."""
+    folder = undisturbed.place.folder / name
+    run = replayed(folder)
+    (session,) = run.sessions
+    assert (session.started.is_resumed, session.started.num_iterations) == (False, 2)
+    assert (session.ended.cause, run.stop_reason) == ("done", None)
+    file = read_events(folder / "events.jsonl")
+    kinds = [event.kind for event in file.events]
+    assert kinds[:2] == ["header", "session_started"]
+    assert [kinds.count(kind) for kind in ("header", "session_started", "plan")] == [1, 1, 1]
+    assert kinds.index("plan") < kinds.index("verdict") < kinds.index("iteration")
+    assert kinds[-1] == "session_ended"
+    assert not list(folder.glob("events.early*"))
+    if name == "run.1":  # nothing is trained in the other
+        programs = {entry["program"] for entry in run.entries}
+        assert {stage.program for stage in run.stages} == programs
+        steps = {size: report.step for (of, size, _), report in run.training.items()}
+        assert {program for program, _, _ in run.training} == programs
+        assert steps == {"16x1": 20, "24x1": 20, "32x1": 20}
+
+
+def test_evaluations_at_a_time_tell_their_run_into_one_file(undisturbed):
+    place = undisturbed.place
+    changes = ("evaluator.parallel_evaluations=2", "max_iterations=4")
+    options = [word for change in changes for word in ("--set", change)]
+    status, _, errors = place.run("openevolve", place.tiny(), *options, "--output", "parallel")
+    assert status == 0, errors
+    run = replayed(place.folder / "parallel")
+    assert sorted(proposal.iteration for proposal in run.proposals) == [1, 2, 3, 4]
+    events = read_events(place.folder / "parallel" / "events.jsonl").events
+    assert {e.iteration for e in events if e.kind == "candidate"} >= {1, 2, 3, 4}
+
+
 def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
     status, output, errors = undisturbed.rerun
     assert status == 0, errors
@@ -82,7 +120,7 @@ def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
     assert (undisturbed.place.folder / "run.1" / "fitness_history.json").exists()
     assert history(undisturbed.place.folder / "run")["programs"][0]["cached"] is True
     assert undisturbed.after_run
-    assert finished(undisturbed.place) == undisturbed.after_run, (
+    assert undisturbed.after_rerun == undisturbed.after_run, (
         "the proposer is seeded and finished work is kept"
     )
 
@@ -177,6 +215,13 @@ def test_resume_continues_and_trains_nothing_again_that_was_finished(disturbed):
     assert len(disturbed.kept) < len(disturbed.kept_when_killed) < len(disturbed.kept_when_resumed)
     assert disturbed.kept.items() <= disturbed.kept_when_killed.items(), "after the interrupt"
     assert disturbed.kept_when_killed.items() <= disturbed.kept_when_resumed.items(), "after kill"
+
+
+def test_the_events_of_a_run_that_was_killed_and_resumed_tell_it_all(disturbed):
+    run = replayed(disturbed.place.folder / "run")
+    assert [session.started.is_resumed for session in run.sessions] == [False, True, True]
+    ends = [session.ended and session.ended.cause for session in run.sessions]
+    assert ends == ["interrupted", None, "done"]
 
 
 def test_resume_refuses_another_configuration(disturbed):

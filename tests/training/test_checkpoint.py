@@ -27,6 +27,7 @@ def checkpoint() -> Checkpoint:
         train_time_s=3.5,
         step_time_s=3.0,
         curve=(CurvePoint(step=10, train_loss_nats=0.1 + 0.2, validation_loss_nats=1 / 3),),
+        health={"spikes": 1 / 7},
         tensors={"values": torch.randn(100), "exp_avg.0": torch.randn(7)},
     )
 
@@ -37,6 +38,7 @@ def test_what_is_saved_comes_back_exactly(tmp_path, checkpoint):
     loaded = load_checkpoint(path, "job")
     assert loaded is not None
     assert loaded.curve == checkpoint.curve
+    assert loaded.health == {"spikes": 1 / 7}
     assert (loaded.step, loaded.loss_total, loaded.loss_count) == (12, 1.1 + 2.2, 2)
     assert loaded.tensors.keys() == checkpoint.tensors.keys()
     for name, tensor in checkpoint.tensors.items():

@@ -9,6 +9,7 @@ from training_jobs import CPU, Exploding, make_job, repeating_tokens, softmax
 
 from openevolve_unified.records import TrainRun
 from openevolve_unified.training import progress as progress_module
+from openevolve_unified.training.checkpoint import load_checkpoint, save_checkpoint
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.loop import Findings, train
 from openevolve_unified.training.step import TrainStep
@@ -117,6 +118,71 @@ def test_the_final_loss_is_of_the_trained_weights_over_the_whole_validation_spli
     assert run.trained_fingerprint == "f"
 
 
+def test_the_averaged_weights_are_the_mean_over_the_last_three_evaluation_points():
+    def weights_after(num_steps: int) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+
+        def read(model) -> str:
+            found.extend(p.detach().clone() for p in model.parameters())
+            return "f"
+
+        train(make_job(training_steps=num_steps), softmax, DATA, CPU, lambda r: None, None, read)
+        return found
+
+    models = []
+    job = make_job(training_steps=60, eval_frequency=15)
+    run = train(job, softmax, DATA, CPU, lambda r: None, None, lambda m: models.append(m) or "f")
+    points = [weights_after(step) for step in (30, 45, 60)]
+    last = list(models[0].parameters())
+    assert all(torch.equal(p, q) for p, q in zip(last, points[-1], strict=True)), "as trained"
+    with torch.no_grad():
+        for parameter, *values in zip(last, *points, strict=True):
+            parameter.copy_(sum(values) / 3)
+    expected = mean_loss_nats(models[0], DATA.validation, 8, CPU)
+    assert run.averaged_loss_nats == pytest.approx(expected, rel=1e-5)
+    assert run.averaged_loss_nats != run.final_loss_nats
+
+
+@pytest.mark.parametrize("steps, is_averaged", [(30, False), (31, True)])
+def test_weights_are_averaged_from_three_points_on(steps, is_averaged):
+    run = _train(make_job(training_steps=steps, eval_frequency=15))
+    assert (run.averaged_loss_nats is not None) == is_averaged
+
+
+def test_the_test_loss_is_of_the_trained_weights_over_the_whole_test_split():
+    models = []
+    run = train(
+        make_job(), softmax, DATA, CPU, lambda r: None, None, lambda m: models.append(m) or "f"
+    )
+    expected = mean_loss_nats(models[0], DATA.test, 8, CPU)
+    assert run.test_loss_nats == pytest.approx(expected, rel=1e-6)
+    assert run.test_loss_nats != run.final_loss_nats
+    assert run.curve[-1].validation_loss_nats == run.final_loss_nats, "no point of the curve"
+
+
+def test_health_goes_on_through_a_checkpoint_into_the_record(tmp_path, monkeypatch):
+    path = tmp_path / "job.safetensors"
+    with pytest.raises(_Interrupted):
+        _train(make_job(), path, _interrupt_at(monkeypatch, 20))
+    checkpoint = load_checkpoint(path, make_job().key)
+    save_checkpoint(path, dataclasses.replace(checkpoint, health={"spikes": 0.25}))
+    assert _train(make_job(), path).health == {"spikes": 0.25}
+    assert _train(make_job()).health == {}
+
+
+def test_a_checkpoint_without_its_running_mean_means_a_fresh_start(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "job.safetensors"
+    with pytest.raises(_Interrupted):
+        _train(make_job(), path, _interrupt_at(monkeypatch, 22))
+    checkpoint = load_checkpoint(path, make_job().key)
+    del checkpoint.tensors["averaged_sum"]
+    save_checkpoint(path, checkpoint)
+    with caplog.at_level(logging.WARNING):
+        run = _train(make_job(), path)
+    assert "averaged_sum" in caplog.text
+    assert _timeless(run) == _timeless(_train(make_job()))
+
+
 def test_a_model_that_overflows_is_a_diverged_run_that_stops_at_once(monkeypatch):
     steps = []
     original = TrainStep.__call__
@@ -130,6 +196,8 @@ def test_a_model_that_overflows_is_a_diverged_run_that_stops_at_once(monkeypatch
     run = _train(make_job(), mechanism=lambda layer: Exploding())
     assert run.status == "diverged"
     assert run.final_loss_nats is None
+    assert run.test_loss_nats is None
+    assert run.averaged_loss_nats is None
     finite = [torch.tensor(loss).isfinite().item() for _, loss in steps]
     assert finite == [True] * (len(steps) - 1) + [False]
     assert run.step == steps[-1][0] < 40

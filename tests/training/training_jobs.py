@@ -56,6 +56,7 @@ class Tokens:
 
     train: np.ndarray
     validation: np.ndarray
+    test: np.ndarray
 
 
 def repeating_tokens(num_train: int = 60, num_validation: int = 21, seq_len: int = 16) -> Tokens:
@@ -68,7 +69,7 @@ def repeating_tokens(num_train: int = 60, num_validation: int = 21, seq_len: int
         noise = generator.integers(0, 97, tokens.shape)
         return np.where(generator.random(tokens.shape) < 0.1, noise, tokens).astype(np.uint16)
 
-    return Tokens(train=draw(num_train), validation=draw(num_validation))
+    return Tokens(train=draw(num_train), validation=draw(num_validation), test=draw(13))
 
 
 def make_job(

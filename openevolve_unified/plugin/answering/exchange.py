@@ -7,11 +7,11 @@ nothing has to be read out of a log, and an event carries the number of its iter
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openevolve_unified.plugin.answering.answer import Answer, Reading, judge_answer
-from openevolve_unified.runs.events import Listener
+from openevolve_unified.runs.events import Event, Listener, Verdict
 
 
 @dataclass
@@ -85,9 +85,9 @@ class NumberedEvents:
     def __init__(self, listener: Listener):
         self._listener = listener
 
-    def __call__(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         if _current is not None:
-            event = {**event, "iteration": _current.iteration}
-            if event["kind"] == "verdict":
-                _current.entry = event["entry"]
+            event = replace(event, iteration=_current.iteration)
+            if isinstance(event, Verdict):
+                _current.entry = event.entry
         self._listener(event)

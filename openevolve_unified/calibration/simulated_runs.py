@@ -1,0 +1,168 @@
+"""Simulated evolutions: candidates of known gain through the real selection and confirmation.
+
+What is simulated is the ladder's losses and the proposer (candidates in random cells, parents drawn
+from the elites); every decision is ``judgement``'s own. It says how often a run with these numbers
+of seeds claims an improvement that is none, finds one that is, and what it costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from openevolve_unified.calibration.simulation import SimulatedLadder
+from openevolve_unified.judgement.confirmation import Confirmation, confirm
+from openevolve_unified.judgement.contrasts import FitnessKind, score_weights
+from openevolve_unified.judgement.noise import measure_noise
+from openevolve_unified.judgement.seeds import seed_plan
+from openevolve_unified.judgement.selection import (
+    SelectionRule,
+    decide,
+    leader,
+    leader_to_measure,
+    parent_to_measure,
+)
+from openevolve_unified.judgement.shrinkage import Baseline, Observed, ShrunkScore
+
+NUM_CELLS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How many seeds a run spends on what."""
+
+    num_noise: int
+    max_seeds: int
+    num_confirmation: int
+    kind: FitnessKind = "slope"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRun:
+    """How one run ended."""
+
+    winner: int | None
+    """Index of the candidate that went to the confirmation; None when none stood out."""
+    confirmation: Confirmation | None
+    num_trained: int
+    """Ladders trained for candidates, the confirmation included; at least one per candidate."""
+
+    @property
+    def is_improved(self) -> bool:
+        return self.confirmation is not None and self.confirmation.verdict == "improved"
+
+
+def simulate_run(
+    ladder: SimulatedLadder,
+    gains: np.ndarray,
+    settings: RunSettings,
+    random: np.random.Generator,
+) -> SimulatedRun:
+    """One run over candidates in the order given.
+
+    Args:
+        gains: ``(candidates, sizes)``, nats by which each is truly below the baseline.
+    """
+    plan = seed_plan(
+        [0],
+        max_seeds=settings.max_seeds,
+        num_confirmation=settings.num_confirmation,
+        num_validation=0,
+        num_noise=settings.num_noise,
+    )
+    seeds = list(dict.fromkeys((*plan.search, *plan.confirmation, *plan.noise)))
+    column = {seed: index for index, seed in enumerate(seeds)}
+    nothing = np.zeros((2, gains.shape[1]))
+    losses = ladder.losses(random, len(seeds), np.concatenate([nothing, gains]))
+    noise = [column[seed] for seed in plan.noise]
+    floor = measure_noise(ladder.num_params, losses[0, noise], losses[1, noise])
+    weights = score_weights(settings.kind, ladder.num_params)
+    scores = losses @ weights
+    rule = SelectionRule(floor=floor.of_difference(weights), max_seeds=settings.max_seeds)
+    of_baseline, of_candidates = scores[0], scores[2:]
+    search = [column[seed] for seed in plan.search]
+    further = [column[seed] for seed in plan.noise if seed not in plan.search]
+    baseline = Baseline(
+        search=tuple(of_baseline[search].tolist()), further=tuple(of_baseline[further].tolist())
+    )
+    evolution = _Evolution(of_candidates[:, search], baseline, rule)
+    for index in range(len(gains)):
+        evolution.introduce(str(index), int(random.integers(NUM_CELLS)), random)
+    won = evolution.settle()
+    if won is None:
+        return SimulatedRun(winner=None, confirmation=None, num_trained=evolution.num_trained)
+    fresh = [column[seed] for seed in plan.confirmation]
+    confirmation = confirm(
+        of_candidates[int(won.name), fresh].tolist(),
+        of_baseline[fresh].tolist(),
+        rule.floor,
+        won.gain,
+    )
+    return SimulatedRun(
+        winner=int(won.name),
+        confirmation=confirmation,
+        num_trained=evolution.num_trained + len(fresh),
+    )
+
+
+class _Evolution:
+    """The state between decisions: scores seen so far, elites, the best, parents."""
+
+    def __init__(self, scores: np.ndarray, baseline: Baseline, rule: SelectionRule) -> None:
+        self._scores, self._baseline, self._rule = scores, baseline, rule
+        self._seen: dict[str, Observed] = {}
+        self._elites: dict[int, str] = {}
+        self._best: str | None = None
+        self._times_parent: dict[str, int] = {}
+        self.num_trained = 0
+
+    def introduce(self, name: str, cell: int, random: np.random.Generator) -> None:
+        self._choose_parent(random)
+        self._train(name)
+        elite = self._elites.get(cell)
+        if elite is None or self._wins(name, elite):
+            self._elites[cell] = name
+        if self._best != elite or elite is None:
+            if self._wins(name, self._best):
+                self._best = name
+        elif self._elites[cell] == name:
+            self._best = name
+
+    def settle(self) -> ShrunkScore | None:
+        """Measure leaders until one has all its seeds; it, or None."""
+        while name := leader_to_measure(self._population, self._baseline, self._rule):
+            self._train(name)
+        return leader(self._population, self._baseline, self._rule)
+
+    @property
+    def _population(self) -> list[Observed]:
+        return list(self._seen.values())
+
+    def _choose_parent(self, random: np.random.Generator) -> None:
+        if not self._elites:
+            return
+        names = list(self._elites.values())
+        # Half of the parents are the best, as where OpenEvolve exploits.
+        exploits = self._best is not None and random.random() < 0.5
+        parent = self._best if exploits and self._best else names[int(random.integers(len(names)))]
+        self._times_parent[parent] = self._times_parent.get(parent, 0) + 1
+        due = parent_to_measure(
+            [self._seen[name] for name in {*names, parent}], self._times_parent, self._rule
+        )
+        if due is not None:
+            self._train(due)
+
+    def _wins(self, name: str, rival: str | None) -> bool:
+        while True:
+            other = self._baseline.as_observed if rival is None else self._seen[rival]
+            decision = decide(self._seen[name], other, self._population, self._baseline, self._rule)
+            if decision.train is None:
+                return decision.takes_the_place
+            self._train(decision.train)
+
+    def _train(self, name: str) -> None:
+        known = self._seen[name].num_seeds if name in self._seen else 0
+        row = self._scores[int(name), : known + 1]
+        self._seen[name] = Observed(name=name, scores=tuple(row.tolist()))
+        self.num_trained += 1

@@ -1,0 +1,45 @@
+"""Shared seeds: a candidate and its baseline over the seeds that both were trained with.
+
+Under one seed both have the same shared initial weights and the same batches, so most of a seed's
+luck cancels in their difference; a seed that only one of them has would put its luck into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openevolve_unified.records import SizeResult
+
+Sizes = tuple[SizeResult, ...]
+
+
+def on_shared_seeds(
+    sizes: Sequence[SizeResult], baseline: Sequence[SizeResult]
+) -> tuple[Sizes, Sizes]:
+    """Both with those runs only whose seeds the other has too.
+
+    Raises:
+        ValueError: they are not the same sizes, or share no seed.
+    """
+    pairs = []
+    for own, other in zip(sizes, baseline, strict=True):
+        seeds = set(own.seeds) & set(other.seeds)
+        if own.size != other.size or not seeds:
+            raise ValueError(
+                f"got {own.size.name} with the seeds {own.seeds} and {other.size.name} with "
+                f"{other.seeds}, wanted the same size and a seed that both have"
+            )
+        pairs.append((own.on_seeds(seeds), other.on_seeds(seeds)))
+    return tuple(own for own, _ in pairs), tuple(other for _, other in pairs)
+
+
+def differences_nats(
+    sizes: Sequence[SizeResult], baseline: Sequence[SizeResult]
+) -> tuple[float, ...]:
+    """Size by size the mean loss less the baseline's, over the seeds that both have.
+
+    Raises:
+        ValueError: see ``on_shared_seeds``.
+    """
+    pairs = zip(*on_shared_seeds(sizes, baseline), strict=True)
+    return tuple(own.mean_loss_nats - other.mean_loss_nats for own, other in pairs)
