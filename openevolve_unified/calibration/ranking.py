@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from openevolve_unified.calibration.published import ORDERS, SOFTMAX, PublishedOrder
 from openevolve_unified.errors import ConfigError, MachineError, nearest
 from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.judgement.contrasts import largest_weights
 from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.judgement.fitness import score
+from openevolve_unified.judgement.noise import NoiseFloor
 from openevolve_unified.judgement.ranking import Agreement, Ranking, agreement, rank
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -147,15 +149,14 @@ def rank_mechanisms(
     entrants: Sequence[Entrant],
     on_start: Callable[[str], None],
     on_result: Callable[[Measured | Refused], None],
-    prior_score: Spread | None = None,
-    prior_loss: Spread | None = None,
+    noise: NoiseFloor | None = None,
 ) -> RankingReport:
     """Evaluate every entrant and rank those that were trained; finished work is in the store.
 
     Args:
         on_start: called with a title as each entrant begins.
         on_result: called with what came of it.
-        prior_score, prior_loss: the noise floor's spread over seeds, where it was measured.
+        noise: of the initial program under these settings, where it was measured.
 
     Raises:
         ConfigError: the experiment itself cannot run.
@@ -176,6 +177,10 @@ def rank_mechanisms(
         tolerance = config.fitness.guard_tolerance_nats
         measured.append(_measured(entrant, one_seed_each(result, tolerance), result))
         on_result(measured[-1])
+    prior_loss = prior_score = None
+    if noise is not None:
+        prior_loss = noise.of(largest_weights(noise.num_params))
+        prior_score = noise.slope
     scores = {one.name: one.scores for one in measured}
     losses = {one.name: one.losses_nats[-1] for one in measured}
     return RankingReport(

@@ -103,8 +103,8 @@ def load_ranked(options: argparse.Namespace) -> Experiment:
     Raises:
         ConfigError: an unknown framework, fewer than one seed, or a wrong configuration.
     """
-    from openevolve_unified.calibration.seeds import continued
     from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.judgement.seeds import next_free
     from openevolve_unified.runs.templates import initial_program
 
     overrides = list(options.overrides)
@@ -125,6 +125,7 @@ def load_ranked(options: argparse.Namespace) -> Experiment:
         return experiment
     if options.seeds < 1:
         raise ConfigError(f"--seeds: got {options.seeds}, wanted 1 or more")
-    seeds = continued(experiment.scaling_law.training.seeds, options.seeds)
+    seeds = experiment.scaling_law.training.seeds[: options.seeds]
+    seeds += next_free(seeds[0], options.seeds - len(seeds), set(seeds))
     overrides.append(f"scaling_law.training.seeds={list(seeds)}")
     return load_experiment(options.config, overrides, options.output)

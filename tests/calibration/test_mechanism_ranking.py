@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from made_judge import MadeJudge
+from made_judge import BASE, MadeJudge
+from made_results import COUNTS
 from shipped import shipped_source
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
@@ -15,8 +17,10 @@ from openevolve_unified.calibration.ranking import (
 )
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError, MachineError
-from openevolve_unified.judgement.estimates import Spread
+from openevolve_unified.judgement.noise import measure_noise
 from openevolve_unified.mechanisms.catalog import mechanisms
+from openevolve_unified.records import Program
+from openevolve_unified.runs.events import StageStarted
 
 CD = "coefficient_dynamics"
 LEVELS = {
@@ -114,8 +118,8 @@ def test_one_seed_has_no_error_unless_the_noise_was_measured():
     assert report.by_loss.hsd is None
     assert report.error_from == "one seed: unknown"
     assert {one.by_loss.ci95 for one in report.compared} == {None}
-    known = Spread(sd=0.002, degrees_of_freedom=7)
-    report = ranked(LEVELS, seeds=(0,), prior_loss=known, prior_score=known)
+    losses = np.random.default_rng(0).normal(BASE, 0.002, (8, len(BASE)))
+    report = ranked(LEVELS, seeds=(0,), noise=measure_noise(COUNTS, losses))
     assert report.by_loss.is_told_apart("softmax", "delta_net")
     assert "noise floor" in report.error_from
 
@@ -154,15 +158,10 @@ def test_a_ranking_that_was_killed_continues_and_trains_nothing_twice(tmp_path):
 
 
 def trained(events):
-    names = {entrant.source: entrant.name for entrant in entrants()}
-    from openevolve_unified.records import Program
-
-    hashes = {
-        Program(source=source, framework=CD).source_hash[:12]: name
-        for source, name in names.items()
+    """How many models were trained of each mechanism."""
+    names = {Program(source=e.source, framework=CD).source_hash[:12]: e.name for e in entrants()}
+    return {
+        names[event.program]: event.num_jobs
+        for event in events
+        if isinstance(event, StageStarted) and event.num_jobs
     }
-    found = {}
-    for event in events:
-        if event.get("stage") == "training" and event["num_jobs"]:
-            found[hashes[event["program"]]] = event["num_jobs"]
-    return found
