@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         choose_entrants,
         rank_mechanisms,
     )
+    from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.evaluation.pipeline import Pipeline
     from openevolve_unified.plain.files import write_json, write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         ranking_markdown,
         result_line,
     )
+    from openevolve_unified.runs.events import nobody
     from openevolve_unified.runs.templates import initial_program
 
     interruption.unwind()
@@ -77,14 +79,15 @@ def run(options: argparse.Namespace) -> int:
         reporter.close()
         reporter.say(result_line(result))
 
-    with ScalingLawEvaluator(config=experiment, listener=reporter) as evaluator:
+    # A ranking is no run, so it writes nothing into the events and logs of one.
+    with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
+        evaluator = ScalingLawEvaluator(
+            config=experiment, listener=reporter, log=nobody, machine=machine
+        )
         # The catalogue's programs are ours, whoever proposes in this experiment.
         context = dataclasses.replace(evaluator.pipeline.context, needs_full_isolation=False)
         report = rank_mechanisms(
-            Pipeline(context, initial),
-            entrants,
-            on_start=reporter.start_candidate,
-            on_result=tell,
+            Pipeline(context, initial), entrants, reporter.start_candidate, tell
         )
     folder: Path = experiment.output_dir
     found = ranking_json(report)

@@ -51,6 +51,8 @@ def test_a_ranking_in_another_framework_is_written_and_told(tiny, run, tmp_path)
     assert "# Mechanisms of matrix_mixer" in (tmp_path / "run" / "ranking.md").read_text()
     assert "mechanism 2/2 causal_mean" in errors, "progress goes to standard error"
     assert "ranking of matrix_mixer" in output
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert written == {"ranking.json", "ranking.md"}, "a ranking is no run"
 
 
 @pytest.mark.slow
