@@ -25,10 +25,11 @@ def draw_control(report: ControlReport) -> bytes:
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    seeds = len(report.confirmation_seeds)
+    number = len(report.confirmation_seeds)
+    seeds = f"{number} fresh seed{'' if number == 1 else 's'}"
     for panel, title, summaries, value in (
         (panels[0], "as selected", report.selected, "selected_gain"),
-        (panels[1], f"confirmed on {seeds} fresh seeds", report.confirmed, "confirmed_gain"),
+        (panels[1], f"confirmed on {seeds}", report.confirmed, "confirmed_gain"),
     ):
         names = [summary.arm for summary in summaries]
         panel.axhline(0.0, color="0.6", linewidth=0.8)
