@@ -12,6 +12,7 @@ from openevolve_unified.data import TokenData
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.runs.events import DataPrepared, Listener
+from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.store import Store
 
 
@@ -31,6 +32,8 @@ class Context:
     listener: Listener
     needs_full_isolation: bool
     """Refuse to trace programs that this machine cannot confine fully."""
+    weights: KeptWeights | None = None
+    """The claims on trained weights, where ``keep_weights`` asks for some."""
 
     def __post_init__(self) -> None:
         self.machine.require_serves(self.config.execution)
