@@ -1,4 +1,4 @@
-"""The section ``scaling_law.selection``: how many seeds a candidate may get, and its confirmation."""
+"""The section ``scaling_law.selection``: how many seeds a candidate gets, and its confirmation."""
 
 from __future__ import annotations
 

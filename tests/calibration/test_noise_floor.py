@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.calibration.noise_floor import measure_noise_floor, run_noise, noise_seeds
+from openevolve_unified.calibration.noise_floor import measure_noise_floor, noise_seeds, run_noise
 from openevolve_unified.calibration.noise_record import (
     find_noise,
     keep_noise,
