@@ -22,18 +22,18 @@ from openevolve_unified.calibration.noise_record import (
 from openevolve_unified.config.bounds import require
 from openevolve_unified.config.noise import MIN_NOISE_SEEDS
 from openevolve_unified.config.schema import ScalingLawConfig
+from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.evaluation.ladder import CheckedProgram
 from openevolve_unified.evaluation.pipeline import Pipeline
-from openevolve_unified.judgement.seeds import SeedPlan, seed_plan
+from openevolve_unified.evaluation.seeds import seeds_of
+from openevolve_unified.judgement.seeds import SeedPlan
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import TrainRun
 
 AVERAGED = "averaged weights"
 CURVE_MEANS = (2, 3, 5, 10)
 """Numbers of last evaluations whose mean is tried as a reading."""
-SEARCH_SEEDS, CONFIRMATION_SEEDS = 2, 2
-"""For how many of each the baseline is trained anyway; its noise is measured there first."""
 
 
 def run_noise(
@@ -54,12 +54,12 @@ def run_noise(
     found = find_noise(pipeline)
     if found is not None and found.is_enough(wanted):
         return found
-    seeds = seeds_of(pipeline.config, wanted.num_seeds).noise
+    seeds = noise_seeds(pipeline.config, wanted.num_seeds).noise
     return measure_noise_floor(pipeline, seeds, wanted.twin, say)
 
 
-def seeds_of(config: ScalingLawConfig, num_noise: int) -> SeedPlan:
-    """The seeds for search, confirmation and noise; see ``judgement.seeds``.
+def noise_seeds(config: ScalingLawConfig, num_noise: int) -> SeedPlan:
+    """The seeds for search, confirmation and noise; see ``evaluation.seeds``.
 
     Raises:
         ConfigError: fewer than two noise seeds.
@@ -70,14 +70,7 @@ def seeds_of(config: ScalingLawConfig, num_noise: int) -> SeedPlan:
         num_noise,
         f"{MIN_NOISE_SEEDS} or more: one value has no spread",
     )
-    search = config.training.seeds
-    return seed_plan(
-        search,
-        max_seeds=max(SEARCH_SEEDS, len(search)),
-        num_confirmation=CONFIRMATION_SEEDS,
-        num_validation=0,
-        num_noise=num_noise,
-    )
+    return seeds_of(config, num_noise)
 
 
 def measure_noise_floor(
@@ -132,6 +125,7 @@ def _over_seeds(pipeline: Pipeline, seeds: tuple[int, ...]) -> Pipeline:
         config=dataclasses.replace(
             config,
             training=dataclasses.replace(config.training, seeds=seeds),
+            selection=SelectionConfig(max_seeds=1, num_confirmation_seeds=0),
             execution=dataclasses.replace(execution, deadline_s=execution.deadline_s * len(seeds)),
         ),
     )

@@ -7,17 +7,22 @@ FAILURE_SCORE = -1000.0
 UNTRAINED_SCORE = -500.0
 """Passed a stage but was not trained."""
 
-UNKNOWN = -1.0
-"""An error that is not known; never 0, which would be an exact number."""
+UNKNOWN_STDERR = -1.0
+"""A standard error that is not known, which no error can be: OpenEvolve wants finite numbers, and 0
+would be an exact one. ``score_degrees_of_freedom`` is 0 then."""
 
 FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
 """Metrics of the evaluator that are measured properties of the mechanism."""
 
 METRIC_NAMES = (
     "combined_score",
+    "mean_score",
+    "num_seeds",
+    "score_stderr",
+    "score_degrees_of_freedom",
+    "reliability",
     "fitness",
     "lack_of_fit",
-    "num_seeds",
     "slope",
     "slope_stderr",
     "slope_total",
@@ -43,14 +48,18 @@ METRIC_NAMES = (
     "is_pilot",
     "trained",
 )
-"""Every gain is over the baseline at the same seeds, more is better: ``gain_slope`` in nats per
+"""``combined_score``: the mean over seeds, shrunk where there is a noise floor.
+``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
+``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
+
+Every gain is over the baseline at the same seeds, more is better: ``gain_slope`` in nats per
 unit of ln N, ``gain_largest`` at the largest size and ``gain_predicted`` at
 ``scaling_law.fitness.target_params`` in nats. A name with ``_stderr`` is the standard error over
-seeds of the one before it, ``UNKNOWN`` where one seed says nothing of it.
+seeds of the one before it, ``UNKNOWN_STDERR`` where one seed says nothing of it.
 
 ``dominance``: 1 for a program that is better than the baseline at every size beyond noise, -1 for
 one that is worse at every size, else 0; ``num_sizes_better``, ``num_sizes_worse``: beyond noise.
 ``lack_of_fit``: how far the sizes lie off the line, no error over seeds. ``leave_one_out_rms``:
-nats by which the line through the others misses each size, ``UNKNOWN`` with three.
+nats by which the line through the others misses each size, ``UNKNOWN_STDERR`` with three.
 ``power_law_exponent``: 0 where it is not identified. ``slope_total``: over total parameters.
 ``harm``: mean nats above the baseline."""

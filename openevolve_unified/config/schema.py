@@ -14,6 +14,7 @@ from typing import Literal
 from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.noise import NoiseConfig
+from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
 
@@ -67,6 +68,7 @@ LADDERS: dict[str, tuple[SizeConfig, ...]] = {
     "quickstart": _ladder((32, 2, 2), (48, 2, 3), (64, 2, 4), (96, 2, 6)),
 }
 
+MAX_SEED = 2**31 - 100_000
 CURVE_SEQUENCES = 512
 """The learning curve is measured on this many sequences, the first of the validation split."""
 NUM_AVERAGED = 3
@@ -272,6 +274,9 @@ class ExecutionConfig:
     """Trace a language model's programs although this machine cannot confine them fully."""
     store_dir: str | None = None
     """Where finished work is kept, shared by all runs; None means ``store`` beside output_dir."""
+    keep_weights: Literal["none", "best", "all"] = "none"
+    """Trained weights stay in the store: of all programs, or of the run's best and the initial one.
+    Nothing is trained again for them. On Ray every node must see the store."""
     price_per_hour: float | None = None
     """What the machine costs, in any currency; ``plan`` then says what the experiment costs."""
 
@@ -317,6 +322,7 @@ class ScalingLawConfig:
     gates: GatesConfig = GatesConfig()
     fitness: FitnessConfig = field(default_factory=FitnessConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -352,6 +358,12 @@ class ScalingLawConfig:
             f"predicted_loss with {len(self.sizes)} sizes",
             f"at least {MIN_SIZES_TO_PREDICT} sizes, or another kind: nothing would test the "
             "prediction",
+        )
+        _require(
+            max(self.training.seeds) < MAX_SEED,
+            "training.seeds",
+            self.training.seeds,
+            f"less than {MAX_SEED:,}: those for the confirmation and the noise follow from them",
         )
 
     @property

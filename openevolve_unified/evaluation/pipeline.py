@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,19 @@ from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.ladder import (
+    CheckedProgram,
+    keep_weights,
+    say_lacking_weights,
+    train_ladder,
+)
 from openevolve_unified.evaluation.requests import CheckRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
     require_target_beyond,
     score_of,
 )
+from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
@@ -51,8 +57,19 @@ class Pipeline:
         self.initial = Program(source=initial_source, framework=self.config.framework)
         require_target_beyond(self.config)
 
-    def evaluate(self, source: str) -> Evaluation | Failure:
+    def bounded(self) -> Pipeline:
+        """The same, with one deadline from now for all that it evaluates together."""
+        until = self.context.deadline()
+        return Pipeline(dataclasses.replace(self.context, until=until), self.initial.source)
+
+    def evaluate(self, source: str, seeds: Sequence[int] | None = None) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
+
+        The initial program is trained at the same seeds first. What was trained at some of them
+        before is not trained again.
+
+        Args:
+            seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
 
         Raises:
             ConfigError: the experiment itself cannot run (data, device, disk, initial program).
@@ -60,11 +77,16 @@ class Pipeline:
         """
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
-        key = self._evaluation_key(program)
+        chosen = self.config.training.seeds if seeds is None else tuple(seeds)
+        key = self._evaluation_key(program, chosen)
         stored = self._load(key)
         if stored is not None:
+            if isinstance(stored, Evaluation):
+                keys = [run.job_key for size in stored.sizes for run in size.runs]
+                keep_weights(self.context, program, keys)
+                say_lacking_weights(self.context, keys, lambda event: self._say(program, event))
             return stored
-        result = self._evaluate_fresh(program)
+        result = self._evaluate_fresh(program, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or not result.is_machine_trouble:
             record = {type(result).__name__: to_plain(result)}
@@ -104,22 +126,22 @@ class Pipeline:
             MachineError: the machine could not finish; what it finished is in the store.
         """
         with self._machine_errors():
-            return self._train(checked)
+            return self._train(checked, self.config.training.seeds)
 
-    def _evaluate_fresh(self, program: Program) -> Evaluation | Failure:
+    def _evaluate_fresh(self, program: Program, seeds: tuple[int, ...]) -> Evaluation | Failure:
         try:
             with self._machine_errors():
-                return self._judge(program)
+                return self._judge(program, seeds)
         except CandidateError as error:
             return self._failure(program, error.stage, error.reason)
         except MachineError as error:
             return self._failure(program, error.stage, str(error))
 
-    def _judge(self, program: Program) -> Evaluation:
+    def _judge(self, program: Program, seeds: tuple[int, ...]) -> Evaluation:
         is_initial = program.source_hash == self.initial.source_hash
         checked = self._check(program)
-        baseline = () if is_initial else self._baseline()
-        sizes = self._train(checked)
+        baseline = () if is_initial else self._baseline(seeds)
+        sizes = self._train(checked, seeds)
         doubt = too_good_to_be_true(
             sizes,
             baseline,
@@ -147,8 +169,8 @@ class Pipeline:
             checks=checked.evidence,
         )
 
-    def _baseline(self) -> tuple[SizeResult, ...]:
-        result = self.evaluate(self.initial.source)
+    def _baseline(self, seeds: tuple[int, ...]) -> tuple[SizeResult, ...]:
+        result = self.evaluate(self.initial.source, seeds)
         if isinstance(result, Failure):
             if result.is_machine_trouble:
                 raise MachineError(
@@ -161,8 +183,10 @@ class Pipeline:
             )
         return result.sizes
 
-    def _train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
-        return train_ladder(self.context, checked, lambda event: self._say(checked.program, event))
+    def _train(self, checked: CheckedProgram, seeds: Sequence[int]) -> tuple[SizeResult, ...]:
+        return train_ladder(
+            self.context, checked, lambda event: self._say(checked.program, event), seeds
+        )
 
     def _check(self, program: Program) -> CheckedProgram:
         self._say(program, StageStarted(stage="policy"))
@@ -185,7 +209,7 @@ class Pipeline:
             gates=gates,
             seq_len=self.config.data.seq_len,
             vocab_size=self.context.data().vocab_size,
-            seeds=self.config.training.seeds,
+            seeds=traced_seeds(self.config),
             batch_size=self.config.training.batch_size,
             store=str(self.context.store.root),
             num_slots=machine.resources().num_workers,
@@ -211,7 +235,7 @@ class Pipeline:
             "framework": program.framework,
             "sizes": config.sizes,
             "seq_len": config.data.seq_len,
-            "seeds": config.training.seeds,
+            "seeds": traced_seeds(config),
             "batch_size": config.training.batch_size,
             "bounds": (gates.max_nodes, gates.max_constant_elements),
         }
@@ -224,7 +248,7 @@ class Pipeline:
                 program,
                 config.sizes,
                 config.data.seq_len,
-                training.seeds,
+                traced_seeds(config),
                 gates,
                 training.batch_size,
                 path,
@@ -233,7 +257,7 @@ class Pipeline:
             store.put("traces", key, record)
         return path, record["isolation"]
 
-    def _evaluation_key(self, program: Program) -> str:
+    def _evaluation_key(self, program: Program, seeds: tuple[int, ...]) -> str:
         config, resources = self.config, self.context.machine.resources()
         return content_hash(
             {
@@ -243,7 +267,8 @@ class Pipeline:
                 "initial": self.initial.source_hash,
                 "sizes": config.sizes,
                 "data": self.context.data().fingerprint,
-                "training": config.training,
+                "training": dataclasses.replace(config.training, seeds=seeds),
+                "traced_seeds": traced_seeds(config),
                 "gates": config.gates,
                 "fitness": config.fitness,
                 "precision": resources.precision,

@@ -7,7 +7,7 @@ from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.shared_seeds import on_shared_seeds
-from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.records import Evaluation, Failure, Score
 
 NOT_JUDGED_STAGE, NOT_JUDGED_REASON = "not_judged_at", "not_judged_because"
 """Artifacts of what the machine could not finish; OpenEvolve needs a number: a failure's."""
@@ -124,6 +124,21 @@ def noise_text(judges: Judges) -> str:
     )
 
 
+def told_score(score: Score, num_seeds: int) -> str:
+    """The score with its error over seeds and how far it was shrunk, for people and proposers."""
+    plural = "" if num_seeds == 1 else "s"
+    mean = score.combined if score.mean is None else score.mean
+    if score.stderr is None or score.degrees_of_freedom is None:
+        return f"score {mean:+.4f} (one seed: unknown error)"
+    estimate = Estimate(
+        value=mean, stderr=score.stderr, degrees_of_freedom=score.degrees_of_freedom
+    )
+    text = f"score {estimate} over {num_seeds} seed{plural}"
+    if score.shrunk is None or score.reliability is None:
+        return text
+    return f"{text}, shrunk to {score.shrunk:+.4f} (reliability {score.reliability:.2f})"
+
+
 def with_error(estimate: Estimate) -> str:
     """A number and its error over seeds where a line has little room."""
     if estimate.stderr is None:
@@ -137,7 +152,7 @@ def _verdict(result: Evaluation, judges: Judges) -> str:
     text = (
         f"trained at {len(result.sizes)} sizes with {judges.num_seeds} seed{plural}: fitness "
         f"{scored.fitness:+.4f} ({FITNESS_WORDS[scored.kind]}, lack of fit {fit.lack_of_fit:.4f}, "
-        f"R2 {fit.r2:.3f})"
+        f"R2 {fit.r2:.3f}); {told_score(scored, judges.num_seeds)}"
     )
     if result.is_pilot:
         text += f" [{result.horizon}]"

@@ -1,7 +1,7 @@
 """Metrics: what OpenEvolve keeps of a program, under the names of ``config.names``.
 
 Promises: every key is always present and every value finite; where an error is not known, it is
-``UNKNOWN``.
+``UNKNOWN_STDERR``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from openevolve_unified.config.names import (
     FAILURE_SCORE,
     FEATURE_NAMES,
     METRIC_NAMES,
-    UNKNOWN,
+    UNKNOWN_STDERR,
     UNTRAINED_SCORE,
 )
 from openevolve_unified.judgement.estimates import Estimate
@@ -34,26 +34,25 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
     paired, law, left_out = judges.paired, judges.power_law, judges.leave_one_out
     standings = () if paired is None else paired.standings
     values = {
-        "combined_score": result.score.combined,
+        **_score_metrics(result),
         "fitness": result.score.fitness,
         "lack_of_fit": result.fit.lack_of_fit,
-        "num_seeds": float(judges.num_seeds),
         "slope": result.fit.slope,
         "slope_stderr": _stderr(judges.slope),
         "slope_total": judges.slope_total.value,
         "intercept": result.fit.intercept,
         "r2": result.fit.r2,
-        **_gain("gain_slope", paired and paired.slope),
+        **_gain("gain_slope", None if paired is None else paired.slope),
         "loss_smallest": result.sizes[0].mean_loss_nats,
         "loss_largest": result.sizes[-1].mean_loss_nats,
-        **_gain("gain_largest", paired and paired.largest_loss),
-        "predicted_loss": judges.predicted_loss.value if judges.predicted_loss else UNKNOWN,
+        **_gain("gain_largest", None if paired is None else paired.largest_loss),
+        "predicted_loss": judges.predicted_loss.value if judges.predicted_loss else UNKNOWN_STDERR,
         "predicted_loss_stderr": _stderr(judges.predicted_loss),
         **_gain("gain_predicted", judges.predicted_difference),
         "dominance": _DOMINANCE.get(str(judges.dominance), 0.0),
         "num_sizes_better": float(standings.count("better")),
         "num_sizes_worse": float(standings.count("worse")),
-        "leave_one_out_rms": UNKNOWN if left_out is None else left_out.rms_nats,
+        "leave_one_out_rms": UNKNOWN_STDERR if left_out is None else left_out.rms_nats,
         "power_law_exponent": law.exponent if law is not None and law.is_identified else 0.0,
         "harm": result.score.harm_nats,
         **{name: float(result.features.get(name, 0.0)) for name in FEATURE_NAMES},
@@ -78,10 +77,23 @@ def _gain(name: str, difference: Estimate | None) -> dict[str, float]:
 
 
 def _stderr(estimate: Estimate | None) -> float:
-    return UNKNOWN if estimate is None or estimate.stderr is None else estimate.stderr
+    return UNKNOWN_STDERR if estimate is None or estimate.stderr is None else estimate.stderr
+
+
+def _score_metrics(result: Evaluation) -> dict[str, float]:
+    scored = result.score
+    return {
+        "combined_score": scored.value,
+        "mean_score": scored.combined if scored.mean is None else scored.mean,
+        "num_seeds": float(len(result.sizes[0].runs)),
+        "score_stderr": UNKNOWN_STDERR if scored.stderr is None else scored.stderr,
+        "score_degrees_of_freedom": scored.degrees_of_freedom or 0.0,
+        "reliability": 1.0 if scored.reliability is None else scored.reliability,
+    }
 
 
 def _empty_metrics(combined: float, is_pilot: bool) -> dict[str, float]:
     values = dict.fromkeys(METRIC_NAMES, 0.0)
-    values.update(combined_score=combined, fitness=combined, is_pilot=float(is_pilot))
+    values.update(combined_score=combined, mean_score=combined, fitness=combined)
+    values.update(score_stderr=UNKNOWN_STDERR, is_pilot=float(is_pilot))
     return values

@@ -10,17 +10,19 @@ from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
-from openevolve_unified.calibration.noise_record import find_noise
+from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
+from openevolve_unified.evaluation.selector import Selector
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.metrics import metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
+from openevolve_unified.plugin.tried import known_candidates, measured_baseline
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
@@ -31,11 +33,13 @@ from openevolve_unified.runs.events import (
     Listener,
     MachineTrouble,
     Notice,
+    Remeasured,
     SetUpBroke,
     Verdict,
     everyone,
     nobody,
 )
+from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
 from openevolve_unified.store import describe_earlier, open_store
@@ -109,13 +113,18 @@ class ScalingLawEvaluator:
         if machine is None:
             execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
             self._own_machine = machine = Machine(execution, log_dir)
+        store = open_store(config.store_dir)
+        self._weights: KeptWeights | None = None
+        if config.scaling_law.execution.keep_weights != "none":
+            self._weights = KeptWeights(store, config.output_dir)
         context = Context(
             machine=machine,
             config=config.scaling_law,
             base_dir=config.base_dir,
-            store=open_store(config.store_dir),
+            store=store,
             listener=self._listener,
             needs_full_isolation=config.needs_full_isolation,
+            weights=self._weights,
         )
         self.pipeline = Pipeline(context, config.initial_program.read_text(encoding="utf-8"))
         self._tell_of_earlier_store()
@@ -160,8 +169,27 @@ class ScalingLawEvaluator:
         return EvaluationResult(metrics=untrained_metrics(is_pilot), artifacts={})
 
     def evaluate_source(self, source: str) -> Evaluation | Failure:
-        """The verdict on source text; a machine or a set-up that fails is one of no consequence."""
-        return self._guarded(source, lambda: self.pipeline.evaluate(source))
+        """The verdict on source text; a machine or a set-up that fails is one of no consequence.
+
+        Where the noise is known, a program that could be better than its rivals gets more seeds:
+        than the best of the run, and than the elite of its cell in an iteration of OpenEvolve.
+        """
+        return self._guarded(source, lambda: self._select(source))
+
+    def measure_again(self, source: str) -> bool:
+        """Give a program of the run one more seed; False when it has them all, or cannot have it.
+
+        Raises:
+            ConfigError, MachineError: the set-up is wrong, or the machine fails.
+        """
+        selector = Selector(self.pipeline.bounded(), measured_baseline(self.pipeline))
+        turn = current_turn()
+        iteration = None if turn is None else turn.iteration
+        known = known_candidates(self.run_directory, self.pipeline.initial, iteration)
+        result = selector.measure_again(source, known)
+        if result is not None:
+            self._record_again(result, iteration)
+        return result is not None
 
     def plan(self) -> Plan:
         """What the experiment will cost on this machine.
@@ -192,6 +220,37 @@ class ScalingLawEvaluator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _select(self, source: str) -> Evaluation | Failure:
+        selector = Selector(self.pipeline.bounded(), measured_baseline(self.pipeline))
+        if source == self.pipeline.initial.source:
+            return selector.judge_initial()
+        turn = current_turn()
+        iteration = None if turn is None else turn.iteration
+        cells = None if turn is None else turn.cells
+
+        def elite(evaluation: Evaluation) -> str | None:
+            return None if cells is None else cells.elite_of(metrics(evaluation), source)
+
+        return selector.judge(
+            source,
+            known_candidates(self.run_directory, self.pipeline.initial, iteration),
+            elite,
+            lambda result: self._record_again(result, iteration),
+        )
+
+    def _record_again(self, result: Evaluation, iteration: int | None) -> None:
+        judges = self._judges(result)
+        entry = self.run_directory.record_again(result, iteration, judges)
+        if entry is not None:
+            self._listener(
+                Remeasured(
+                    program=entry["program"],
+                    entry=entry,
+                    metrics=metrics(result, judges),
+                    verdict=artifacts(result, judges)["verdict"],
+                )
+            )
 
     def _refusal(self, source: str) -> Failure | None:
         try:
@@ -240,7 +299,10 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener(Notice(message=damage))
-            return result, self.run_directory.record(result, iteration, self._judges(result))
+            entry = self.run_directory.record(result, iteration, self._judges(result))
+            if self.experiment.scaling_law.execution.keep_weights == "best":
+                self._drop_weights()
+            return result, entry
         except ConfigError as error:
             self._listener(SetUpBroke(message=str(error)))
             return self._failure(result.program.source, "set-up", str(error)), None
@@ -251,7 +313,7 @@ class ScalingLawEvaluator:
         """With the noise floor of this configuration, if it was measured."""
         if isinstance(result, Failure):
             return None
-        noise = find_noise(self.pipeline)
+        noise = known_noise(self.pipeline)
         return judge(result, None if noise is None else noise.floor())
 
     def _tell_of_earlier_store(self) -> None:
@@ -259,6 +321,13 @@ class ScalingLawEvaluator:
         if line is not None and os.environ.get(TOLD_VARIABLE) != line:
             os.environ[TOLD_VARIABLE] = line
             self._listener(Notice(message=line))
+
+    def _drop_weights(self) -> None:
+        """Keep those of the best program and the initial one."""
+        assert self._weights is not None
+        judged, best = self.run_directory.judged_and_best()
+        initial = self.pipeline.initial.source_hash[:12]
+        self._weights.withdraw_others(judged, {initial, best or initial})
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:

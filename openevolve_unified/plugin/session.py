@@ -18,6 +18,7 @@ from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
+from openevolve_unified.plugin.confirm import confirm_best
 from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
@@ -28,6 +29,7 @@ from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.event_log import EventLog, read_events
 from openevolve_unified.runs.events import (
+    NoiseKnown,
     Notice,
     PlanMade,
     SessionEnded,
@@ -262,6 +264,7 @@ def _plan_and_evolve(
         if noise is not None:
             reporter.close()
             write_copy(noise, directory.path)
+            log(NoiseKnown(noise=to_plain(noise)))
             reporter.say(f"noise: {summarise(noise).sentence}")
         initial = score_initial_program(evaluator, reporter)
         if noise is not None:
@@ -279,5 +282,12 @@ def _plan_and_evolve(
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)
     directory.write_best_diff(initial)
-    print_summary(experiment, directory, initial, reporter)
+    confirmed = None
+    if run.is_finished:
+        try:
+            confirmed = confirm_best(experiment, directory, initial, reporter, log)
+        except MachineError:
+            reporter.say(hint)
+            raise
+    print_summary(experiment, directory, initial, confirmed, reporter)
     return run

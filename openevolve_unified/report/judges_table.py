@@ -32,7 +32,7 @@ def verdict_words(entry: Entry) -> str:
 def summary_lines(best: Entry, initial: Entry) -> list[str]:
     """The table of the best program and the baseline, losses in nats per token."""
     own, reference = judges_of(best), judges_of(initial)
-    rows = [("size", "params", "baseline", "best", "difference")]
+    rows: list[tuple[str, ...]] = [("size", "params", "baseline", "best", "difference")]
     paired = own.paired if own is not None else None
     for index, (name, loss) in enumerate(best["losses_nats"].items()):
         baseline = initial["losses_nats"][name]

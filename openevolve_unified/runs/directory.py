@@ -27,6 +27,7 @@ from openevolve_unified.runs.history import (
     History,
     best_entry,
     entry_again,
+    entry_remeasured,
     new_entry,
     read_history,
     size_details,
@@ -46,6 +47,7 @@ class RunDirectory:
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
         self.best_diff_path = path / "best_code.diff"
+        self.confirmation_path = path / "confirmation.json"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -119,6 +121,15 @@ class RunDirectory:
         """The entries of ``fitness_history.json``, in the order in which they were tried."""
         return self._read().entries
 
+    def judged_and_best(self) -> tuple[list[str], str | None]:
+        """The programs with a verdict, and the best of them, at one moment; twelve digits each."""
+        try:
+            history = json.loads(self.history_path.read_text(encoding="utf-8"))
+            judged = [e["program"] for e in history["programs"] if e["verdict"] != "not judged"]
+            return judged, history["best"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return [], None
+
     def repair(self) -> str | None:
         """Write a history that is damaged or missing anew, from the records in ``programs/``.
 
@@ -138,6 +149,10 @@ class RunDirectory:
                     self.history_path.replace(self.path / "fitness_history.damaged.json")
             self._write(found.entries)
         return found.damage
+
+    def source_of(self, entry: dict[str, Any]) -> str:
+        """The program of an entry of the history."""
+        return (self.path / "programs" / entry["file"]).read_text(encoding="utf-8")
 
     def sources_before(self, iteration: int) -> list[str]:
         """The programs that were tried in earlier iterations, or in none that is known."""
@@ -177,6 +192,28 @@ class RunDirectory:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
                 entry = new_entry(index, result, iteration, judges)
                 entries.append(entry)
+            self._keep_program(entry, result, judges)
+            self._write(entries)
+        return entry
+
+    def record_again(
+        self, result: Evaluation, iteration: int | None = None, judges: Judges | None = None
+    ) -> dict[str, Any] | None:
+        """Renew the entry of a program that got one more seed; None if there is none.
+
+        Args:
+            iteration: OpenEvolve's that gave it the seed, for another program.
+            judges: of ``result``; None: without a noise floor.
+        """
+        judges = judges or judge(result)
+        with self._lock():
+            entries = self.history()
+            source_hash = result.program.source_hash[:12]
+            places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
+            if not places:
+                return None
+            entry = entry_remeasured(entries[places[0]], result, iteration, judges)
+            entries[places[0]] = entry
             self._keep_program(entry, result, judges)
             self._write(entries)
         return entry

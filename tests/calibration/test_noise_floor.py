@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.calibration.noise_floor import measure_noise_floor, run_noise, seeds_of
+from openevolve_unified.calibration.noise_floor import measure_noise_floor, noise_seeds, run_noise
 from openevolve_unified.calibration.noise_record import (
     find_noise,
     keep_noise,
@@ -46,7 +46,7 @@ def base(folder):
 def measured(base):
     pipeline, _ = base
     titles = []
-    seeds = seeds_of(pipeline.config, 2).noise
+    seeds = noise_seeds(pipeline.config, 2).noise
     noise = measure_noise_floor(pipeline, seeds, True, titles.append)
     assert titles == ["noise: initial program, 2 seeds", "noise: rounding twin, 2 seeds"]
     return noise
@@ -206,12 +206,12 @@ def test_a_baseline_that_diverges_measures_nothing(base, folder):
 
 def test_fewer_than_two_seeds_are_refused_and_two_accepted(base):
     with pytest.raises(ConfigError, match="noise seeds: got 1, wanted 2 or more: one value"):
-        seeds_of(base[0].config, 1)
+        noise_seeds(base[0].config, 1)
     with pytest.raises(ConfigError, match="num_seeds: got 1, wanted 2 or more: one value"):
         NoiseConfig(num_seeds=1)
     assert NoiseConfig(num_seeds=2).num_seeds == 2
-    plan = seeds_of(base[0].config, 2)
+    plan = noise_seeds(base[0].config, 2)
     assert plan.noise == (42, 43)
-    # The first four are those at which a run trains its baseline anyway.
-    plan = seeds_of(base[0].config, 8)
-    assert plan.noise[:4] == (*plan.search, *plan.confirmation)
+    # The first five are those at which a run trains its baseline anyway.
+    plan = noise_seeds(base[0].config, 8)
+    assert plan.noise[:5] == (*plan.search, *plan.confirmation)

@@ -314,3 +314,24 @@ def test_an_empty_path_is_not_the_folder_of_the_config_file(name, bad, write):
     load_experiment(write())
     refusal = refusal_of(write({f"scaling_law.{name}": bad}))
     assert refusal.startswith(f"scaling_law.{name}: got {bad!r}, wanted a "), refusal
+
+
+@pytest.mark.parametrize(
+    ("setting", "refused", "accepted", "wanted"),
+    [
+        ("max_seeds", 0, 1, "1 or more"),
+        ("num_confirmation_seeds", -1, 0, "0 or more"),
+        ("false_rate", 0.0, 0.01, "more than 0, less than 1"),
+    ],
+)
+def test_the_bounds_of_the_selection_are_said(write, setting, refused, accepted, wanted):
+    name = f"scaling_law.selection.{setting}"
+    assert refusal_of(write({name: refused})).endswith(f"got {refused!r}, wanted {wanted}")
+    selection = load_experiment(write({name: accepted})).scaling_law.selection
+    assert getattr(selection, setting) == accepted
+
+
+def test_seeds_leave_room_for_those_that_follow_from_them(write):
+    name = "scaling_law.training.seeds"
+    assert "those for the confirmation" in refusal_of(write({name: [2**31 - 100_000]}))
+    assert load_experiment(write({name: [2**31 - 100_001]}))

@@ -17,6 +17,7 @@ from openevolve.utils.code_utils import apply_diff
 from openevolve_unified import frameworks
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.names import METRIC_NAMES
+from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.metrics import metrics
@@ -113,6 +114,12 @@ def test_openevolve_is_kept_from_misreading_scores(name):
     assert set(config.database.feature_dimensions) <= set(METRIC_NAMES)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_noise_is_measured_before_anything_is_compared(name):
+    noise = load_experiment(path_of(name)).scaling_law.noise
+    assert noise == NoiseConfig(mode="measure", num_seeds=4, twin=False)
+
+
 @pytest.mark.parametrize("name", FULL)
 def test_the_full_experiment_is_the_one_that_claims_are_made_at(name):
     config, law = load_config(path_of(name)), load_experiment(path_of(name)).scaling_law
@@ -178,7 +185,7 @@ def test_the_prompt_shows_losses_verdict_and_rejections(name):
     assert "2.8321" in user
     assert "-0.0179" in user, "the difference to the baseline"
     assert "fitness +0.0921" in user
-    assert "lack of fit 0.0102" in user
+    assert "score +0.0921 +- 0.0102 (3 degrees of freedom) over 1 seed" in user
     assert "row 3 changes when token 7 changes" in user
     assert load_experiment(path_of(name)).scaling_law.training.horizon in user
     assert "REDACTED" not in user

@@ -11,9 +11,11 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.evaluation.ladder import train_requests
+from openevolve_unified.evaluation.seeds import seeds_of, traced_seeds
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure
@@ -122,6 +124,46 @@ def test_everything_about_each_run_is_reached_from_an_evaluation(baseline, pipel
     assert again == dataclasses.replace(result, cached=True), "as it is read from the store"
 
 
+def test_a_further_seed_trains_what_is_missing_and_nothing_twice(baseline, pipeline, folder):
+    source = changed("        z2 = 0.75 * z\n")
+    first = pipeline.evaluate(source)
+    before = run_files(folder)
+    both = pipeline.evaluate(source, seeds=(42, 43))
+    assert isinstance(both, Evaluation), both
+    assert [size.seeds for size in (*both.sizes, *both.baseline)] == [(42, 43)] * 6
+    assert [size.on_seeds([42]) for size in both.sizes] == list(first.sizes)
+    new = run_files(folder).keys() - before.keys()
+    assert len(new) == 6, "three sizes of the program and of the baseline, at the further seed"
+    assert run_files(folder).items() >= before.items(), "what was trained is as it was"
+    assert pipeline.evaluate(source, seeds=(42, 43)).cached
+    assert pipeline.evaluate(source) == dataclasses.replace(first, cached=True)
+
+
+def test_a_program_is_traced_and_checked_once_for_all_seeds_it_may_get(baseline, pipeline, folder):
+    plan = seeds_of(pipeline.config)
+    assert set(plan.search).isdisjoint(plan.confirmation)
+    checked = pipeline.check(INITIAL)
+    seeds = (*plan.search, *plan.confirmation)
+    assert traced_seeds(pipeline.config) == seeds
+    assert set(checked.job_fingerprints) == {
+        f"{size.name}:{seed}" for size in pipeline.config.sizes for seed in seeds
+    }
+    source = changed("        z2 = 0.625 * z\n")
+    pipeline.check(source)
+    traces = set((folder / "store" / "traces").rglob("*.json"))
+    pipeline.evaluate(source, seeds=plan.search[1:])
+    assert set((folder / "store" / "traces").rglob("*.json")) == traces
+
+
+def test_without_a_confirmation_no_seed_is_traced_for_it(pipeline):
+    config = dataclasses.replace(
+        pipeline.config, selection=SelectionConfig(max_seeds=2, num_confirmation_seeds=0)
+    )
+    assert traced_seeds(config) == (42, 43)
+    three = dataclasses.replace(config.training, seeds=(5, 6, 9))
+    assert traced_seeds(dataclasses.replace(config, training=three)) == (5, 6, 9)
+
+
 OWN = """
         self.gate = nn.Parameter(torch.zeros(num_heads, 1, 1))
         self.tilt = nn.Linear(hidden_dim, num_heads)
@@ -212,9 +254,9 @@ def test_events_tell_stage_size_step_and_loss(baseline_and_events):
 
 @pytest.mark.parametrize("name", ["EVALUATION_VERSION", "TRAINING_VERSION"])
 def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, monkeypatch):
-    before = pipeline._evaluation_key(pipeline.initial)
+    before = pipeline._evaluation_key(pipeline.initial, (42,))
     monkeypatch.setattr(pipeline_module, name, 99)
-    assert pipeline._evaluation_key(pipeline.initial) != before
+    assert pipeline._evaluation_key(pipeline.initial, (42,)) != before
 
 
 def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, monkeypatch):

@@ -39,7 +39,7 @@ def test_a_target_inside_the_ladder_is_refused_before_anything_is_trained(kind, 
         require_target_beyond, with_fitness(config, kind=kind, target_params=240_000)
     )
     assert refusal.startswith("scaling_law.fitness.target_params: got 240000, wanted more than")
-    assert "the largest size has 224,640" in refusal
+    assert "the largest size has 223,872" in refusal
     require_target_beyond(with_fitness(config, kind=kind, target_params=250_000))
     require_target_beyond(with_fitness(config, kind=kind))
 

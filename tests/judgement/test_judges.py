@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_results import COUNTS, made_evaluation
 
-from openevolve_unified.config.names import METRIC_NAMES, UNKNOWN
+from openevolve_unified.config.names import METRIC_NAMES, UNKNOWN_STDERR
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.judges import judge
 from openevolve_unified.judgement.metrics import metrics
@@ -39,7 +39,7 @@ def test_without_a_floor_one_seed_has_no_error_and_no_standing():
     assert judges.resolution is None
     values = metrics(lower(0.1, 0.1, 0.1, 0.1), judges)
     assert values["gain_largest"] == pytest.approx(0.1)
-    assert values["gain_largest_stderr"] == values["slope_stderr"] == UNKNOWN
+    assert values["gain_largest_stderr"] == values["slope_stderr"] == UNKNOWN_STDERR
     assert (values["dominance"], values["num_sizes_better"]) == (0.0, 0.0)
 
 
@@ -119,7 +119,7 @@ def test_a_program_larger_than_the_target_has_no_predicted_loss():
     evaluation = made_evaluation(BASELINE, BASELINE, counts=tuple(5 * n for n in COUNTS))
     judges = judge(evaluation)
     assert judges.predicted_loss is None
-    assert metrics(evaluation, judges)["predicted_loss_stderr"] == UNKNOWN
+    assert metrics(evaluation, judges)["predicted_loss_stderr"] == UNKNOWN_STDERR
     assert "predicted" not in artifacts(evaluation, judges)["losses_per_size"]
 
 
@@ -168,7 +168,7 @@ def test_three_sizes_have_no_left_out_size_and_no_law():
     judges = judge(dataclasses.replace(full, sizes=ladder))
     assert judges.leave_one_out is judges.power_law is None
     values = metrics(dataclasses.replace(full, sizes=ladder), judges)
-    assert values["leave_one_out_rms"] == UNKNOWN
+    assert values["leave_one_out_rms"] == UNKNOWN_STDERR
     assert values["power_law_exponent"] == 0.0
 
 

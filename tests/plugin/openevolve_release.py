@@ -29,5 +29,7 @@ def database(**settings):
 
 
 def program(name, parent="seed", **changes):
-    metrics = {**untrained_metrics(True), "combined_score": 0.1, "lookback": 0.2, **changes}
+    changes = {"combined_score": 0.1, **changes}
+    scores = {"mean_score": changes["combined_score"], "lookback": 0.2}
+    metrics = {**untrained_metrics(True), **scores, **changes}
     return Program(id=name, code=f"{name} = 1", parent_id=parent, metrics=metrics)

@@ -61,13 +61,8 @@ def test_the_line_of_a_verdict_stays_one_line():
 def test_the_summary_is_one_table_of_both_programs():
     lines = summary_lines(entry_of(BETTER, FLOOR), entry_of(INITIAL, FLOOR))
     rows = {line.split()[0]: line for line in lines}
-    assert list(rows) == [
-        "size",
-        *("32x2", "48x2", "64x2", "96x2"),
-        "predicted",
-        "slope",
-        "left",
-    ] + ["power"]
+    sizes = ["32x2", "48x2", "64x2", "96x2"]
+    assert list(rows) == ["size", *sizes, "predicted", "slope", "left", "power"]
     assert rows["96x2"].endswith("2.1500             2.0500             -0.1000 +- 0.0141: better")
     assert "892,000" in rows["predicted"]
     assert rows["predicted"].count("+-") == 3
