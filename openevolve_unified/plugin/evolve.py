@@ -35,6 +35,7 @@ from openevolve_unified.plugin.population import (
 )
 from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
 from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.plugin.told_lessons import tell_lessons
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.event_log import EventReader
@@ -88,6 +89,7 @@ class EvolutionRun:
         self._reporter = reporter
         self._listener = listener
         self._directory = RunDirectory(experiment.output_dir)
+        self._initial_source = experiment.initial_program.read_text(encoding="utf-8")
         self._openevolve: ObservedOpenEvolve | None = None
         self._reader: EventReader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -176,6 +178,8 @@ class EvolutionRun:
         self._settle()
         if self.accounts.feedback is not None:
             self.accounts.feedback.renew()
+        if self._openevolve is not None:
+            tell_lessons(self._openevolve.database, self._directory, self._initial_source)
 
     def _drain(self) -> None:
         if self._reader is None:
