@@ -24,6 +24,12 @@ def test_the_system_message_names_the_contract(path):
     assert [term for term in (*CONTRACT, "loops over time") if term not in words(message)] == []
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_system_message_says_that_small_differences_are_luck(path):
+    message = yaml.safe_load(path.read_text(encoding="utf-8"))["prompt"]["system_message"]
+    assert "Only a difference beyond twice its stated error is evidence" in words(message)
+
+
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_the_initial_program_names_the_contract(path):
     text = words(path.read_text(encoding="utf-8"))
