@@ -35,6 +35,8 @@ class RunSettings:
     num_noise: int
     max_seeds: int
     num_confirmation: int
+    has_twin: bool = True
+    """Whether the noise is measured on the rounding twin too."""
     kind: FitnessKind = "slope"
 
 
@@ -76,7 +78,8 @@ def simulate_run(
     nothing = np.zeros((2, gains.shape[1]))
     losses = ladder.losses(random, len(seeds), np.concatenate([nothing, gains]))
     noise = [column[seed] for seed in plan.noise]
-    floor = measure_noise(ladder.num_params, losses[0, noise], losses[1, noise])
+    twin = losses[1, noise] if settings.has_twin else None
+    floor = measure_noise(ladder.num_params, losses[0, noise], twin)
     weights = score_weights(settings.kind, ladder.num_params)
     scores = losses @ weights
     rule = SelectionRule(floor=floor.of_difference(weights), max_seeds=settings.max_seeds)

@@ -54,17 +54,22 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.calibration.noise_record import write_copy
     from openevolve_unified.calibration.noise_summary import require_gain, summarise
     from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.canonical import to_plain
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.console import Reporter, Terminal
     from openevolve_unified.report.noise_table import print_noise, print_simulated
+    from openevolve_unified.runs.events import nobody
 
     require_gain(options.gain)
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     seeds = noise_seeds(experiment.scaling_law, options.seeds)
     progress = Reporter(Terminal(stderr=True))
-    with ScalingLawEvaluator(config=experiment, listener=progress) as evaluator:
+    with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
+        evaluator = ScalingLawEvaluator(
+            config=experiment, listener=progress, log=nobody, machine=machine
+        )
         noise = measure_noise_floor(
             evaluator.pipeline, seeds.noise, not options.no_twin, progress.start_candidate
         )
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             num_noise=len(seeds.noise),
             max_seeds=len(seeds.search),
             num_confirmation=len(seeds.confirmation),
+            has_twin=noise.has_twin,
         )
         simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
         print_simulated(simulated, reporter)

@@ -23,17 +23,13 @@ def run(options: argparse.Namespace) -> int:
     """Run them all and print the table; the exit status."""
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.redteam.command import red_team_command
-    from openevolve_unified.runs.templates import template_dir
-
-    def initial_source(framework: str) -> str:
-        path = template_dir() / "initial_programs" / f"{framework}.py"
-        return path.read_text(encoding="utf-8")
+    from openevolve_unified.runs.templates import initial_program
 
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     return red_team_command(
         experiment.scaling_law,
-        initial_source,
+        lambda framework: initial_program(framework).read_text(encoding="utf-8"),
         experiment.base_dir,
         lambda event: None,
         lambda line: print(line, flush=True),

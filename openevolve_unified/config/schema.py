@@ -287,6 +287,9 @@ class ExecutionConfig:
     """Trace a language model's programs although this machine cannot confine them fully."""
     store_dir: str | None = None
     """Where finished work is kept, shared by all runs; None means ``store`` beside output_dir."""
+    keep_weights: Literal["none", "best", "all"] = "none"
+    """Trained weights stay in the store: of all programs, or of the run's best and the initial one.
+    Nothing is trained again for them. On Ray every node must see the store."""
     price_per_hour: float | None = None
     """What the machine costs, in any currency; ``plan`` then says what the experiment costs."""
 

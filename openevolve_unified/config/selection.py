@@ -1,4 +1,4 @@
-"""The section ``scaling_law.selection``: how many seeds a candidate gets, and its confirmation."""
+"""The section ``scaling_law.selection``: a candidate's number of seeds, and its confirmation."""
 
 from __future__ import annotations
 

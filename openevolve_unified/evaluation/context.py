@@ -12,6 +12,7 @@ from openevolve_unified.data import TokenData
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.runs.events import DataPrepared, Listener
+from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.store import Store
 
 
@@ -33,6 +34,8 @@ class Context:
     """Refuse to trace programs that this machine cannot confine fully."""
     until: float | None = None
     """A ``time.monotonic()`` value at which all evaluations must end; None: each has its own."""
+    weights: KeptWeights | None = None
+    """The claims on trained weights, where ``keep_weights`` asks for some."""
 
     def __post_init__(self) -> None:
         self.machine.require_serves(self.config.execution)

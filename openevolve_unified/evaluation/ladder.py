@@ -14,7 +14,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener, StageStarted, from_worker
+from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,14 @@ def train_ladder(
     """
     requests = train_requests(context, checked, seeds)
     jobs = [request.job for request in requests]
+    keep_weights(context, checked.program, [job.key for job in jobs])
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
         stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
             _require_healthy(runs[index], job)
+    say_lacking_weights(context, [jobs[index].key for index in runs], listener)
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
     missing.sort(key=lambda index: -cost(jobs[index].size))
@@ -99,6 +101,7 @@ def train_requests(
             device=resources.device,
             step_kind=config.execution.step,
             num_slots=resources.num_workers,
+            keep_weights=config.execution.keep_weights != "none",
         )
         for size in config.sizes
         for seed in (config.training.seeds if seeds is None else seeds)
@@ -108,6 +111,28 @@ def train_requests(
 def cost(size: SizeConfig) -> int:
     """What orders jobs from short to long."""
     return size.num_layers * size.hidden_dim**2
+
+
+def keep_weights(context: Context, program: Program, keys: Sequence[str]) -> None:
+    """Claim the weights of a program's jobs, where the experiment keeps some.
+
+    Raises:
+        ConfigError: the claims cannot be written.
+    """
+    if context.weights is not None:
+        context.weights.claim(program.source_hash[:12], keys)
+
+
+def say_lacking_weights(context: Context, known: Sequence[str], listener: Listener) -> None:
+    """Say how many of the jobs ``known`` to the store have no weights there, if any are kept."""
+    lacking = [] if context.weights is None else context.weights.lacking(known)
+    if lacking:
+        text = (
+            f"{len(lacking)} of this program's models were trained before and have no weights in "
+            "the store; they are not trained again for them (in another "
+            "scaling_law.execution.store_dir they would be)"
+        )
+        listener(Notice(message=text))
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:

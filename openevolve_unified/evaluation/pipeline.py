@@ -22,7 +22,12 @@ from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
-from openevolve_unified.evaluation.ladder import CheckedProgram, train_ladder
+from openevolve_unified.evaluation.ladder import (
+    CheckedProgram,
+    keep_weights,
+    say_lacking_weights,
+    train_ladder,
+)
 from openevolve_unified.evaluation.requests import CheckRequest
 from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
@@ -70,6 +75,10 @@ class Pipeline:
         key = self._evaluation_key(program, chosen)
         stored = self._load(key)
         if stored is not None:
+            if isinstance(stored, Evaluation):
+                keys = [run.job_key for size in stored.sizes for run in size.runs]
+                keep_weights(self.context, program, keys)
+                say_lacking_weights(self.context, keys, lambda event: self._say(program, event))
             return stored
         result = self._evaluate_fresh(program, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)

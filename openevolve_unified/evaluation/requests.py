@@ -54,6 +54,8 @@ class TrainRequest:
     device: str
     step_kind: StepKind
     num_slots: int
+    keep_weights: bool = False
+    """Leave the trained weights in the store."""
 
     def training(self) -> Task:
         """The task that trains the job, or finds it in the store."""
@@ -74,6 +76,7 @@ class TrainRequest:
             arguments=to_plain(self),
             title=f"{name} {self.job.size.name} seed {self.job.seed}",
             files=("trace_path", "data_folder"),
+            needs_store=self.keep_weights,
             record=record,
         )
 

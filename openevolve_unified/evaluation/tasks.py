@@ -44,6 +44,7 @@ from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES, training_bytes
 from openevolve_unified.training.progress import Progress
 from openevolve_unified.training.step import TrainStep, build_model
+from openevolve_unified.training.weights import save_weights
 
 Emit = Callable[[dict[str, Any]], None]
 MEASURE_S = 0.5
@@ -190,6 +191,9 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
             certificate = certify(model, data.validation, job.training.batch_size)
         except CandidateError as error:
             return Findings(parameter_changes=changes, rejection=error.reason)
+        if request.keep_weights:
+            store = Store(Path(request.store))
+            save_weights(store.path("weights", job.key, ".safetensors"), job, model)
         return Findings(parameter_changes=changes, certificate=to_plain(certificate))
 
     def progress(report: Progress) -> None:

@@ -24,6 +24,8 @@ class Task:
     """What messages call it, for example ``train 32x2 seed 42``."""
     files: tuple[str, ...] = ()
     """Arguments that are paths which the task reads; they are sent to machines without them."""
+    needs_store: bool = False
+    """It leaves files in the store that do not travel: a machine without that store refuses it."""
     record: Place | None = None
     """Where the result is kept for good, if it is: what is there already is not done again."""
 

@@ -87,17 +87,17 @@ def seed_plan(
             "wanted at least 1 and at least 0"
         )
     taken = set(search_seeds)
-    search = (*search_seeds, *_fresh(search_seeds[0], max_seeds - len(search_seeds), taken))
-    confirmation = _fresh(search_seeds[0] + STRIDE, num_confirmation, taken)
-    validation = _fresh(search_seeds[0] + 2 * STRIDE, num_validation, taken)
+    search = (*search_seeds, *next_free(search_seeds[0], max_seeds - len(search_seeds), taken))
+    confirmation = next_free(search_seeds[0] + STRIDE, num_confirmation, taken)
+    validation = next_free(search_seeds[0] + 2 * STRIDE, num_validation, taken)
     shared = (*search, *confirmation)[:num_noise]
-    own = _fresh(search_seeds[0] + 3 * STRIDE, num_noise - len(shared), taken)
+    own = next_free(search_seeds[0] + 3 * STRIDE, num_noise - len(shared), taken)
     return SeedPlan(
         search=search, confirmation=confirmation, validation=validation, noise=(*shared, *own)
     )
 
 
-def _fresh(start: int, number: int, taken: set[int]) -> tuple[int, ...]:
+def next_free(start: int, number: int, taken: set[int]) -> tuple[int, ...]:
     """The next ``number`` integers from ``start`` on that are not taken; they are then."""
     found: list[int] = []
     candidate = start

@@ -36,6 +36,7 @@ from openevolve_unified.runs.events import (
     everyone,
     nobody,
 )
+from openevolve_unified.runs.kept_weights import KeptWeights
 from openevolve_unified.runs.templates import template_dir
 from openevolve_unified.stages import Stage
 from openevolve_unified.store import describe_earlier, open_store
@@ -109,13 +110,18 @@ class ScalingLawEvaluator:
         if machine is None:
             execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
             self._own_machine = machine = Machine(execution, log_dir)
+        store = open_store(config.store_dir)
+        self._weights: KeptWeights | None = None
+        if config.scaling_law.execution.keep_weights != "none":
+            self._weights = KeptWeights(store, config.output_dir)
         context = Context(
             machine=machine,
             config=config.scaling_law,
             base_dir=config.base_dir,
-            store=open_store(config.store_dir),
+            store=store,
             listener=self._listener,
             needs_full_isolation=config.needs_full_isolation,
+            weights=self._weights,
         )
         self.pipeline = Pipeline(context, config.initial_program.read_text(encoding="utf-8"))
         self._tell_of_earlier_store()
@@ -288,7 +294,10 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener(Notice(message=damage))
-            return result, self.run_directory.record(result, iteration)
+            entry = self.run_directory.record(result, iteration)
+            if self.experiment.scaling_law.execution.keep_weights == "best":
+                self._drop_weights()
+            return result, entry
         except ConfigError as error:
             self._listener(SetUpBroke(message=str(error)))
             return self._failure(result.program.source, "set-up", str(error)), None
@@ -300,6 +309,13 @@ class ScalingLawEvaluator:
         if line is not None and os.environ.get(TOLD_VARIABLE) != line:
             os.environ[TOLD_VARIABLE] = line
             self._listener(Notice(message=line))
+
+    def _drop_weights(self) -> None:
+        """Keep those of the best program and the initial one."""
+        assert self._weights is not None
+        judged, best = self.run_directory.judged_and_best()
+        initial = self.pipeline.initial.source_hash[:12]
+        self._weights.withdraw_others(judged, {initial, best or initial})
 
     def _read(self, program_path: str | Path) -> tuple[str, Failure | None]:
         try:

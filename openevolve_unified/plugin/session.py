@@ -29,6 +29,7 @@ from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.event_log import EventLog, read_events
 from openevolve_unified.runs.events import (
+    NoiseKnown,
     Notice,
     PlanMade,
     SessionEnded,
@@ -263,6 +264,7 @@ def _plan_and_evolve(
         if noise is not None:
             reporter.close()
             write_copy(noise, directory.path)
+            log(NoiseKnown(noise=to_plain(noise)))
             reporter.say(f"noise: {summarise(noise).sentence}")
         initial = score_initial_program(evaluator, reporter)
         if noise is not None:

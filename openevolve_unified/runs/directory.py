@@ -120,6 +120,15 @@ class RunDirectory:
         """The entries of ``fitness_history.json``, in the order in which they were tried."""
         return self._read().entries
 
+    def judged_and_best(self) -> tuple[list[str], str | None]:
+        """The programs with a verdict, and the best of them, at one moment; twelve digits each."""
+        try:
+            history = json.loads(self.history_path.read_text(encoding="utf-8"))
+            judged = [e["program"] for e in history["programs"] if e["verdict"] != "not judged"]
+            return judged, history["best"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return [], None
+
     def repair(self) -> str | None:
         """Write a history that is damaged or missing anew, from the records in ``programs/``.
 

@@ -76,6 +76,14 @@ class PlanMade(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseKnown(Event):
+    """The noise floor that the run works with, as in ``noise.json``."""
+
+    kind: ClassVar[str] = "noise"
+    noise: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvolutionStarted(Event):
     """The initial program is scored; iterations begin after the first ``num_done``."""
 
@@ -230,8 +238,8 @@ _KINDS: dict[str, type[Event]] = {
     record.kind: record
     for record in (
         *(Header, SessionStarted, SessionEnded, PlanMade, EvolutionStarted, DataPrepared),
-        *(CandidateStarted, StageStarted, Training, Verdict, Remeasured, MachineTrouble),
-        *(IterationEnded, Confirmation, Stopped, Notice, SetUpBroke, Bug),
+        *(NoiseKnown, CandidateStarted, StageStarted, Training, Verdict, Remeasured),
+        *(MachineTrouble, IterationEnded, Confirmation, Stopped, Notice, SetUpBroke, Bug),
     )
 }
 

@@ -12,6 +12,7 @@ from openevolve_unified.runs.events import (
     Header,
     IterationEnded,
     MachineTrouble,
+    NoiseKnown,
     Notice,
     PlanMade,
     Remeasured,
@@ -43,6 +44,8 @@ class Replay:
     sessions: list[Session] = field(default_factory=list)
     plan: dict[str, Any] | None = None
     """The last session's, as in ``plan.json``."""
+    noise: dict[str, Any] | None = None
+    """The last session's noise floor, as in ``noise.json``."""
     baseline: dict[str, Any] | None = None
     """The entry of the initial program."""
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -101,6 +104,8 @@ def _take(run: Replay, event: Event) -> None:
             run.sessions[-1].ended = event
         case PlanMade():
             run.plan = event.plan
+        case NoiseKnown():
+            run.noise = event.noise
         case Verdict():
             _take_entry(run, event.entry)
             if event.is_initial:

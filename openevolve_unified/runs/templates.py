@@ -19,6 +19,11 @@ def template_dir() -> Path:
     raise ConfigError("the shipped configs are missing from this installation; reinstall it")
 
 
+def initial_program(framework: str) -> Path:
+    """The shipped initial program of a framework: softmax attention in its notation."""
+    return template_dir() / "initial_programs" / f"{framework}.py"
+
+
 def copy_templates(target: Path) -> tuple[list[Path], list[Path]]:
     """Copy the shipped configs and programs into ``target``; existing files are left alone.
 

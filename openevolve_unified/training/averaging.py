@@ -34,7 +34,7 @@ class WeightAverage:
         self._sum: torch.Tensor | None = None
 
     def add(self, step: int) -> None:
-        """Count the values after ``step`` steps, a point on the way; the device is not waited for."""
+        """Count the values after ``step`` steps, a point on the way, without waiting for them."""
         if not self._counts(step):
             return
         if self._sum is None:

@@ -115,7 +115,8 @@ class _Run:
         self._validation = data.validation
         self._test = data.test
         self._average = WeightAverage(training, self._train_step.flat.values)
-        self._besides: dict[str, float | None] = {}
+        self._test_loss: float | None = None
+        self._averaged_loss: float | None = None
         self._health: dict[str, float] = {}
         self._monitor = LossMonitor(device)
         self._curve: list[CurvePoint] = []
@@ -184,10 +185,10 @@ class _Run:
 
         The model has its last weights afterwards.
         """
-        self._besides["test_loss_nats"] = self._finite_loss(self._test)
+        self._test_loss = self._finite_loss(self._test)
         if self._average.is_defined:
             with self._average.applied():
-                self._besides["averaged_loss_nats"] = self._finite_loss(self._validation)
+                self._averaged_loss = self._finite_loss(self._validation)
 
     def record(
         self,
@@ -217,7 +218,8 @@ class _Run:
                 "numpy": np.__version__,
             },
             health=dict(self._health),
-            **self._besides,
+            test_loss_nats=self._test_loss,
+            averaged_loss_nats=self._averaged_loss,
         )
 
     def _evaluate(self) -> None:

@@ -17,6 +17,7 @@ from openevolve.utils.code_utils import apply_diff
 from openevolve_unified import frameworks
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.names import METRIC_NAMES
+from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.judgement.fitness import artifacts, metrics
 from openevolve_unified.plain.strict import from_mapping
@@ -110,6 +111,12 @@ def test_openevolve_is_kept_from_misreading_scores(name):
     assert config.checkpoint_interval == 1
     assert config.early_stopping_patience is None
     assert set(config.database.feature_dimensions) <= set(METRIC_NAMES)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_noise_is_measured_before_anything_is_compared(name):
+    noise = load_experiment(path_of(name)).scaling_law.noise
+    assert noise == NoiseConfig(mode="measure", num_seeds=4, twin=False)
 
 
 @pytest.mark.parametrize("name", FULL)

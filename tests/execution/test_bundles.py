@@ -9,6 +9,7 @@ import pytest
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.execution.cluster import node as ray_node
 from openevolve_unified.execution.cluster.bundles import BundleFile, describe, find, keep
+from openevolve_unified.store import Store
 
 CONTENT = {"meta.json": b"{}", "train.npy": bytes(range(256))}
 
@@ -84,3 +85,31 @@ def test_a_node_with_other_versions_is_refused():
     (answer,) = answers(ours | {"torch": "1.0"})
     assert f"got torch {ours['torch']}, wanted 1.0" in answer["config_error"]
     assert "install the same versions on every node" in answer["config_error"]
+
+
+@pytest.mark.parametrize(
+    ("needs_store", "shares", "is_refused"),
+    [
+        (True, False, True),
+        (True, True, False),
+        (False, False, False),
+    ],
+)
+def test_a_node_without_the_store_refuses_what_must_be_left_there(
+    tmp_path, monkeypatch, needs_store, shares, is_refused
+):
+    monkeypatch.delenv("OPENEVOLVE_UNIFIED_NODE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = Store(tmp_path / "store")
+    identity = ray_node.store_identity(store)
+    request = {
+        "function": "execution.tasks.echo",
+        "arguments": {"store": str(store.root)},
+        "bundles": {},
+        "versions": ray_node.versions(),
+        "store_identity": identity if shares else "another",
+        "needs_store": needs_store,
+    }
+    *_, answer = [json.loads(text) for text in ray_node.serve(json.dumps(request), {})]
+    assert ("does not see the store" in answer.get("config_error", "")) == is_refused
+    assert ("result" in answer) != is_refused

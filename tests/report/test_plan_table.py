@@ -1,17 +1,26 @@
-"""What the summary says about the time that the plan promised."""
+"""The plan as it is printed: what is known of the noise, and what came of the promised time."""
 
 from __future__ import annotations
 
-import pytest
+import io
+from pathlib import Path
 
+import pytest
+from made_noise import made_noise
+from rich.console import Console
+
+from openevolve_unified.calibration.noise_summary import summarise
+from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.evaluation.plan import Plan, PlannedSize
-from openevolve_unified.report.plan_table import time_against_plan
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.plan_table import print_plan, time_against_plan
 from openevolve_unified.runs.plan_file import FILE_NAME, write_plan
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 
-@pytest.fixture
-def planned(tmp_path):
+
+def made_plan():
     size = PlannedSize(
         size=SizeConfig(hidden_dim=8, num_layers=1, num_heads=1),
         num_params_non_embedding=1,
@@ -22,7 +31,7 @@ def planned(tmp_path):
         num_steps=400,
         evaluation_s=0.0,
     )
-    plan = Plan(
+    return Plan(
         sizes=(size,),
         tokens_per_model=1,
         train_sequences=1,
@@ -35,8 +44,42 @@ def planned(tmp_path):
         available_bytes=None,
         price_per_hour=None,
     )
-    write_plan(tmp_path, plan)
+
+
+@pytest.fixture
+def planned(tmp_path):
+    write_plan(tmp_path, made_plan())
     return tmp_path
+
+
+def noise_line(noise, **settings):
+    """What the printed plan of the quickstart says about its noise."""
+    overrides = [f"scaling_law.noise.{name}={value}" for name, value in settings.items()]
+    experiment = load_experiment(CONFIGS / "quickstart.yaml", overrides)
+    text = io.StringIO()
+    print_plan(made_plan(), experiment, noise, Reporter(Console(file=text, width=200)))
+    (line,) = [line for line in text.getvalue().splitlines() if line.startswith("  noise ")]
+    return line
+
+
+def test_the_plan_shows_the_stored_noise_or_how_to_come_by_it():
+    noise = made_noise()
+    assert noise_line(noise, mode="stored") == f"  noise     {summarise(noise).sentence}"
+    assert noise_line(noise, mode="none") == f"  noise     {summarise(noise).sentence}"
+    assert noise_line(noise, mode="measure", num_seeds=6) == noise_line(noise, mode="stored")
+    # 4 seeds of 40 s, one of which the run would train anyway.
+    told = noise_line(None, mode="measure", num_seeds=4, twin="false")
+    assert "measured first, by the initial program at 4 seeds: about 2 min more" in told
+    told = noise_line(noise, mode="measure", num_seeds=7, twin="true")
+    assert "the initial program and its rounding twin at 7 seeds: about 9 min more" in told
+    for mode, text in (
+        ("stored", "this run is refused"),
+        ("none", "error of a single seed is unkn"),
+    ):
+        told = noise_line(None, mode=mode)
+        assert text in told
+        assert told.endswith("quickstart.yaml")
+        assert "openevolve-unified noise" in told
 
 
 def trained(program, duration_s, cached=False):

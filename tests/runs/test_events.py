@@ -11,6 +11,7 @@ from openevolve_unified.runs import events
 from openevolve_unified.runs.events import (
     Event,
     IterationEnded,
+    NoiseKnown,
     Notice,
     PlanMade,
     SessionEnded,
@@ -42,6 +43,7 @@ EXAMPLES = [
         is_resumed=False, config_hash="c", framework="f", horizon="pilot", num_iterations=3
     ),
     SessionEnded(cause="set-up", reason="the disk is full"),
+    NoiseKnown(noise={"seeds": [42, 43]}),
     PlanMade(plan={"sizes": [{"step_s": 0.1}], "price_per_hour": None}),
     events.EvolutionStarted(num_done=1, num_iterations=3),
     events.DataPrepared(message="packing"),

@@ -10,6 +10,7 @@ from openevolve_unified.runs.events import (
     Header,
     IterationEnded,
     MachineTrouble,
+    NoiseKnown,
     Notice,
     PlanMade,
     SessionEnded,
@@ -58,6 +59,7 @@ def test_a_run_is_what_its_events_say():
     run = replay(
         [
             *(Header(format_version=1, release="1.0"), BEGIN, PlanMade(plan={"candidate_s": 2.0})),
+            NoiseKnown(noise={"seeds": [1, 2]}),
             *(verdict("p0", 0, is_initial=True), stage, report, later, notice),
             *(verdict("p1", 1), ended(1), trouble, ended(2, "machine"), Stopped(reason="enough")),
             END,
@@ -65,6 +67,7 @@ def test_a_run_is_what_its_events_say():
     )
     assert run.format_version == 1
     assert run.plan == {"candidate_s": 2.0}
+    assert run.noise == {"seeds": [1, 2]}
     assert run.baseline == entry("p0", 0)
     assert run.entries == [entry("p0", 0), entry("p1", 1)]
     assert [(p.iteration, p.outcome) for p in run.proposals] == [(1, "trained"), (2, "machine")]

@@ -67,7 +67,10 @@ def test_a_run_that_measures_says_so_in_its_plan_and_does_it_first(tiny, run, tm
     training = first("noise: initial program, 2 seeds: training 6 models")
     sentence = first("noise: can tell apart slopes that differ by")
     assert told < training < sentence < first("summary [")
-    assert json.loads((tmp_path / "run" / "noise.json").read_text())["seeds"] == [42, 43]
+    kept = json.loads((tmp_path / "run" / "noise.json").read_text())
+    assert kept["seeds"] == [42, 43]
+    events = map(json.loads, (tmp_path / "run" / "events.jsonl").read_text().splitlines())
+    assert [event["noise"] for event in events if event["kind"] == "noise"] == [kept]
 
 
 @pytest.mark.parametrize(

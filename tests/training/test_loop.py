@@ -143,7 +143,7 @@ def test_the_averaged_weights_are_the_mean_over_the_last_three_evaluation_points
     assert run.averaged_loss_nats != run.final_loss_nats
 
 
-@pytest.mark.parametrize("steps, is_averaged", [(30, False), (31, True)])
+@pytest.mark.parametrize(("steps", "is_averaged"), [(30, False), (31, True)])
 def test_weights_are_averaged_from_three_points_on(steps, is_averaged):
     run = _train(make_job(training_steps=steps, eval_frequency=15))
     assert (run.averaged_loss_nats is not None) == is_averaged

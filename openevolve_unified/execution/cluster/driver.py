@@ -244,6 +244,7 @@ class _Driver:
         if "store" in task.arguments:
             store = Store(Path(task.arguments["store"]))
             request["store_identity"] = ray_node.store_identity(store)
+            request["needs_store"] = task.needs_store
         parts = {
             bundle.key: self._put(bundle)
             for bundle in bundles.values()

@@ -106,6 +106,11 @@ def _localise(request: dict[str, Any], parts: Parts) -> tuple[dict[str, Any], li
     if "store" in arguments:
         shared = Store(Path(arguments["store"])).get("identity", "store") if may_share else None
         if shared is None or shared["identity"] != request["store_identity"]:
+            if request["needs_store"]:
+                raise ConfigError(
+                    "it does not see the store, in which weights are to be kept; wanted a "
+                    "scaling_law.execution.store_dir that all nodes share, or keep_weights: none"
+                )
             arguments["store"] = str(open_store(own_root / "store").root)
     return arguments, missing
 
