@@ -37,5 +37,5 @@ METRIC_NAMES = (
 """``combined_score``: the mean over seeds, shrunk where there is a noise floor.
 ``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
 ``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
-``lack_of_fit``: how far the sizes lie off the line. ``gain_largest``: nats below the baseline at the
-largest size. ``harm``: mean nats above it."""
+``lack_of_fit``: how far the sizes lie off the line. ``gain_largest``: nats below the baseline at
+the largest size. ``harm``: mean nats above it."""

@@ -48,8 +48,8 @@ def print_summary(
         reporter.say(f"  time         {time}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
-        "               best_code.py, confirmation.json, fitness_history.json, proposals.json, programs/, "
-        "checkpoints/, logs/"
+        "               best_code.py, confirmation.json, fitness_history.json, proposals.json, "
+        "programs/, checkpoints/, logs/"
     )
 
 
