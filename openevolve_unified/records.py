@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
@@ -171,9 +172,12 @@ class Score:
 
     combined: float
     fitness: float
-    """Minus the measured slope."""
+    """Minus what ``kind`` names, as measured: nats per unit of ln N for the slope, else nats."""
     harm_nats: float
     """Mean over sizes of the loss above the baseline, beyond the tolerance."""
+    kind: FitnessKind = "slope"
+    target_params: float | None = None
+    """The size whose loss is predicted, non-embedding parameters; None: as ``target_size`` says."""
     by_seed: tuple[float, ...] = ()
     """Guards included, each seed's ladder alone; empty until the selection has seen it."""
     mean: float | None = None

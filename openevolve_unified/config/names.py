@@ -8,8 +8,8 @@ UNTRAINED_SCORE = -500.0
 """Passed a stage but was not trained."""
 
 UNKNOWN_STDERR = -1.0
-"""``score_stderr`` where no error over seeds is known, which no error can be: OpenEvolve wants
-finite numbers. ``score_degrees_of_freedom`` is 0 then."""
+"""A standard error that is not known, which no error can be: OpenEvolve wants finite numbers, and 0
+would be an exact one. ``score_degrees_of_freedom`` is 0 then."""
 
 FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
 """Metrics of the evaluator that are measured properties of the mechanism."""
@@ -24,11 +24,25 @@ METRIC_NAMES = (
     "fitness",
     "lack_of_fit",
     "slope",
+    "slope_stderr",
+    "slope_total",
     "intercept",
     "r2",
+    "gain_slope",
+    "gain_slope_stderr",
     "loss_smallest",
     "loss_largest",
     "gain_largest",
+    "gain_largest_stderr",
+    "predicted_loss",
+    "predicted_loss_stderr",
+    "gain_predicted",
+    "gain_predicted_stderr",
+    "dominance",
+    "num_sizes_better",
+    "num_sizes_worse",
+    "leave_one_out_rms",
+    "power_law_exponent",
     "harm",
     *FEATURE_NAMES,
     "is_pilot",
@@ -37,5 +51,15 @@ METRIC_NAMES = (
 """``combined_score``: the mean over seeds, shrunk where there is a noise floor.
 ``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
 ``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
-``lack_of_fit``: how far the sizes lie off the line. ``gain_largest``: nats below the baseline at
-the largest size. ``harm``: mean nats above it."""
+
+Every gain is over the baseline at the same seeds, more is better: ``gain_slope`` in nats per
+unit of ln N, ``gain_largest`` at the largest size and ``gain_predicted`` at
+``scaling_law.fitness.target_params`` in nats. A name with ``_stderr`` is the standard error over
+seeds of the one before it, ``UNKNOWN_STDERR`` where one seed says nothing of it.
+
+``dominance``: 1 for a program that is better than the baseline at every size beyond noise, -1 for
+one that is worse at every size, else 0; ``num_sizes_better``, ``num_sizes_worse``: beyond noise.
+``lack_of_fit``: how far the sizes lie off the line, no error over seeds. ``leave_one_out_rms``:
+nats by which the line through the others misses each size, ``UNKNOWN_STDERR`` with three.
+``power_law_exponent``: 0 where it is not identified. ``slope_total``: over total parameters.
+``harm``: mean nats above the baseline."""

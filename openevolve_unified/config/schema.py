@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
+from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import nearest
@@ -222,20 +223,6 @@ class GatesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitnessConfig:
-    """How a finished scaling fit becomes a score."""
-
-    guard_tolerance_nats: float = 0.02
-    """A loss above the baseline's by more than this counts as harm at that size."""
-    max_gain_nats: float = 1.0
-    """A loss below the baseline's by more than this is too good to be true: it fails closed."""
-
-    def __post_init__(self) -> None:
-        for name in ("guard_tolerance_nats", "max_gain_nats"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
 class StoppingConfig:
     """When a run ends before its iterations do; 0 turns a rule off."""
 
@@ -333,7 +320,7 @@ class ScalingLawConfig:
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     gates: GatesConfig = GatesConfig()
-    fitness: FitnessConfig = FitnessConfig()
+    fitness: FitnessConfig = field(default_factory=FitnessConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     stopping: StoppingConfig = StoppingConfig()
@@ -364,6 +351,13 @@ class ScalingLawConfig:
         )
         _require(
             len(set(self.sizes)) == len(self.sizes), "ladder", "a repeated size", "distinct sizes"
+        )
+        _require(
+            self.fitness.kind != "predicted_loss" or len(self.sizes) >= MIN_SIZES_TO_PREDICT,
+            "fitness.kind",
+            f"predicted_loss with {len(self.sizes)} sizes",
+            f"at least {MIN_SIZES_TO_PREDICT} sizes, or another kind: nothing would test the "
+            "prediction",
         )
         _require(
             max(self.training.seeds) < MAX_SEED,

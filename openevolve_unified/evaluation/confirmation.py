@@ -87,12 +87,10 @@ def confirm_winner(
             reason=f"{result.stage}: {result.reason}",
             horizon=result.horizon,
         )
-    tolerance = config.fitness.guard_tolerance_nats
-    winner = tuple(scores_by_seed(result.sizes, result.baseline, tolerance).values())
-    initial = tuple(scores_by_seed(result.baseline, (), tolerance).values())
-    found = confirm(
-        winner, initial, score_difference_spread(floor) if floor else None, selected_gain
-    )
+    winner = tuple(scores_by_seed(result.sizes, result.baseline, config.fitness).values())
+    initial = tuple(scores_by_seed(result.baseline, (), config.fitness).values())
+    spread = score_difference_spread(floor, config.fitness) if floor else None
+    found = confirm(winner, initial, spread, selected_gain)
     return Confirmed(
         program=program,
         verdict=found.verdict,

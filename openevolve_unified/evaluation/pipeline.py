@@ -29,9 +29,14 @@ from openevolve_unified.evaluation.ladder import (
     train_ladder,
 )
 from openevolve_unified.evaluation.requests import CheckRequest
+from openevolve_unified.evaluation.scoring import (
+    require_identified,
+    require_target_beyond,
+    score_of,
+)
 from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
-from openevolve_unified.judgement.fitness import score, too_good_to_be_true
+from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
@@ -50,6 +55,7 @@ class Pipeline:
         self.context = context
         self.config = context.config
         self.initial = Program(source=initial_source, framework=self.config.framework)
+        require_target_beyond(self.config)
 
     def bounded(self) -> Pipeline:
         """The same, with one deadline from now for all that it evaluates together."""
@@ -144,6 +150,8 @@ class Pipeline:
         )
         if doubt is not None:
             raise CandidateError("too_good", doubt)
+        if is_initial:
+            require_identified(self.config, sizes)
         fit = fit_scaling_law(
             [size.num_params_non_embedding for size in sizes],
             [size.losses_nats for size in sizes],
@@ -156,7 +164,7 @@ class Pipeline:
             sizes=sizes,
             baseline=baseline,
             fit=fit,
-            score=score(fit, sizes, baseline, self.config.fitness.guard_tolerance_nats),
+            score=score_of(self.config.fitness, fit, sizes, baseline),
             features=checked.features,
             checks=checked.evidence,
         )

@@ -65,7 +65,7 @@ class Selector:
         self._rule = None
         if noise is not None and len(self._search) > len(self._config.training.seeds):
             self._rule = SelectionRule(
-                floor=score_difference_spread(noise.floor),
+                floor=score_difference_spread(noise.floor, self._config.fitness),
                 max_seeds=len(self._search),
                 false_rate=self._config.selection.false_rate,
                 parents_per_seed=self._config.selection.parents_per_seed,
@@ -164,7 +164,7 @@ class Selector:
 
     def _standing(self, scores: Sequence[float]) -> Standing:
         assert self._noise is not None
-        found = mean_with_error(scores, score_spread(self._noise.floor))
+        found = mean_with_error(scores, score_spread(self._noise.floor, self._config.fitness))
         return Standing(value=found.value, stderr=found.stderr)
 
     def _behind(self, name: str, rival: str, seen: Mapping[str, Mapping[int, float]]) -> str | None:
@@ -193,7 +193,7 @@ class Selector:
 
     def _with_error(self, evaluation: Evaluation) -> Evaluation:
         by_seed = self._scores(evaluation)
-        spread = score_spread(self._noise.floor) if self._noise else None
+        spread = score_spread(self._noise.floor, self._config.fitness) if self._noise else None
         estimate = mean_with_error(list(by_seed.values()), spread)
         return dataclasses.replace(
             evaluation,
@@ -257,9 +257,7 @@ class Selector:
         )
 
     def _scores(self, evaluation: Evaluation) -> dict[int, float]:
-        return scores_by_seed(
-            evaluation.sizes, evaluation.baseline, self._config.fitness.guard_tolerance_nats
-        )
+        return scores_by_seed(evaluation.sizes, evaluation.baseline, self._config.fitness)
 
     def _hash(self, source: str) -> str:
         program = Program(source=source, framework=self._config.framework)

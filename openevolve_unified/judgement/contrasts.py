@@ -8,11 +8,14 @@ one covariance matrix (``noise.NoiseFloor.of``), and every statistic of this roo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
-FitnessKind = Literal["slope", "predicted_loss", "largest_loss"]
+from openevolve_unified.config.fitness import FitnessKind
+
+TARGET_FACTOR = 4.0
+"""Of the largest size, where a loss is predicted unless another size is stated: two doublings. The
+ladders themselves span three, and a line is worth less the further it is drawn out."""
 
 
 def slope_weights(num_params: Sequence[float]) -> np.ndarray:
@@ -33,6 +36,11 @@ def prediction_weights(num_params: Sequence[float], target_params: float) -> np.
             f"of the ladder ({largest:,.0f}): inside the ladder the loss is measured, not predicted"
         )
     return np.array([1.0, np.log(target_params)]) @ np.linalg.pinv(_design(num_params))
+
+
+def target_size(num_params: Sequence[float], stated: float | None) -> float:
+    """The size whose loss is predicted: as stated, or ``TARGET_FACTOR`` times the largest."""
+    return TARGET_FACTOR * max(num_params) if stated is None else stated
 
 
 def largest_weights(num_params: Sequence[float]) -> np.ndarray:

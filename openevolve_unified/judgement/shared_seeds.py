@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from openevolve_unified.records import SizeResult
 
 Sizes = tuple[SizeResult, ...]
@@ -43,3 +45,15 @@ def differences_nats(
     """
     pairs = zip(*on_shared_seeds(sizes, baseline), strict=True)
     return tuple(own.mean_loss_nats - other.mean_loss_nats for own, other in pairs)
+
+
+def losses_by_seed(sizes: Sequence[SizeResult]) -> np.ndarray:
+    """``(seeds, sizes)``, nats per token; the seeds ascending, so that rows of two programs meet.
+
+    Raises:
+        ValueError: not the same seeds at every size.
+    """
+    rows = [{run.seed: run.final_loss_nats for run in size.runs} for size in sizes]
+    if any(set(row) != set(rows[0]) for row in rows):
+        raise ValueError(f"wanted the same seeds at every size, got {[list(row) for row in rows]}")
+    return np.array([[row[seed] for row in rows] for seed in sorted(rows[0])], dtype=np.float64)

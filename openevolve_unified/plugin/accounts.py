@@ -11,7 +11,7 @@ from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, shortage
 from openevolve_unified.judgement.compare import Standing
-from openevolve_unified.judgement.fitness import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
+from openevolve_unified.judgement.feedback import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
 from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback

@@ -26,7 +26,13 @@ from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.checkpoints import Checkpoint, save_whole
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
-from openevolve_unified.plugin.population import RejectionFeedback, admit, renew_metrics, replaces
+from openevolve_unified.plugin.population import (
+    RejectionFeedback,
+    admit,
+    evict,
+    renew_metrics,
+    replaces,
+)
 from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
@@ -249,7 +255,7 @@ class EvolutionRun:
         config = openevolve_config(self.experiment)
         log_dir = self.experiment.output_dir / "logs"
         log_dir.mkdir(parents=True, exist_ok=True)
-        strategy = PopulationStrategy(admit=self._admit, replace_cell=replaces)
+        strategy = PopulationStrategy(admit=self._admit, replace_cell=replaces, evict=evict)
         # OpenEvolve adds a console handler that writes to whatever standard error is now.
         with open(log_dir / "openevolve_start.log", "a") as log, contextlib.redirect_stderr(log):
             openevolve = ObservedOpenEvolve(

@@ -26,12 +26,40 @@ def admit(snapshot: PopulationSnapshot, candidate: ProgramState, island: int) ->
     return candidate.metrics.get("combined_score", UNTRAINED_SCORE) > UNTRAINED_SCORE
 
 
+def dominates(program: ProgramState) -> bool:
+    """Better than the baseline at every size, beyond noise; see ``judgement.paired``."""
+    return bool(program.metrics.get("dominance", 0.0) == 1.0)
+
+
 def replaces(
     snapshot: PopulationSnapshot, candidate: ProgramState, incumbent: ProgramState, island: int
 ) -> bool:
-    """True when the candidate is better than the incumbent; see ``judgement.compare``."""
+    """True when the candidate is better than the incumbent; see ``judgement.compare``.
+
+    A program that is better than the baseline at every size, beyond noise, is not driven out of its
+    cell by one that is ahead in its score alone: OpenEvolve would forget it, and it is known to
+    help. It need not take a cell to stay: what does not replace an elite joins its island too.
+    """
+    if dominates(incumbent) and not dominates(candidate):
+        return False
     one, other = Standing.of_metrics(candidate.metrics), Standing.of_metrics(incumbent.metrics)
     return compare(one, other).is_better
+
+
+def evict(
+    snapshot: PopulationSnapshot, num_programs: int, protected_ids: frozenset[str]
+) -> list[str]:
+    """Who leaves a full population: as OpenEvolve chooses, elites last and the lower score first,
+    but those that ``dominates`` names after all others."""
+    elites = {program_id for cells in snapshot.feature_maps for program_id in cells.values()}
+
+    def worth(program_id: str) -> tuple[bool, bool, float]:
+        program = snapshot.programs[program_id]
+        score = float(program.metrics.get("combined_score", UNTRAINED_SCORE))
+        return dominates(program), program_id in elites, score
+
+    eligible = [program_id for program_id in snapshot.programs if program_id not in protected_ids]
+    return sorted(eligible, key=worth)[:num_programs]
 
 
 def renew_metrics(database: ProgramDatabase, event: Remeasured) -> None:

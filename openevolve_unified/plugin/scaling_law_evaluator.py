@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
+from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
@@ -17,7 +18,9 @@ from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
 from openevolve_unified.evaluation.selector import Selector
-from openevolve_unified.judgement.fitness import artifacts, metrics, untrained_metrics
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.judges import Judges, judge
+from openevolve_unified.judgement.metrics import metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.answering.exchange import current_exchange
 from openevolve_unified.plugin.tried import known_candidates, measured_baseline, times_parent
@@ -144,8 +147,9 @@ class ScalingLawEvaluator:
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
         """What OpenEvolve reads of a result."""
-        values = metrics(result)
-        texts: dict[str, str | bytes] = dict(artifacts(result))
+        judges = self._judges(result)
+        values = metrics(result, judges)
+        texts: dict[str, str | bytes] = dict(artifacts(result, judges))
         return EvaluationResult(metrics=values, artifacts=texts)
 
     def evaluate_program(
@@ -248,14 +252,15 @@ class ScalingLawEvaluator:
             self.measure_again(exchange.parent)
 
     def _record_again(self, result: Evaluation, iteration: int | None) -> None:
-        entry = self.run_directory.record_again(result, iteration)
+        judges = self._judges(result)
+        entry = self.run_directory.record_again(result, iteration, judges)
         if entry is not None:
             self._listener(
                 Remeasured(
                     program=entry["program"],
                     entry=entry,
-                    metrics=metrics(result),
-                    verdict=artifacts(result)["verdict"],
+                    metrics=metrics(result, judges),
+                    verdict=artifacts(result, judges)["verdict"],
                 )
             )
 
@@ -306,7 +311,7 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener(Notice(message=damage))
-            entry = self.run_directory.record(result, iteration)
+            entry = self.run_directory.record(result, iteration, self._judges(result))
             if self.experiment.scaling_law.execution.keep_weights == "best":
                 self._drop_weights()
             return result, entry
@@ -315,6 +320,13 @@ class ScalingLawEvaluator:
             return self._failure(result.program.source, "set-up", str(error)), None
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
+
+    def _judges(self, result: Evaluation | Failure) -> Judges | None:
+        """With the noise floor of this configuration, if it was measured."""
+        if isinstance(result, Failure):
+            return None
+        noise = known_noise(self.pipeline)
+        return judge(result, None if noise is None else noise.floor())
 
     def _tell_of_earlier_store(self) -> None:
         line = describe_earlier(self.experiment.store_dir)

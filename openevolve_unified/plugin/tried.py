@@ -10,7 +10,7 @@ import numpy as np
 from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.selector import Known, MeasuredBaseline
-from openevolve_unified.judgement.contrasts import score_weights
+from openevolve_unified.judgement.replicates import weights_of
 from openevolve_unified.plugin.cells import hash_of
 from openevolve_unified.records import Program
 from openevolve_unified.runs.directory import RunDirectory
@@ -46,7 +46,7 @@ def measured_baseline(pipeline: Pipeline) -> MeasuredBaseline | None:
     noise = known_noise(pipeline)
     if noise is None:
         return None
-    weights = score_weights("slope", noise.num_params)
+    weights = weights_of(pipeline.config.fitness, noise.num_params)
     scores = np.asarray(noise.losses()) @ weights
     return MeasuredBaseline(
         floor=noise.floor(),

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from openevolve_unified.report.judges_table import verdict_words
 from openevolve_unified.runs.events import (
     Bug,
     DataPrepared,
@@ -77,6 +78,7 @@ class Reporter:
         told = entry.get("told_score")
         if told is not None:
             text += f", {told}"
+        text += verdict_words(entry)
         note = ", known already" if entry["cached"] else f", {entry['duration_s']:.0f} s"
         self.say(f"{title}: {text} [{entry['horizon']}]{note}")
 

@@ -8,6 +8,7 @@ from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.judges_table import better_everywhere, summary_lines
 from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.history import best_entry
@@ -42,6 +43,9 @@ def print_summary(
     reporter.say(f"  difference   {difference_line(best, initial)}")
     reporter.say(f"  confirmed    {_confirmed_line(best, initial, confirmed)}")
     _print_losses(best, initial, reporter)
+    dominating = better_everywhere(entries)
+    if dominating is not None:
+        reporter.say(f"  every size   {dominating}")
     _print_changes(directory, best, initial, reporter)
     time = time_against_plan(directory.path, entries, initial)
     if time is not None:
@@ -91,15 +95,8 @@ def _fitness(entry: dict[str, Any]) -> str:
 
 
 def _print_losses(best: dict[str, Any], initial: dict[str, Any], reporter: Reporter) -> None:
-    reporter.say("  losses       size      params      baseline  best      difference (nats/token)")
-    for name, loss in best["losses_nats"].items():
-        reference = initial["losses_nats"][name]
-        difference = best.get("differences_nats", {}).get(name, loss - reference)
-        num_params = best["num_params_non_embedding"][name]
-        reporter.say(
-            f"               {name:<9} {num_params:<11,} {reference:<9.4f} {loss:<9.4f} "
-            f"{difference:+.4f}"
-        )
+    for number, line in enumerate(summary_lines(best, initial)):
+        reporter.say(f"  {'' if number else 'losses':<12} {line}")
 
 
 def _print_changes(

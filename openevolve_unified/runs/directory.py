@@ -18,7 +18,8 @@ import yaml
 
 from openevolve_unified.config.experiment import Experiment, redacted
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.judgement.fitness import loss_table
+from openevolve_unified.judgement.feedback import loss_table
+from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.plain.files import disk_errors, write_json, write_text
 from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lock
 from openevolve_unified.records import Evaluation, Failure
@@ -164,46 +165,56 @@ class RunDirectory:
                     sources.append(path.read_text(encoding="utf-8"))
         return sources
 
-    def record(self, result: Evaluation | Failure, iteration: int | None = None) -> dict[str, Any]:
+    def record(
+        self,
+        result: Evaluation | Failure,
+        iteration: int | None = None,
+        judges: Judges | None = None,
+    ) -> dict[str, Any]:
         """Add a verdict to the history, keep its program, and renew ``best_code.py``.
 
         A program that was tried before keeps its entry and counts one more proposal.
 
         Args:
             iteration: OpenEvolve's, where the program is one of its proposals.
+            judges: of ``result``; None: without a noise floor.
         """
+        if judges is None and isinstance(result, Evaluation):
+            judges = judge(result)
         with self._lock():
             entries = self.history()
             source_hash = result.program.source_hash[:12]
             places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
             if places:
-                entry = entry_again(entries[places[0]], result, iteration)
+                entry = entry_again(entries[places[0]], result, iteration, judges)
                 entries[places[0]] = entry
             else:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
-                entry = new_entry(index, result, iteration)
+                entry = new_entry(index, result, iteration, judges)
                 entries.append(entry)
-            self._keep_program(entry, result)
+            self._keep_program(entry, result, judges)
             self._write(entries)
         return entry
 
     def record_again(
-        self, result: Evaluation, iteration: int | None = None
+        self, result: Evaluation, iteration: int | None = None, judges: Judges | None = None
     ) -> dict[str, Any] | None:
         """Renew the entry of a program that got one more seed; None if there is none.
 
         Args:
             iteration: OpenEvolve's that gave it the seed, for another program.
+            judges: of ``result``; None: without a noise floor.
         """
+        judges = judges or judge(result)
         with self._lock():
             entries = self.history()
             source_hash = result.program.source_hash[:12]
             places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
             if not places:
                 return None
-            entry = entry_remeasured(entries[places[0]], result, iteration)
+            entry = entry_remeasured(entries[places[0]], result, iteration, judges)
             entries[places[0]] = entry
-            self._keep_program(entry, result)
+            self._keep_program(entry, result, judges)
             self._write(entries)
         return entry
 
@@ -231,13 +242,15 @@ class RunDirectory:
     def _read(self) -> History:
         return read_history(self.history_path, self.path / "programs")
 
-    def _keep_program(self, entry: dict[str, Any], result: Evaluation | Failure) -> None:
+    def _keep_program(
+        self, entry: dict[str, Any], result: Evaluation | Failure, judges: Judges | None
+    ) -> None:
         stem = self.path / "programs" / entry["file"].removesuffix(".py")
         write_text(stem.with_suffix(".py"), result.program.source)
         details: dict[str, Any] = dict(entry)
-        if isinstance(result, Evaluation):
+        if isinstance(result, Evaluation) and judges is not None:
             details.update(checks=result.checks, features=result.features)
-            details["losses_per_size"] = loss_table(result).splitlines()
+            details["losses_per_size"] = loss_table(result, judges).splitlines()
             details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from openevolve_unified.config.names import FAILURE_SCORE
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.compare import Standing, best_of
-from openevolve_unified.judgement.fitness import told_score
+from openevolve_unified.judgement.feedback import told_score
+from openevolve_unified.judgement.judges import Judges
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Evaluation, Failure, SizeResult
 
 Verdict = Literal["trained", "rejected", "not judged"]
@@ -78,8 +81,17 @@ def best_entry(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return best_of(trained, Standing.of_entry)
 
 
-def new_entry(index: int, result: Evaluation | Failure, iteration: int | None) -> dict[str, Any]:
-    """The entry of a program that was not tried before."""
+def new_entry(
+    index: int,
+    result: Evaluation | Failure,
+    iteration: int | None,
+    judges: Judges | None = None,
+) -> dict[str, Any]:
+    """The entry of a program that was not tried before.
+
+    Args:
+        judges: of a trained program.
+    """
     source_hash = result.program.source_hash[:12]
     entry: dict[str, Any] = {
         "index": index,
@@ -124,6 +136,8 @@ def new_entry(index: int, result: Evaluation | Failure, iteration: int | None) -
         "num_params_non_embedding": {
             size.size.name: size.num_params_non_embedding for size in result.sizes
         },
+        "dominance": judges.dominance if judges is not None else None,
+        "judges": to_plain(judges) if judges is not None else None,
         "num_params_total": {size.size.name: size.num_params_total for size in result.sizes},
     }
 
@@ -132,13 +146,14 @@ def entry_again(
     known: dict[str, Any],
     result: Evaluation | Failure,
     iteration: int | None,
+    judges: Judges | None = None,
 ) -> dict[str, Any]:
     """The entry of a program that was tried before, as ``known``.
 
     It counts one more proposal, unless the same iteration is done again after ``--resume``. A
     verdict stands when the machine fails later.
     """
-    entry = new_entry(known["index"], result, iteration)
+    entry = new_entry(known["index"], result, iteration, judges)
     if entry["verdict"] == "not judged" and known["verdict"] != "not judged":
         entry = dict(known)
     iterations = known.get("iterations", [])
@@ -153,11 +168,11 @@ def entry_again(
 
 
 def entry_remeasured(
-    known: dict[str, Any], result: Evaluation, iteration: int | None
+    known: dict[str, Any], result: Evaluation, iteration: int | None, judges: Judges | None = None
 ) -> dict[str, Any]:
     """The entry of a program that got one more seed; nobody proposed it again."""
     kept = ("file", "time", "iterations", "num_proposals", "duration_s")
-    entry = new_entry(known["index"], result, iteration)
+    entry = new_entry(known["index"], result, iteration, judges)
     entry.update({name: known[name] for name in kept if name in known})
     _keep_iterations_of_scores(entry, known)
     return entry
@@ -195,6 +210,14 @@ def is_entry(entry: Any) -> bool:
         and all(isinstance(number, (int, float)) for table in tables for number in table.values())
         and _are_iterations(entry.get("iterations", []))
     )
+
+
+def judges_of(entry: Mapping[str, Any]) -> Judges | None:
+    """The judges of a trained program's entry; None in one of an earlier release."""
+    try:
+        return from_mapping(Judges, entry.get("judges"), "judges")
+    except (ConfigError, TypeError, ValueError):
+        return None
 
 
 def _keep_iterations_of_scores(entry: dict[str, Any], known: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.names import METRIC_NAMES
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.schema import ScalingLawConfig
-from openevolve_unified.judgement.fitness import artifacts, metrics
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT
 from openevolve_unified.plugin.proposer import create_grammar_client

@@ -8,12 +8,9 @@ import pytest
 from made_results import COUNTS, made_evaluation, made_sizes
 
 from openevolve_unified.config.names import FAILURE_SCORE, METRIC_NAMES, UNTRAINED_SCORE
-from openevolve_unified.judgement.fitness import (
-    artifacts,
-    metrics,
-    too_good_to_be_true,
-    untrained_metrics,
-)
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.fitness import too_good_to_be_true
+from openevolve_unified.judgement.metrics import metrics, untrained_metrics
 from openevolve_unified.records import Failure, Program
 
 BASELINE = (2.40, 2.31, 2.25, 2.15)

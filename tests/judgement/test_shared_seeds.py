@@ -8,12 +8,9 @@ import pytest
 from made_results import COUNTS, TOLERANCE, made_evaluation, made_run, made_sizes
 
 from openevolve_unified.config.schema import LADDERS
-from openevolve_unified.judgement.fitness import (
-    loss_table,
-    metrics,
-    score,
-    too_good_to_be_true,
-)
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.fitness import score, too_good_to_be_true
+from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.judgement.shared_seeds import differences_nats, on_shared_seeds
 from openevolve_unified.records import SizeResult
@@ -41,7 +38,7 @@ def test_every_distance_to_the_baseline_that_is_told_is_that_of_shared_seeds():
     result = made_evaluation(LUCKY, BASELINE)
     assert metrics(result)["gain_largest"] == 0.0
     assert metrics(result)["loss_largest"] == pytest.approx(BASELINE[-1] - 0.25), "of all its seeds"
-    assert "2.1500   2.1500     +0.0000" in loss_table(result)
+    assert "2.1500   2.1500     +0.0000" in artifacts(result)["losses_per_size"]
 
 
 def test_the_guards_compare_on_shared_seeds():

@@ -10,8 +10,8 @@ from openevolve.database import Program, ProgramDatabase
 from openevolve.population import PopulationStrategy
 from packaging.version import Version
 
-from openevolve_unified.judgement.fitness import untrained_metrics
-from openevolve_unified.plugin.population import admit, replaces
+from openevolve_unified.judgement.metrics import untrained_metrics
+from openevolve_unified.plugin.population import admit, evict, replaces
 
 INSTALLED = Version(version("openevolve"))
 
@@ -24,9 +24,12 @@ def seen_up_to(release):
 
 def database(**settings):
     config = DatabaseConfig(num_islands=1, feature_dimensions=["lookback"], **settings)
-    return ProgramDatabase(config, PopulationStrategy(admit=admit, replace_cell=replaces))
+    strategy = PopulationStrategy(admit=admit, replace_cell=replaces, evict=evict)
+    return ProgramDatabase(config, strategy)
 
 
 def program(name, parent="seed", **changes):
-    metrics = {**untrained_metrics(True), "combined_score": 0.1, "lookback": 0.2, **changes}
+    changes = {"combined_score": 0.1, **changes}
+    scores = {"mean_score": changes["combined_score"], "lookback": 0.2}
+    metrics = {**untrained_metrics(True), **scores, **changes}
     return Program(id=name, code=f"{name} = 1", parent_id=parent, metrics=metrics)

@@ -15,7 +15,8 @@ from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.compare import Standing
-from openevolve_unified.judgement.fitness import artifacts, metrics
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.plugin.accounts import MAX_TROUBLES_IN_A_ROW, Accounts
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report

@@ -20,7 +20,8 @@ from rich.console import Console
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing, best_of, compare
-from openevolve_unified.judgement.fitness import artifacts, metrics
+from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.evolve import EvolutionRun

@@ -119,6 +119,44 @@ def test_an_elite_gives_way_only_beyond_the_noise():
     assert cell == "far"
 
 
+def test_a_program_better_at_every_size_keeps_its_cell_whatever_its_slope():
+    programs = database()
+
+    def cell():
+        return next(iter(programs.island_feature_maps[0].values()))
+
+    programs.add(program("seed", None, combined_score=0.05))
+    programs.add(program("helps", combined_score=0.10, dominance=1.0))
+    assert cell() == "helps"
+    programs.add(program("steep", combined_score=0.90))
+    assert cell() == "helps"
+    assert {"helps", "steep"} <= programs.islands[0], "both may become parents"
+    programs.add(program("helps_more", combined_score=0.20, dominance=1.0))
+    assert cell() == "helps_more"
+
+
+def test_a_program_better_at_every_size_joins_without_taking_the_cell_of_a_better_score():
+    programs = database()
+    programs.add(program("seed", None, combined_score=0.05))
+    programs.add(program("steep", combined_score=0.90))
+    programs.add(program("helps", combined_score=0.10, dominance=1.0))
+    assert next(iter(programs.island_feature_maps[0].values())) == "steep"
+    assert {"steep", "helps"} <= programs.islands[0]
+
+
+@pytest.mark.parametrize(("dominance", "is_kept"), [(1.0, True), (0.0, False), (-1.0, False)])
+def test_a_program_better_at_every_size_stays_in_a_full_population(dominance, is_kept):
+    programs = database(population_size=4)
+    programs.add(program("seed", None, combined_score=0.3))
+    programs.add(program("helps", combined_score=0.1, dominance=dominance))
+    for number, lookback in enumerate((0.0, 1.0, 0.4, 0.6, 0.8)):  # cells of their own
+        score = 0.4 + number
+        programs.add(program(f"other_{number}", combined_score=score, lookback=lookback))
+    assert len(programs.programs) == 4
+    assert ("helps" in programs.programs) is is_kept
+    assert programs.best_program_id in programs.programs
+
+
 def test_the_reason_of_a_rejection_reaches_the_next_prompts():
     programs = database()
     programs.add(program("seed", None))

@@ -33,6 +33,7 @@ def one_line(errors):
         ("scaling_law.trainng.seeds=[1]", "did you mean 'training'"),
         ("scaling_law.execution.device=cuda", "no CUDA device"),
         ("scaling_law.data.seq_len=4", "wanted 8 to 4096"),
+        ("scaling_law.fitness.target_params=100", "scaling_law.fitness.target_params: got 100"),
         ("scaling_law.framework=matrix_mixer", "MatrixMixer"),
         ("scaling_law.data={source: text, path: nowhere.txt}", "error: scaling_law.data.path: got"),
         slow("scaling_law.data={source: text, path: empty.txt, vocab_size: 300}", "empty.txt"),
