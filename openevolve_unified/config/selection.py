@@ -21,12 +21,16 @@ class SelectionConfig:
     does. Without a noise floor none does either."""
     false_rate: float = 0.05
     """Chance that one comparison calls an equal program better, at whatever number of seeds."""
+    parents_per_seed: int = 2
+    """A program that was a parent so often for each seed it has gets one more first, up to
+    ``max_seeds``."""
     num_confirmation_seeds: int = 2
     """At the end of a run the winner and the initial program are trained at so many seeds that had
     no part in choosing it. 0: nothing is confirmed, so nothing is called improved."""
 
     def __post_init__(self) -> None:
-        require(self.max_seeds >= 1, "max_seeds", self.max_seeds, "1 or more")
+        for name in ("max_seeds", "parents_per_seed"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         require(0 < self.false_rate < 1, "false_rate", self.false_rate, "more than 0, less than 1")
         require(
             self.num_confirmation_seeds >= 0,

@@ -22,7 +22,7 @@ from openevolve_unified.judgement.replicates import (
     score_spread,
     scores_by_seed,
 )
-from openevolve_unified.judgement.selection import SelectionRule, decide
+from openevolve_unified.judgement.selection import SelectionRule, decide, parent_to_measure
 from openevolve_unified.judgement.shrinkage import Baseline, Observed, shrink
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.events import Notice
@@ -68,6 +68,7 @@ class Selector:
                 floor=score_difference_spread(noise.floor, self._config.fitness),
                 max_seeds=len(self._search),
                 false_rate=self._config.selection.false_rate,
+                parents_per_seed=self._config.selection.parents_per_seed,
             )
 
     def judge_initial(self) -> Evaluation | Failure:
@@ -126,6 +127,19 @@ class Selector:
                 if behind != name:
                     remeasured(self._shrunk(result, behind, seen))
         return self._shrunk(self._evaluations[name], name, seen)
+
+    def is_due(self, source: str, times_parent: int, known: Mapping[str, Known]) -> bool:
+        """Whether a program was a parent too often for the seeds it has; see ``parent_to_measure``.
+
+        Args:
+            times_parent: this time included.
+        """
+        name = self._hash(source)
+        seen = {other: item.scores for other, item in known.items() if other == name}
+        if self._rule is None or not seen:
+            return False
+        found = parent_to_measure(self._population(seen), {name: times_parent}, self._rule)
+        return found is not None
 
     def measure_again(self, source: str, known: Mapping[str, Known]) -> Evaluation | None:
         """A program that is known, at one more seed; None when it has them all, or cannot be."""

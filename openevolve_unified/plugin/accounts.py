@@ -90,7 +90,7 @@ class Accounts:
         result = future.result()
         report: Report = result.report
         if result.child_program_dict is None:
-            self._without_program(iteration, report.answer)
+            self._without_program(iteration, report.answer, self._hash_of(report.parent))
         else:
             self.num_programs += 1
             self._with_program(iteration, result, report)
@@ -109,10 +109,10 @@ class Accounts:
         )
         self._stop(f"{self.title(iteration)}: {cause}")
 
-    def _without_program(self, iteration: int, answer: Answer) -> None:
+    def _without_program(self, iteration: int, answer: Answer, parent: str = "") -> None:
         title, trouble = self.title(iteration), str(answer.trouble)
         self.last_trouble = answer.detail
-        proposal = Proposal(iteration=iteration, outcome="unusable", reason=trouble)
+        proposal = Proposal(iteration=iteration, outcome="unusable", reason=trouble, parent=parent)
         self._keep(proposal, answer.detail)
         if answer.is_failed_call:
             self._reporter.say(f"{title}: the call of the language model failed: {answer.detail}")
@@ -141,6 +141,7 @@ class Accounts:
             program=program,
             num_edits=answer.num_edits,
             num_unmatched=len(answer.unmatched),
+            parent=self._hash_of(report.parent),
         )
         if stage in MACHINE_STAGES:
             self.last_trouble = f"{stage}: {why}"

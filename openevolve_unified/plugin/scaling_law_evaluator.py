@@ -22,7 +22,8 @@ from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.metrics import metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
-from openevolve_unified.plugin.tried import known_candidates, measured_baseline
+from openevolve_unified.plugin.answering.exchange import current_exchange
+from openevolve_unified.plugin.tried import known_candidates, measured_baseline, times_parent
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
@@ -228,6 +229,7 @@ class ScalingLawEvaluator:
         turn = current_turn()
         iteration = None if turn is None else turn.iteration
         cells = None if turn is None else turn.cells
+        self._measure_parent(selector)
 
         def elite(evaluation: Evaluation) -> str | None:
             return None if cells is None else cells.elite_of(metrics(evaluation), source)
@@ -238,6 +240,16 @@ class ScalingLawEvaluator:
             elite,
             lambda result: self._record_again(result, iteration),
         )
+
+    def _measure_parent(self, selector: Selector) -> None:
+        """One more seed for the parent of this iteration, where it has been one often."""
+        turn, exchange = current_turn(), current_exchange()
+        if turn is None or exchange is None or not exchange.parent:
+            return
+        known = known_candidates(self.run_directory, self.pipeline.initial, turn.iteration)
+        times = times_parent(turn.run_path, exchange.parent, turn.iteration) + 1
+        if selector.is_due(exchange.parent, times, known):
+            self.measure_again(exchange.parent)
 
     def _record_again(self, result: Evaluation, iteration: int | None) -> None:
         judges = self._judges(result)

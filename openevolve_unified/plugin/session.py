@@ -281,13 +281,14 @@ def _plan_and_evolve(
     run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter, log)
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)
-    directory.write_best_diff(initial)
     confirmed = None
-    if run.is_finished:
-        try:
+    try:
+        if run.is_finished:
             confirmed = confirm_best(experiment, directory, initial, reporter, log)
-        except MachineError:
-            reporter.say(hint)
-            raise
+    except MachineError:
+        reporter.say(hint)
+        raise
+    finally:
+        directory.write_best_diff(initial)  # more seeds may have shown another best
     print_summary(experiment, directory, initial, confirmed, reporter)
     return run

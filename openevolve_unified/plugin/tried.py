@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.selector import Known, MeasuredBaseline
 from openevolve_unified.judgement.replicates import weights_of
+from openevolve_unified.plugin.cells import hash_of
 from openevolve_unified.records import Program
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.history import scores_before
+from openevolve_unified.runs.proposals import ProposalLog
 
 
 def known_candidates(
@@ -49,3 +52,10 @@ def measured_baseline(pipeline: Pipeline) -> MeasuredBaseline | None:
         floor=noise.floor(),
         scores={seed: float(score) for seed, score in zip(noise.seeds, scores, strict=True)},
     )
+
+
+def times_parent(run_path: Path, source: str, iteration: int) -> int:
+    """How often a program was to be edited in earlier iterations of a run."""
+    own = hash_of(source)
+    proposals = ProposalLog(run_path).proposals
+    return sum(p.parent == own and p.iteration < iteration for p in proposals)

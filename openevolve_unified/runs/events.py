@@ -179,6 +179,7 @@ class IterationEnded(Event):
     """One line: what was wrong and what to write instead."""
     num_edits: int = 0
     num_unmatched: int = 0
+    parent: str = ""
 
     @property
     def proposal(self) -> Proposal:

@@ -27,7 +27,7 @@ _OUTCOMES: dict[str, tuple[Outcome, Outcome]] = {
 }
 """By the verdict in the history: of the first iteration with a program, and of the next ones."""
 _FILE = "proposals.json"
-_TEXTS = ("outcome", "reason", "program")
+_TEXTS = ("outcome", "reason", "program", "parent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Proposal:
     num_edits: int = 0
     num_unmatched: int = 0
     """Edits whose SEARCH text the parent did not hold, in an answer that gave a program."""
+    parent: str = ""
+    """The first digits of the hash of the program that was to be edited."""
 
 
 class ProposalLog:

@@ -320,6 +320,7 @@ def test_an_empty_path_is_not_the_folder_of_the_config_file(name, bad, write):
     ("setting", "refused", "accepted", "wanted"),
     [
         ("max_seeds", 0, 1, "1 or more"),
+        ("parents_per_seed", 0, 1, "1 or more"),
         ("num_confirmation_seeds", -1, 0, "0 or more"),
         ("false_rate", 0.0, 0.01, "more than 0, less than 1"),
     ],

@@ -28,14 +28,14 @@ def losses(score):
 class Pipeline:
     """Scores by source and seed; a text instead of a score is the reason of a failure."""
 
-    def __init__(self, scores, selection=SelectionConfig(max_seeds=3)):
+    def __init__(self, scores, max_seeds=3):
         self.config = ScalingLawConfig(
             framework="matrix_mixer",
             initial_program="-",
             output_dir="-",
             ladder="quickstart",
             fitness=FitnessConfig(guard_tolerance_nats=9.0),
-            selection=selection,
+            selection=SelectionConfig(max_seeds=max_seeds),
         )
         self.initial = Program(source=INITIAL, framework="matrix_mixer")
         self.notices = []
@@ -52,7 +52,8 @@ class Pipeline:
             if isinstance(value, str):
                 stage, _, reason = value.partition(": ")
                 return Failure(program=program, stage=stage, reason=reason)
-        own = [dict(zip(seeds, sizes, strict=True)) for sizes in zip(*map(losses, scores.values()))]
+        ladders = {seed: losses(value) for seed, value in scores.items()}
+        own = [{seed: ladders[seed][size] for seed in seeds} for size in range(len(COUNTS))]
         its = [
             {seed: losses(self._scores[INITIAL][SEEDS.index(seed)])[size] for seed in seeds}
             for size in range(len(COUNTS))
@@ -144,7 +145,7 @@ def test_without_a_floor_or_with_one_search_seed_nobody_gets_more():
     assert pipeline.asked == [("lucky", (42,))]
     assert (result.score.stderr, result.score.reliability) == (None, None)
     assert result.score.value == pytest.approx(0.128)
-    pipeline = Pipeline(scores, SelectionConfig(max_seeds=1))
+    pipeline = Pipeline(scores, max_seeds=1)
     result = select(pipeline, "lucky")
     assert pipeline.asked == [("lucky", (42,))]
     assert result.score.stderr == pytest.approx(0.01), "the floor's error is known all the same"
@@ -182,3 +183,13 @@ def test_a_known_program_gets_one_more_seed_until_it_has_them_all():
     again = selector.measure_again("parent", known(parent=[0.2]))
     assert again.score.by_seed == pytest.approx((0.2, 0.1))
     assert selector.measure_again("parent", known(parent=[0.2, 0.1, 0.1])) is None
+
+
+def test_a_parent_is_due_when_it_was_one_too_often_for_its_seeds():
+    selector = Selector(Pipeline(BASE), noise([0.1, 0.1, 0.1]))
+    one, two, all_seeds = (known(parent=[0.2] * number) for number in (1, 2, 3))
+    assert [selector.is_due("parent", times, one) for times in (1, 2)] == [False, True]
+    assert [selector.is_due("parent", times, two) for times in (3, 4)] == [False, True]
+    assert not selector.is_due("parent", 99, all_seeds)
+    assert not selector.is_due(INITIAL, 99, one), "the initial program has its own seeds"
+    assert not Selector(Pipeline(BASE), None).is_due("parent", 99, one), "no floor, no rule"

@@ -69,6 +69,7 @@ OTHER_SETTINGS = {
     "allow_degraded_isolation": True,
     "store_dir": "elsewhere",
     "price_per_hour": 2.0,
+    "keep_weights": "all",
 }
 
 

@@ -25,6 +25,7 @@ def messages_of(store):
         "bundles": {},
         "versions": ray_node.versions(),
         "store_identity": ray_node.store_identity(store),
+        "needs_store": False,
     }
     return [json.loads(message) for message in ray_node.serve(json.dumps(request), {})]
 

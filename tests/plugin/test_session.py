@@ -118,6 +118,7 @@ class Evaluator:
     """Stands in for the evaluator: its plan is ``plan`` or raises it, and its machine is broken."""
 
     plan_is: object = None
+    pipeline: object = None
 
     def __init__(self, *, config, listener, log):
         self.experiment, self.log = config, log
@@ -150,6 +151,8 @@ def start(tmp_path, monkeypatch):
     EventLog(earlier / "events.jsonl")(Notice(message="earlier"))
     monkeypatch.setattr(session, "ScalingLawEvaluator", Evaluator)
     monkeypatch.setattr(session, "print_plan", lambda *_: None)
+    monkeypatch.setattr(session, "find_noise", lambda *_: None)
+    monkeypatch.setattr(session, "run_noise", lambda *_: None)
     return lambda: run_session(config=QUICKSTART, overrides=[], output=earlier, resume=False)
 
 

@@ -13,7 +13,12 @@ NOISY = {
     "max_iterations": 4,
     "scaling_law.training.training_steps": 60,
     "scaling_law.noise": {"mode": "measure", "num_seeds": 2},
-    "scaling_law.selection": {"max_seeds": 2, "num_confirmation_seeds": 1, "false_rate": 0.5},
+    "scaling_law.selection": {
+        "max_seeds": 2,
+        "num_confirmation_seeds": 1,
+        "false_rate": 0.5,
+        "parents_per_seed": 1,
+    },
 }
 
 

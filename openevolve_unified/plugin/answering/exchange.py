@@ -28,6 +28,8 @@ class Exchange:
     circumstances: str = ""
     entry: dict[str, Any] | None = None
     """The verdict on the program, as in the run's history."""
+    parent: str = ""
+    """The source of the program that is edited."""
     remeasured: list[Remeasured] = field(default_factory=list)
     """Programs of earlier iterations that got one more seed."""
 
@@ -46,6 +48,8 @@ class Report:
     answer: Answer
     entry: dict[str, Any] | None
     remeasured: tuple[Remeasured, ...] = ()
+    parent: str = ""
+    """The source of the program that was edited."""
 
 
 _current: Exchange | None = None
@@ -69,17 +73,20 @@ def run_reported(
     Edits that matched nothing are told to whoever edits the child, as one of its artifacts.
     """
     global _current
-    exchange = _current = Exchange(iteration)
+    parent_code = snapshot["programs"].get(parent_id, {}).get("code", "")
+    exchange = _current = Exchange(iteration, parent=parent_code)
     try:
         result = run_iteration(iteration, snapshot, parent_id, *others)
     finally:
         _current = None
-    parent_code = snapshot["programs"].get(parent_id, {}).get("code", "")
     answer = judge_answer(exchange, result, parent_code, reading)
     if result.child_program_dict and answer.unmatched:
         result.artifacts = {**(result.artifacts or {}), "edits": answer.detail}
     result.report = Report(
-        answer=answer, entry=exchange.entry, remeasured=tuple(exchange.remeasured)
+        answer=answer,
+        entry=exchange.entry,
+        remeasured=tuple(exchange.remeasured),
+        parent=parent_code,
     )
     return result
 
