@@ -98,6 +98,13 @@ def line_text(judges: Judges) -> str:
     text = f"slope {judges.slope}; over total parameters {judges.slope_total}"
     if judges.paired is not None:
         text += f"; slope less the baseline's {judges.paired.slope}"
+    predicted = judges.predicted_loss
+    if predicted is not None and predicted.ci95 is not None:
+        low, high = predicted.ci95
+        text += (
+            f"\nthe line foretells {predicted.value:.4f} nats at {judges.target_params:,.0f} "
+            f"parameters (95%: {low:.4f} to {high:.4f}), if it stays straight"
+        )
     if judges.leave_one_out is not None:
         text += (
             f"\nleft out and foretold by the others, a size is missed by "

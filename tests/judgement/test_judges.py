@@ -115,6 +115,14 @@ def test_the_predicted_loss_is_that_of_the_line_at_four_times_the_largest_size()
     assert judges.predicted_difference is judges.paired is judges.dominance is None
 
 
+def test_the_interval_of_the_predicted_loss_is_told_where_it_is_known():
+    evaluation = made_evaluation(BASELINE)
+    judges = judge(evaluation, floor_of(0.01))
+    low, high = judges.predicted_loss.ci95
+    assert f"(95%: {low:.4f} to {high:.4f})" in artifacts(evaluation, judges)["scaling_line"]
+    assert "95%" not in artifacts(evaluation)["scaling_line"]
+
+
 def test_a_program_larger_than_the_target_has_no_predicted_loss():
     evaluation = made_evaluation(BASELINE, BASELINE, counts=tuple(5 * n for n in COUNTS))
     judges = judge(evaluation)

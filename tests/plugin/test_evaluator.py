@@ -41,8 +41,12 @@ class Raising:
         self.error = error
         self.initial = pipeline.initial
         self.context = pipeline.context
+        self.config = pipeline.config
 
-    def evaluate(self, source):
+    def bounded(self):
+        return self
+
+    def evaluate(self, source, seeds=None):
         raise self.error
 
     def check(self, source):
