@@ -64,7 +64,7 @@ def test_a_noise_floor_that_was_measured_gives_one_seed_its_error(tiny, run):
     status, output, errors = run("openevolve-unified", *arguments)
     assert status == 0, errors
     found = json.loads(output.splitlines()[-1])
-    assert found["error_from"] == "the measured noise floor (1 degrees of freedom)"
+    assert found["error_from"] == "the measured noise (degrees of freedom: 1)"
     assert found["by_loss"]["hsd"] > 0
 
 
