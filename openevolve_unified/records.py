@@ -174,6 +174,25 @@ class Score:
     """Minus the measured slope."""
     harm_nats: float
     """Mean over sizes of the loss above the baseline, beyond the tolerance."""
+    by_seed: tuple[float, ...] = ()
+    """Guards included, each seed's ladder alone; empty until the selection has seen it."""
+    mean: float | None = None
+    """Of ``by_seed``; it is what two programs are compared by."""
+    stderr: float | None = None
+    """Of ``mean``, over seeds; None: unknown, as from one seed without a noise floor."""
+    degrees_of_freedom: float | None = None
+    """Of ``stderr``."""
+    shrunk: float | None = None
+    """``mean`` drawn to the baseline as far as it is not reliable; see ``judgement.shrinkage``."""
+    reliability: float | None = None
+    """Share of the gain over the baseline that ``shrunk`` keeps, 0 to 1."""
+
+    @property
+    def value(self) -> float:
+        """What OpenEvolve maximises: the shrunk score where there is one."""
+        if self.shrunk is not None:
+            return self.shrunk
+        return self.combined if self.mean is None else self.mean
 
     @property
     def is_guarded(self) -> bool:

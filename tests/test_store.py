@@ -29,6 +29,18 @@ def test_what_was_put_is_got(tmp_path):
     assert Store(tmp_path).get("runs", KEY) == {"loss": 1.25}
 
 
+def test_all_records_of_a_kind_are_those_that_can_be_read(tmp_path):
+    store = Store(tmp_path)
+    assert list(store.every("noise")) == []
+    for key in ("cd" + KEY[2:], KEY):
+        store.put("noise", key, {"key": key})
+    store.put("runs", KEY, {"key": "another kind"})
+    damaged = store.path("noise", "ef" + KEY[2:])
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    assert [record["key"][:2] for record in store.every("noise")] == ["ab", "cd"]
+
+
 def contents(folder):
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)

@@ -96,6 +96,16 @@ def find_noise(pipeline: Pipeline) -> MeasuredNoise | None:
     return _read(pipeline.context.store.get(KIND, _key(noise_settings(pipeline))))
 
 
+def known_noise(pipeline: Pipeline) -> MeasuredNoise | None:
+    """The noise that judgements rest on; None where ``scaling_law.noise`` wants none or it was not
+    measured.
+
+    Raises:
+        ConfigError, MachineError: see ``find_noise``.
+    """
+    return None if pipeline.config.noise.mode == "none" else find_noise(pipeline)
+
+
 def require_noise(pipeline: Pipeline, config_path: Path) -> MeasuredNoise:
     """The noise of this configuration.
 

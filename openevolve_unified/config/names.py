@@ -7,11 +7,20 @@ FAILURE_SCORE = -1000.0
 UNTRAINED_SCORE = -500.0
 """Passed a stage but was not trained."""
 
+UNKNOWN_STDERR = -1.0
+"""``score_stderr`` where no error over seeds is known, which no error can be: OpenEvolve wants
+finite numbers. ``score_degrees_of_freedom`` is 0 then."""
+
 FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
 """Metrics of the evaluator that are measured properties of the mechanism."""
 
 METRIC_NAMES = (
     "combined_score",
+    "mean_score",
+    "num_seeds",
+    "score_stderr",
+    "score_degrees_of_freedom",
+    "reliability",
     "fitness",
     "lack_of_fit",
     "slope",
@@ -25,4 +34,8 @@ METRIC_NAMES = (
     "is_pilot",
     "trained",
 )
-"""``gain_largest``: nats below the baseline at the largest size; ``harm``: mean nats above it."""
+"""``combined_score``: the mean over seeds, shrunk where there is a noise floor.
+``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
+``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
+``lack_of_fit``: how far the sizes lie off the line. ``gain_largest``: nats below the baseline at the
+largest size. ``harm``: mean nats above it."""

@@ -34,13 +34,16 @@ class Context:
     """Refuse to trace programs that this machine cannot confine fully."""
     weights: KeptWeights | None = None
     """The claims on trained weights, where ``keep_weights`` asks for some."""
+    until: float | None = None
+    """A ``time.monotonic()`` value at which all evaluations must end; None: each has its own."""
 
     def __post_init__(self) -> None:
         self.machine.require_serves(self.config.execution)
 
     def deadline(self) -> float:
         """The ``time.monotonic()`` value at which an evaluation that starts now must end."""
-        return time.monotonic() + self.config.execution.deadline_s
+        own = time.monotonic() + self.config.execution.deadline_s
+        return own if self.until is None else min(own, self.until)
 
     def data(self) -> TokenData:
         """The tokenized corpus, prepared on first use."""

@@ -51,6 +51,11 @@ class Pipeline:
         self.config = context.config
         self.initial = Program(source=initial_source, framework=self.config.framework)
 
+    def bounded(self) -> Pipeline:
+        """The same, with one deadline from now for all that it evaluates together."""
+        until = self.context.deadline()
+        return Pipeline(dataclasses.replace(self.context, until=until), self.initial.source)
+
     def evaluate(self, source: str, seeds: Sequence[int] | None = None) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
 

@@ -1,11 +1,12 @@
-"""The comparison of two programs: the one rule for 'better', whoever asks.
+"""The comparison of two programs: the one rule for 'better' in a search, whoever asks.
 
 The population, the stopping rules, ``best_code.py`` and the summary all follow it. Of two programs
-the one is better whose score, guards included, is higher by more than the joint standard error of
-both. It is the population's old rule: the only one of the former four that steered the search and
-looked at an error. That any difference counts, as for the stopping rules and ``best_code.py``,
-follows the luck of a seed; two errors, as in the summary, would stop the search, because today's
-error is the misfit of a few points to a line.
+the one is better whose mean score over its seeds, guards included, is higher by more than the joint
+standard error of both. That is where ``selection`` stops to give a newcomer more seeds, and it
+steers a search; it proves nothing. Whether a winner improves is said by ``confirmation`` alone.
+
+Where no error over seeds is known (one seed, no noise floor) the lack of fit of both is the margin:
+it is no error, but keeps equal programs from taking turns.
 
 'Equal' is not transitive: a slow drift of equal steps ends at something better. So nothing is
 sorted; programs are compared in the order of their trial, and an equal one never replaces an
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from openevolve_unified.config.names import UNTRAINED_SCORE
+from openevolve_unified.config.names import UNKNOWN_STDERR, UNTRAINED_SCORE
 from openevolve_unified.records import Evaluation
 
 NUM_STDERR = 1.0
@@ -34,37 +35,46 @@ class Standing:
     """How good a program is, and how well that is known."""
 
     value: float
-    """Its score, guards included; higher is better."""
+    """Its mean score over its seeds, guards included; higher is better."""
     stderr: float | None
-    """None: unknown, as from one seed without a measured noise; nothing is better then."""
-    degrees_of_freedom: int | None = None
+    """Over seeds; None: unknown, as from one seed without a measured noise."""
+    degrees_of_freedom: float | None = None
     """Of ``stderr``; None where it is not known."""
+    lack_of_fit: float | None = None
+    """Of its line; the margin where an error is unknown."""
 
     @classmethod
     def of_evaluation(cls, evaluation: Evaluation) -> Standing:
         """From a fit and its score."""
+        found = evaluation.score
         return cls(
-            value=evaluation.score.combined,
-            stderr=evaluation.fit.lack_of_fit,
-            degrees_of_freedom=evaluation.fit.degrees_of_freedom,
+            value=found.combined if found.mean is None else found.mean,
+            stderr=found.stderr,
+            degrees_of_freedom=found.degrees_of_freedom,
+            lack_of_fit=evaluation.fit.lack_of_fit,
         )
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Standing:
         """From the entry of a trained program in a run's history."""
         return cls(
-            value=entry["combined_score"],
-            stderr=entry.get("lack_of_fit"),
+            value=entry.get("mean_score", entry["combined_score"]),
+            stderr=entry.get("stderr"),
             degrees_of_freedom=entry.get("degrees_of_freedom"),
+            lack_of_fit=entry.get("lack_of_fit"),
         )
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any]) -> Standing:
-        """From the metrics that OpenEvolve keeps of a program."""
-        stderr = metrics.get("lack_of_fit")
+        """From the metrics that OpenEvolve keeps of a program; see ``config.names``."""
+        stderr = float(metrics.get("score_stderr", UNKNOWN_STDERR))
+        freedom = float(metrics.get("score_degrees_of_freedom", 0.0))
+        lack_of_fit = metrics.get("lack_of_fit")
         return cls(
-            value=float(metrics.get("combined_score", UNTRAINED_SCORE)),
-            stderr=None if stderr is None else float(stderr),
+            value=float(metrics.get("mean_score", metrics.get("combined_score", UNTRAINED_SCORE))),
+            stderr=None if stderr < 0 else stderr,
+            degrees_of_freedom=None if stderr < 0 else freedom,
+            lack_of_fit=None if lack_of_fit is None else float(lack_of_fit),
         )
 
 
@@ -86,11 +96,12 @@ class Comparison:
 def compare(candidate: Standing, reference: Standing) -> Comparison:
     """The candidate's gain over the reference, and what can be said of it."""
     gain = candidate.value - reference.value
-    if candidate.stderr is None or reference.stderr is None:
-        return Comparison(gain=gain, stderr=None, verdict="equal")
-    stderr = math.hypot(candidate.stderr, reference.stderr)
+    stderr = _joint(candidate.stderr, reference.stderr)
+    margin = stderr
+    if margin is None:
+        margin = _joint(candidate.lack_of_fit, reference.lack_of_fit)
     verdict: Verdict = "equal"
-    if abs(gain) > NUM_STDERR * stderr:
+    if margin is not None and abs(gain) > NUM_STDERR * margin:
         verdict = "better" if gain > 0 else "worse"
     return Comparison(gain=gain, stderr=stderr, verdict=verdict)
 
@@ -102,3 +113,7 @@ def best_of(items: Iterable[T], standing: Callable[[T], Standing]) -> T | None:
         if best is None or compare(standing(item), standing(best)).is_better:
             best = item
     return best
+
+
+def _joint(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else math.hypot(one, other)

@@ -15,8 +15,10 @@ from openevolve_unified.config.names import (
     FAILURE_SCORE,
     FEATURE_NAMES,
     METRIC_NAMES,
+    UNKNOWN_STDERR,
     UNTRAINED_SCORE,
 )
+from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.scaling import least_squares_line
 from openevolve_unified.judgement.shared_seeds import differences_nats, on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, ScalingFit, Score, SizeResult
@@ -97,7 +99,7 @@ def metrics(result: Evaluation | Failure) -> dict[str, float]:
     if result.baseline:
         gain -= differences_nats(result.sizes, result.baseline)[-1]
     values = {
-        "combined_score": result.score.combined,
+        **_score_metrics(result),
         "fitness": result.score.fitness,
         "lack_of_fit": result.fit.lack_of_fit,
         "slope": result.fit.slope,
@@ -160,9 +162,37 @@ def loss_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def _score_metrics(result: Evaluation) -> dict[str, float]:
+    scored = result.score
+    return {
+        "combined_score": scored.value,
+        "mean_score": scored.combined if scored.mean is None else scored.mean,
+        "num_seeds": float(len(result.sizes[0].runs)),
+        "score_stderr": UNKNOWN_STDERR if scored.stderr is None else scored.stderr,
+        "score_degrees_of_freedom": scored.degrees_of_freedom or 0.0,
+        "reliability": 1.0 if scored.reliability is None else scored.reliability,
+    }
+
+
+def told_score(score: Score, num_seeds: int) -> str:
+    """The score with its error over seeds and how far it was shrunk, for people and proposers."""
+    plural = "" if num_seeds == 1 else "s"
+    mean = score.combined if score.mean is None else score.mean
+    if score.stderr is None or score.degrees_of_freedom is None:
+        return f"score {mean:+.4f} (one seed: unknown error)"
+    estimate = Estimate(
+        value=mean, stderr=score.stderr, degrees_of_freedom=score.degrees_of_freedom
+    )
+    text = f"score {estimate} over {num_seeds} seed{plural}"
+    if score.shrunk is None or score.reliability is None:
+        return text
+    return f"{text}, shrunk to {score.shrunk:+.4f} (reliability {score.reliability:.2f})"
+
+
 def _empty_metrics(combined: float, is_pilot: bool) -> dict[str, float]:
     values = dict.fromkeys(METRIC_NAMES, 0.0)
-    values.update(combined_score=combined, fitness=combined, is_pilot=float(is_pilot))
+    values.update(combined_score=combined, mean_score=combined, fitness=combined)
+    values.update(score_stderr=UNKNOWN_STDERR, is_pilot=float(is_pilot))
     return values
 
 
@@ -170,7 +200,8 @@ def _verdict(result: Evaluation) -> str:
     fit, scored = result.fit, result.score
     text = (
         f"trained at {len(result.sizes)} sizes: fitness {scored.fitness:+.4f} "
-        f"(minus the slope of loss over ln N, lack of fit {fit.lack_of_fit:.4f}, R2 {fit.r2:.3f})"
+        f"(minus the slope of loss over ln N, lack of fit {fit.lack_of_fit:.4f}, R2 {fit.r2:.3f}); "
+        f"{told_score(scored, len(result.sizes[0].runs))}"
     )
     if result.is_pilot:
         text += f" [{result.horizon}]"

@@ -26,7 +26,7 @@ from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.checkpoints import Checkpoint, save_whole
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
-from openevolve_unified.plugin.population import RejectionFeedback, admit, replaces
+from openevolve_unified.plugin.population import RejectionFeedback, admit, renew_metrics, replaces
 from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.report.console import Reporter
@@ -99,6 +99,14 @@ class EvolutionRun:
             listener,
             self._stop,
         )
+
+    @property
+    def is_finished(self) -> bool:
+        """True when nothing is left to do but to confirm the winner."""
+        accounts = self.accounts
+        is_failing = accounts.is_worker_lost or accounts.is_machine_failing
+        is_cut = self.is_interrupted or self.config_error is not None
+        return not (is_cut or is_failing or accounts.is_model_dead)
 
     def run(self, checkpoint: Checkpoint | None) -> None:
         """Evolve until the iterations are done, a stopping rule fires, or a signal comes.
@@ -213,9 +221,17 @@ class EvolutionRun:
             return  # it ended with the run, not by itself
         self._drain()  # the verdict stands before what follows from it
         try:
+            self._take_remeasured(future)
             self.accounts.account(iteration, future)
         except (ConfigError, MachineError) as error:
             self._break(str(error))
+
+    def _take_remeasured(self, future: Future[Any]) -> None:
+        """Programs that got one more seed for this iteration have a new score from now on."""
+        if self._openevolve is None or future.exception() is not None:
+            return
+        for event in future.result().report.remeasured:
+            renew_metrics(self._openevolve.database, event)
 
     def _save_checkpoint(self, save: Callable[[int], None], iteration: int) -> None:
         """OpenEvolve would log that it cannot, and go on."""

@@ -9,6 +9,8 @@ from openevolve.population import PopulationSnapshot, ProgramState
 
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.judgement.compare import Standing, compare
+from openevolve_unified.plugin.cells import hash_of
+from openevolve_unified.runs.events import Remeasured
 
 if TYPE_CHECKING:
     from openevolve.database import ProgramDatabase
@@ -30,6 +32,15 @@ def replaces(
     """True when the candidate is better than the incumbent; see ``judgement.compare``."""
     one, other = Standing.of_metrics(candidate.metrics), Standing.of_metrics(incumbent.metrics)
     return compare(one, other).is_better
+
+
+def renew_metrics(database: ProgramDatabase, event: Remeasured) -> None:
+    """Give a program that got one more seed its new metrics, and every copy of it."""
+    for program_id, program in list(database.programs.items()):
+        if hash_of(program.code) == event.program:
+            program.metrics.update(event.metrics)
+            known = database.get_artifacts(program_id)
+            database.store_artifacts(program_id, {**known, "verdict": event.verdict})
 
 
 class RejectionFeedback:

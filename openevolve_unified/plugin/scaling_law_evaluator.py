@@ -16,8 +16,10 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
+from openevolve_unified.evaluation.selector import Selector
 from openevolve_unified.judgement.fitness import artifacts, metrics, untrained_metrics
 from openevolve_unified.plain.files import write_text
+from openevolve_unified.plugin.tried import known_candidates, measured_baseline
 from openevolve_unified.plugin.turn import current_turn
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.directory import RunDirectory
@@ -28,6 +30,7 @@ from openevolve_unified.runs.events import (
     Listener,
     MachineTrouble,
     Notice,
+    Remeasured,
     SetUpBroke,
     Verdict,
     everyone,
@@ -162,8 +165,27 @@ class ScalingLawEvaluator:
         return EvaluationResult(metrics=untrained_metrics(is_pilot), artifacts={})
 
     def evaluate_source(self, source: str) -> Evaluation | Failure:
-        """The verdict on source text; a machine or a set-up that fails is one of no consequence."""
-        return self._guarded(source, lambda: self.pipeline.evaluate(source))
+        """The verdict on source text; a machine or a set-up that fails is one of no consequence.
+
+        Where the noise is known, a program that could be better than its rivals gets more seeds:
+        than the best of the run, and than the elite of its cell in an iteration of OpenEvolve.
+        """
+        return self._guarded(source, lambda: self._select(source))
+
+    def measure_again(self, source: str) -> bool:
+        """Give a program of the run one more seed; False when it has them all, or cannot have it.
+
+        Raises:
+            ConfigError, MachineError: the set-up is wrong, or the machine fails.
+        """
+        selector = Selector(self.pipeline.bounded(), measured_baseline(self.pipeline))
+        turn = current_turn()
+        iteration = None if turn is None else turn.iteration
+        known = known_candidates(self.run_directory, self.pipeline.initial, iteration)
+        result = selector.measure_again(source, known)
+        if result is not None:
+            self._record_again(result, iteration)
+        return result is not None
 
     def plan(self) -> Plan:
         """What the experiment will cost on this machine.
@@ -194,6 +216,36 @@ class ScalingLawEvaluator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _select(self, source: str) -> Evaluation | Failure:
+        selector = Selector(self.pipeline.bounded(), measured_baseline(self.pipeline))
+        if source == self.pipeline.initial.source:
+            return selector.judge_initial()
+        turn = current_turn()
+        iteration = None if turn is None else turn.iteration
+        cells = None if turn is None else turn.cells
+
+        def elite(evaluation: Evaluation) -> str | None:
+            return None if cells is None else cells.elite_of(metrics(evaluation), source)
+
+        return selector.judge(
+            source,
+            known_candidates(self.run_directory, self.pipeline.initial, iteration),
+            elite,
+            lambda result: self._record_again(result, iteration),
+        )
+
+    def _record_again(self, result: Evaluation, iteration: int | None) -> None:
+        entry = self.run_directory.record_again(result, iteration)
+        if entry is not None:
+            self._listener(
+                Remeasured(
+                    program=entry["program"],
+                    entry=entry,
+                    metrics=metrics(result),
+                    verdict=artifacts(result)["verdict"],
+                )
+            )
 
     def _refusal(self, source: str) -> Failure | None:
         try:

@@ -18,6 +18,7 @@ from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
+from openevolve_unified.plugin.confirm import confirm_best
 from openevolve_unified.plugin.evolve import EvolutionRun
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
@@ -281,5 +282,12 @@ def _plan_and_evolve(
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)
     directory.write_best_diff(initial)
-    print_summary(experiment, directory, initial, reporter)
+    confirmed = None
+    if run.is_finished:
+        try:
+            confirmed = confirm_best(experiment, directory, initial, reporter, log)
+        except MachineError:
+            reporter.say(hint)
+            raise
+    print_summary(experiment, directory, initial, confirmed, reporter)
     return run

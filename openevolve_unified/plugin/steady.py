@@ -34,6 +34,7 @@ from openevolve.database import Program, ProgramDatabase
 from openevolve.process_parallel import ProcessParallelController
 from openevolve.selection import IslandSelectionContext, IslandSelector
 
+from openevolve_unified.plugin.cells import Cells, cells_of
 from openevolve_unified.plugin.turn import seed_for, take_turn
 from openevolve_unified.records import Program as OwnProgram
 
@@ -88,6 +89,7 @@ class SteadyWorkers(ProcessParallelController):
     run: Attendant
     _at_work: Future[Any] | None = None
     _handed_out = 0
+    _cells: Cells | None = None
     _refusal: BaseException | None = None
 
     def start(self) -> None:
@@ -97,7 +99,8 @@ class SteadyWorkers(ProcessParallelController):
 
         def submit_turn(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
             try:
-                return submit(take_turn, self.run.folder, seed, self._handed_out, work, *arguments)
+                turn = (self.run.folder, seed, self._handed_out, self._cells)
+                return submit(take_turn, *turn, work, *arguments)
             except BaseException as error:
                 self._refusal = error
                 raise
@@ -124,6 +127,7 @@ class SteadyWorkers(ProcessParallelController):
 
     def _hand_out(self, iteration: int, island_id: int | None) -> Future[Any]:
         self._handed_out, self._refusal = iteration, None
+        self._cells = cells_of(self.database, island_id)
         future: Future[Any] | None = super()._submit_iteration(iteration, island_id)
         if future is None:  # OpenEvolve has caught the exception, and logged it
             reason = self._refusal or RuntimeError(f"iteration {iteration} was not handed out")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.plugin.cells import Cells
+
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
@@ -16,6 +18,8 @@ class Turn:
     iteration: int
     run_path: Path
     """The folder of the run, where what was tried before is recorded."""
+    cells: Cells | None = None
+    """The feature map of the island at work, as the iteration began."""
 
 
 _current: Turn | None = None
@@ -27,7 +31,12 @@ def current_turn() -> Turn | None:
 
 
 def take_turn(
-    run_path: Path, seed: int | None, iteration: int, work: Callable[..., Any], *arguments: Any
+    run_path: Path,
+    seed: int | None,
+    iteration: int,
+    cells: Cells | None,
+    work: Callable[..., Any],
+    *arguments: Any,
 ) -> Any:
     """In a worker: do OpenEvolve's work on an iteration, with random numbers of its own.
 
@@ -35,7 +44,7 @@ def take_turn(
     before, nor on how many processes there were.
     """
     global _current
-    _current = Turn(iteration=iteration, run_path=run_path)
+    _current = Turn(iteration=iteration, run_path=run_path, cells=cells)
     seed_for(seed, iteration, "worker")
     try:
         return work(*arguments)

@@ -74,9 +74,9 @@ class Reporter:
             self.say(f"{title}: not judged: {entry['reason']}")
             return
         text = f"fitness {entry['fitness']:+.4f} (lack of fit {entry['lack_of_fit']:.4f})"
-        score = f"{entry['combined_score']:+.4f}"
-        if score != f"{entry['fitness']:+.4f}":
-            text += f", score {score} after the guards"
+        told = entry.get("told_score")
+        if told is not None:
+            text += f", {told}"
         note = ", known already" if entry["cached"] else f", {entry['duration_s']:.0f} s"
         self.say(f"{title}: {text} [{entry['horizon']}]{note}")
 

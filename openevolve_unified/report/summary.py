@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.evaluation.confirmation import Confirmed
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.plan_table import time_against_plan
@@ -16,9 +17,18 @@ MAX_DIFF_LINES = 24
 
 
 def print_summary(
-    experiment: Experiment, directory: RunDirectory, initial: dict[str, Any], reporter: Reporter
+    experiment: Experiment,
+    directory: RunDirectory,
+    initial: dict[str, Any],
+    confirmed: Confirmed | None,
+    reporter: Reporter,
 ) -> None:
-    """Print what the run found; ``initial`` is the baseline's entry of the history."""
+    """Print what the run found.
+
+    Args:
+        initial: the baseline's entry of the history.
+        confirmed: what fresh seeds say of the best; None when nothing was confirmed.
+    """
     entries = directory.history()
     best = best_entry(entries) or initial
     reporter.say()
@@ -30,6 +40,7 @@ def print_summary(
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")
     reporter.say(f"  difference   {difference_line(best, initial)}")
+    reporter.say(f"  confirmed    {_confirmed_line(best, initial, confirmed)}")
     _print_losses(best, initial, reporter)
     _print_changes(directory, best, initial, reporter)
     time = time_against_plan(directory.path, entries, initial)
@@ -37,21 +48,37 @@ def print_summary(
         reporter.say(f"  time         {time}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
-        "               best_code.py, fitness_history.json, proposals.json, programs/, "
+        "               best_code.py, confirmation.json, fitness_history.json, proposals.json, programs/, "
         "checkpoints/, logs/"
     )
 
 
 def difference_line(best: dict[str, Any], initial: dict[str, Any]) -> str:
-    """The best score less the initial one with its standard error, and what that says."""
+    """The best score less the initial one with its error, and what that says to the search."""
     if best["program"] == initial["program"]:
-        return "none: no candidate is better than the initial program by more than the error"
+        return "none: no candidate is ahead of the initial program by more than the error"
     found = compare(Standing.of_entry(best), Standing.of_entry(initial))
-    stderr = "an unknown error" if found.stderr is None else f"{found.stderr:.4f}"
-    text = f"score {found.gain:+.4f} +- {stderr}, "
+    text = f"score {found.gain:+.4f}"
+    if found.stderr is None:
+        text += " (one seed: unknown error)"
+        margin = "the lack of fit of both, which is no error"
+    else:
+        text += f" +- {found.stderr:.4f}"
+        margin = "the error over seeds of both"
     if found.is_better:
-        return text + "better by more than the lack of fit of both; more seeds must confirm it"
-    return text + "within the lack of fit: not evidence of an improvement"
+        return f"{text}: ahead by more than {margin}"
+    return f"{text}: not ahead by more than {margin}"
+
+
+def _confirmed_line(
+    best: dict[str, Any], initial: dict[str, Any], confirmed: Confirmed | None
+) -> str:
+    """Only a confirmed winner is called improved."""
+    if confirmed is not None:
+        return str(confirmed)
+    if best["program"] == initial["program"]:
+        return "nothing: there is no winner"
+    return "no: the best was not trained at fresh seeds, so nothing is called improved"
 
 
 def _fitness(entry: dict[str, Any]) -> str:
@@ -59,9 +86,8 @@ def _fitness(entry: dict[str, Any]) -> str:
         f"fitness {entry['fitness']:+.4f}, lack of fit {entry['lack_of_fit']:.4f}, "
         f"R2 {entry['r2']:.3f}"
     )
-    if entry["combined_score"] < entry["fitness"]:
-        text += f", score {entry['combined_score']:+.4f} after the guards"
-    return text
+    told = entry.get("told_score")
+    return text if told is None else f"{text}, {told}"
 
 
 def _print_losses(best: dict[str, Any], initial: dict[str, Any], reporter: Reporter) -> None:

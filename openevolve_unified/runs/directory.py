@@ -26,6 +26,7 @@ from openevolve_unified.runs.history import (
     History,
     best_entry,
     entry_again,
+    entry_remeasured,
     new_entry,
     read_history,
     size_details,
@@ -45,6 +46,7 @@ class RunDirectory:
         self.history_path = path / "fitness_history.json"
         self.best_path = path / "best_code.py"
         self.best_diff_path = path / "best_code.diff"
+        self.confirmation_path = path / "confirmation.json"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -147,6 +149,10 @@ class RunDirectory:
             self._write(found.entries)
         return found.damage
 
+    def source_of(self, entry: dict[str, Any]) -> str:
+        """The program of an entry of the history."""
+        return (self.path / "programs" / entry["file"]).read_text(encoding="utf-8")
+
     def sources_before(self, iteration: int) -> list[str]:
         """The programs that were tried in earlier iterations, or in none that is known."""
         sources = []
@@ -177,6 +183,26 @@ class RunDirectory:
                 index = max((entry["index"] for entry in entries), default=-1) + 1
                 entry = new_entry(index, result, iteration)
                 entries.append(entry)
+            self._keep_program(entry, result)
+            self._write(entries)
+        return entry
+
+    def record_again(
+        self, result: Evaluation, iteration: int | None = None
+    ) -> dict[str, Any] | None:
+        """Renew the entry of a program that got one more seed; None if there is none.
+
+        Args:
+            iteration: OpenEvolve's that gave it the seed, for another program.
+        """
+        with self._lock():
+            entries = self.history()
+            source_hash = result.program.source_hash[:12]
+            places = [i for i, entry in enumerate(entries) if entry["program"] == source_hash]
+            if not places:
+                return None
+            entry = entry_remeasured(entries[places[0]], result, iteration)
+            entries[places[0]] = entry
             self._keep_program(entry, result)
             self._write(entries)
         return entry

@@ -145,6 +145,19 @@ class Verdict(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remeasured(Event):
+    """A program of an earlier iteration got one more seed, and the history holds it."""
+
+    kind: ClassVar[str] = "remeasured"
+    entry: dict[str, Any]
+    """As in ``fitness_history.json``, whole."""
+    metrics: dict[str, float]
+    """As OpenEvolve keeps them."""
+    verdict: str
+    """As the proposer is told it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MachineTrouble(Event):
     """The machine could not judge a program: no rejection, and no stopping rule counts it."""
 
@@ -177,6 +190,15 @@ class IterationEnded(Event):
     def of(cls, proposal: Proposal, detail: str = "") -> IterationEnded:
         """The event that says what the record says."""
         return cls(**plain_value(proposal), detail=detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation(Event):
+    """What fresh seeds say of a run's winner."""
+
+    kind: ClassVar[str] = "confirmation"
+    confirmation: dict[str, Any]
+    """As in ``confirmation.json``; see ``evaluation.confirmation.Confirmed``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +238,8 @@ _KINDS: dict[str, type[Event]] = {
     record.kind: record
     for record in (
         *(Header, SessionStarted, SessionEnded, PlanMade, EvolutionStarted, DataPrepared),
-        *(NoiseKnown, CandidateStarted, StageStarted, Training, Verdict, MachineTrouble),
-        *(IterationEnded, Stopped, Notice, SetUpBroke, Bug),
+        *(NoiseKnown, CandidateStarted, StageStarted, Training, Verdict, Remeasured),
+        *(MachineTrouble, IterationEnded, Confirmation, Stopped, Notice, SetUpBroke, Bug),
     )
 }
 
@@ -249,7 +271,7 @@ def from_plain(mapping: Any) -> Event | None:
     names = {own.name for own in dataclasses.fields(record)}
     values = {name: value for name, value in mapping.items() if name in names}
     event = from_mapping(record, values, record.kind)
-    if isinstance(event, Verdict) and not is_entry(event.entry):
+    if isinstance(event, (Verdict, Remeasured)) and not is_entry(event.entry):
         raise ConfigError("verdict.entry: it lacks what an entry of the history holds")
     return event
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.compare import Standing, best_of
+from openevolve_unified.judgement.fitness import told_score
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import Evaluation, Failure, SizeResult
@@ -100,10 +101,18 @@ def new_entry(index: int, result: Evaluation | Failure, iteration: int | None) -
     return {
         **entry,
         "verdict": "trained",
-        "combined_score": standing.value,
-        "fitness": result.score.fitness,
-        "lack_of_fit": standing.stderr,
+        "combined_score": result.score.value,
+        "mean_score": standing.value,
+        "stderr": standing.stderr,
         "degrees_of_freedom": standing.degrees_of_freedom,
+        "reliability": result.score.reliability,
+        "scores": {
+            str(seed): {"score": value, "iteration": iteration}
+            for seed, value in zip(result.sizes[0].seeds, result.score.by_seed, strict=False)
+        },
+        "told_score": told_score(result.score, len(result.sizes[0].seeds)),
+        "fitness": result.score.fitness,
+        "lack_of_fit": result.fit.lack_of_fit,
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
         "cached": result.cached,
@@ -139,7 +148,40 @@ def entry_again(
     entry["num_proposals"] = known["num_proposals"] + (not is_repeated)
     entry["file"] = known["file"]
     entry["time"] = known["time"]
+    _keep_iterations_of_scores(entry, known)
     return entry
+
+
+def entry_remeasured(
+    known: dict[str, Any], result: Evaluation, iteration: int | None
+) -> dict[str, Any]:
+    """The entry of a program that got one more seed; nobody proposed it again."""
+    kept = ("file", "time", "iterations", "num_proposals", "duration_s")
+    entry = new_entry(known["index"], result, iteration)
+    entry.update({name: known[name] for name in kept if name in known})
+    _keep_iterations_of_scores(entry, known)
+    return entry
+
+
+def scores_before(entry: dict[str, Any], iteration: int | None) -> dict[int, float] | None:
+    """A candidate's score at each seed, as they were known when an iteration began.
+
+    Args:
+        iteration: None for all that is known.
+
+    Returns:
+        None for what was not trained by then.
+    """
+    iterations = entry.get("iterations", [])
+    if entry["verdict"] != "trained":
+        return None
+    if iteration is not None and iterations and min(iterations) >= iteration:
+        return None
+    return {
+        int(seed): found["score"]
+        for seed, found in entry.get("scores", {}).items()
+        if iteration is None or found["iteration"] is None or found["iteration"] < iteration
+    }
 
 
 def is_entry(entry: Any) -> bool:
@@ -153,6 +195,14 @@ def is_entry(entry: Any) -> bool:
         and all(isinstance(number, (int, float)) for table in tables for number in table.values())
         and _are_iterations(entry.get("iterations", []))
     )
+
+
+def _keep_iterations_of_scores(entry: dict[str, Any], known: dict[str, Any]) -> None:
+    """A score is as old as when it was first known, so that a resumed run knows what it knew."""
+    for seed, found in entry.get("scores", {}).items():
+        earlier = known.get("scores", {}).get(seed)
+        if earlier is not None:
+            found["iteration"] = earlier["iteration"]
 
 
 def size_details(size: SizeResult) -> dict[str, Any]:

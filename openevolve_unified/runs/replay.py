@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openevolve_unified.runs.events import (
+    Confirmation,
     Event,
     Header,
     IterationEnded,
@@ -14,6 +15,7 @@ from openevolve_unified.runs.events import (
     NoiseKnown,
     Notice,
     PlanMade,
+    Remeasured,
     SessionEnded,
     SessionStarted,
     StageStarted,
@@ -48,6 +50,8 @@ class Replay:
     """The entry of the initial program."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     """As in ``fitness_history.json``."""
+    confirmation: dict[str, Any] | None = None
+    """As in ``confirmation.json``; None while it is missing."""
     proposals: list[Proposal] = field(default_factory=list)
     """As in ``proposals.json``."""
     stages: list[StageStarted] = field(default_factory=list)
@@ -103,7 +107,11 @@ def _take(run: Replay, event: Event) -> None:
         case NoiseKnown():
             run.noise = event.noise
         case Verdict():
-            _take_verdict(run, event)
+            _take_entry(run, event.entry)
+            if event.is_initial:
+                run.baseline = event.entry
+        case Remeasured():
+            _take_entry(run, event.entry)
         case IterationEnded():
             others = [p for p in run.proposals if p.iteration != event.iteration]
             run.proposals = [*others, event.proposal]
@@ -115,13 +123,14 @@ def _take(run: Replay, event: Event) -> None:
             run.notices.append(event)
         case MachineTrouble():
             run.troubles.append(event)
+        case Confirmation():
+            run.confirmation = event.confirmation
         case Stopped():
             run.stop_reason = event.reason
 
 
-def _take_verdict(run: Replay, event: Verdict) -> None:
+def _take_entry(run: Replay, entry: dict[str, Any]) -> None:
     """Processes that judge the same program at the same time may tell it in the wrong order."""
-    entry = event.entry
     for place, known in enumerate(run.entries):
         if known["program"] == entry["program"]:
             if entry["num_proposals"] >= known["num_proposals"]:
@@ -129,5 +138,3 @@ def _take_verdict(run: Replay, event: Verdict) -> None:
             break
     else:
         run.entries.append(entry)
-    if event.is_initial:
-        run.baseline = entry

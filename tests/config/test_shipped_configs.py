@@ -184,7 +184,7 @@ def test_the_prompt_shows_losses_verdict_and_rejections(name):
     assert "2.8321" in user
     assert "-0.0179" in user, "the difference to the baseline"
     assert "fitness +0.0921" in user
-    assert "lack of fit 0.0102" in user
+    assert "score +0.0921 +- 0.0102 (3 degrees of freedom) over 1 seed" in user
     assert "row 3 changes when token 7 changes" in user
     assert load_experiment(path_of(name)).scaling_law.training.horizon in user
     assert "REDACTED" not in user

@@ -78,9 +78,16 @@ def made_evaluation(
 
 
 def with_score(evaluation: Evaluation, value: float, stderr: float) -> Evaluation:
-    """The same with another score and another error of it."""
+    """The same with another score and another error of it over seeds."""
+    scored = dataclasses.replace(
+        evaluation.score,
+        combined=value,
+        fitness=value,
+        by_seed=(value,),
+        mean=value,
+        stderr=stderr,
+        degrees_of_freedom=3.0,
+    )
     return dataclasses.replace(
-        evaluation,
-        fit=dataclasses.replace(evaluation.fit, slope=-value, lack_of_fit=stderr),
-        score=dataclasses.replace(evaluation.score, combined=value, fitness=value),
+        evaluation, fit=dataclasses.replace(evaluation.fit, slope=-value), score=scored
     )

@@ -41,3 +41,10 @@ def test_of_nothing_there_is_no_best_and_of_equals_it_is_the_first():
     names = {"a": standing(0.10, 0.02), "b": standing(0.12, 0.02)}
     assert best_of("ab", names.__getitem__) == "a"
     assert best_of("ba", names.__getitem__) == "b"
+
+
+def test_where_an_error_is_unknown_the_lack_of_fit_is_the_margin():
+    known = Standing(value=0.0, stderr=0.01, lack_of_fit=0.3)
+    for gain, verdict in ((0.6, "better"), (0.4, "equal"), (-0.6, "worse")):
+        found = compare(Standing(value=gain, stderr=None, lack_of_fit=0.4), known)
+        assert (found.verdict, found.stderr) == (verdict, None)

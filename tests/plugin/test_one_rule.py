@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from rich.console import Console
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing, best_of, compare
-from openevolve_unified.judgement.fitness import metrics
+from openevolve_unified.judgement.fitness import artifacts, metrics
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.evolve import EvolutionRun
@@ -107,12 +108,12 @@ def test_the_best_of_the_summary_and_what_it_says_of_the_difference(
     shown = io.StringIO()
     reporter = Reporter(Console(file=shown, width=200))
     directory.write_best_diff(entries[0])
-    print_summary(load_experiment(QUICKSTART), directory, entries[0], reporter)
+    print_summary(load_experiment(QUICKSTART), directory, entries[0], None, reporter)
     lines = {line.split()[0]: line for line in shown.getvalue().splitlines() if line.strip()}
     assert f"programs/{entries[expected]['file']}" in lines["best"]
     found = compare(*(Standing.of_evaluation(tried[place]) for place in (expected, 0)))
-    assert ("better by more than the lack of fit" in lines["difference"]) is found.is_better
-    assert ("none: no candidate is better" in lines["difference"]) is (expected == 0)
+    assert ("ahead by more than the error over seeds" in lines["difference"]) is found.is_better
+    assert ("none: no candidate is ahead" in lines["difference"]) is (expected == 0)
     if expected:
         assert f"score {found.gain:+.4f} +- {found.stderr:.4f}" in lines["difference"]
 
@@ -129,10 +130,10 @@ def test_a_best_that_the_fold_found_is_not_called_better_where_it_is_not(tmp_pat
     shown = io.StringIO()
     directory.write_best_diff(entries[0])
     print_summary(
-        load_experiment(QUICKSTART), directory, {**entries[0], "lack_of_fit": 0.4}, _to(shown)
+        load_experiment(QUICKSTART), directory, {**entries[0], "stderr": 0.4}, None, _to(shown)
     )
     assert noisy["file"] in shown.getvalue()
-    assert "within the lack of fit: not evidence of an improvement" in shown.getvalue()
+    assert "not ahead by more than the error over seeds of both" in shown.getvalue()
 
 
 def _to(file):
@@ -160,14 +161,30 @@ def test_after_a_resume_an_improvement_is_one_over_the_best_so_far(is_resumed, t
 def test_a_standing_is_the_same_from_wherever_it_is_read(tmp_path):
     tried = result(0, 0.125, 0.25)
     own = Standing.of_evaluation(tried)
-    assert (own.value, own.stderr, own.degrees_of_freedom) == (0.125, 0.25, 2)
+    assert (own.value, own.stderr, own.degrees_of_freedom) == (0.125, 0.25, 3.0)
     directory = RunDirectory(tmp_path)
     directory.record(tried)
     (entry,) = directory.history()
     assert Standing.of_entry(entry) == own
-    read = Standing.of_metrics(metrics(tried))
-    assert (read.value, read.stderr) == (own.value, own.stderr)
-    assert read.degrees_of_freedom is None, "OpenEvolve's metrics do not tell them"
+    assert Standing.of_metrics(metrics(tried)) == own
+
+
+def test_an_unknown_error_is_unknown_wherever_it_is_read_and_shown_as_that(tmp_path):
+    tried = made_evaluation((2.4, 2.3, 2.2, 2.1), source="number = 0\n")
+    own = Standing.of_evaluation(tried)
+    assert (own.stderr, own.degrees_of_freedom) == (None, None)
+    assert own.lack_of_fit > 0
+    directory = RunDirectory(tmp_path)
+    entry = directory.record(tried)
+    assert Standing.of_entry(entry) == own
+    assert Standing.of_metrics(metrics(tried)) == own
+    assert all(math.isfinite(value) for value in metrics(tried).values())
+    assert "one seed: unknown error" in entry["told_score"]
+    assert "one seed: unknown error" in artifacts(tried)["verdict"]
+    directory.write_best_diff(entry)
+    shown = io.StringIO()
+    print_summary(load_experiment(QUICKSTART), directory, entry, None, _to(shown))
+    assert shown.getvalue().count("one seed: unknown error") == 2, "of the baseline and the best"
 
 
 def test_guards_count():

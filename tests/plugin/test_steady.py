@@ -95,15 +95,15 @@ def test_random_numbers_in_a_worker_belong_to_the_iteration(tmp_path):
         assert current_turn().iteration in (4, 5)
         return random.random()
 
-    first = take_turn(tmp_path, 42, 4, draw)
+    first = take_turn(tmp_path, 42, 4, None, draw)
     random.seed(0)
-    again, other = take_turn(tmp_path, 42, 4, draw), take_turn(tmp_path, 42, 5, draw)
+    again, other = take_turn(tmp_path, 42, 4, None, draw), take_turn(tmp_path, 42, 5, None, draw)
     assert first == again != other
-    assert take_turn(tmp_path, 43, 4, draw) != first
+    assert take_turn(tmp_path, 43, 4, None, draw) != first
     assert current_turn() is None
     random.seed(5)
     unseeded = random.Random(5).random()
-    assert take_turn(tmp_path, None, 4, draw) == unseeded, "without a seed nothing is touched"
+    assert take_turn(tmp_path, None, 4, None, draw) == unseeded, "without a seed nothing is touched"
 
 
 def test_openevolve_finds_its_controller_by_the_name_that_is_replaced(tmp_path):

@@ -48,6 +48,8 @@ TINY = {
             "learning_rate": 0.003,
             "dropout": 0.0,
         },
+        # A winner's own tests turn its confirmation on.
+        "selection": {"max_seeds": 1, "num_confirmation_seeds": 0},
         # Other tests run beside: a second worker would only cost its start.
         "execution": {"device": "cpu", "deadline_s": 600, "num_workers": 1},
     },

@@ -7,11 +7,11 @@ nothing has to be read out of a log, and an event carries the number of its iter
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openevolve_unified.plugin.answering.answer import Answer, Reading, judge_answer
-from openevolve_unified.runs.events import Event, Listener, Verdict
+from openevolve_unified.runs.events import Event, Listener, Remeasured, Verdict
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Exchange:
     circumstances: str = ""
     entry: dict[str, Any] | None = None
     """The verdict on the program, as in the run's history."""
+    remeasured: list[Remeasured] = field(default_factory=list)
+    """Programs of earlier iterations that got one more seed."""
 
     def take_answer(self, answer: str | None, raw: str | None, circumstances: str) -> None:
         """Note an answer that came."""
@@ -43,6 +45,7 @@ class Report:
 
     answer: Answer
     entry: dict[str, Any] | None
+    remeasured: tuple[Remeasured, ...] = ()
 
 
 _current: Exchange | None = None
@@ -75,7 +78,9 @@ def run_reported(
     answer = judge_answer(exchange, result, parent_code, reading)
     if result.child_program_dict and answer.unmatched:
         result.artifacts = {**(result.artifacts or {}), "edits": answer.detail}
-    result.report = Report(answer=answer, entry=exchange.entry)
+    result.report = Report(
+        answer=answer, entry=exchange.entry, remeasured=tuple(exchange.remeasured)
+    )
     return result
 
 
@@ -90,4 +95,6 @@ class NumberedEvents:
             event = replace(event, iteration=_current.iteration)
             if isinstance(event, Verdict):
                 _current.entry = event.entry
+            elif isinstance(event, Remeasured):
+                _current.remeasured.append(event)
         self._listener(event)

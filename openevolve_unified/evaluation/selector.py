@@ -1,0 +1,255 @@
+"""The selector: a newcomer gets one more seed at a time while it could be better than its rivals.
+
+What it decides is ``judgement.selection``; here its questions become training, and its answers
+scores with errors. It knows of a run only what the history held before the iteration at work, so a
+resumed run decides alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.seeds import seeds_of
+from openevolve_unified.judgement.compare import Standing, best_of
+from openevolve_unified.judgement.estimates import mean_with_error
+from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.judgement.replicates import (
+    score_difference_spread,
+    score_spread,
+    scores_by_seed,
+)
+from openevolve_unified.judgement.selection import SelectionRule, decide
+from openevolve_unified.judgement.shrinkage import Baseline, Observed, shrink
+from openevolve_unified.records import Evaluation, Failure, Program
+from openevolve_unified.runs.events import Notice
+
+Remeasured = Callable[[Evaluation], None]
+"""Told of a rival that got one more seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A program that was tried before: its source and its score at each search seed it has."""
+
+    source: str
+    scores: Mapping[int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBaseline:
+    """What is known of the initial program's noise."""
+
+    floor: NoiseFloor
+    scores: Mapping[int, float]
+    """By seed, of the measurement of the noise."""
+
+
+class Selector:
+    """Judges programs at as many seeds as it takes.
+
+    Args:
+        pipeline: with one deadline for all that is trained for a program; see ``bounded``.
+        noise: without it every program is judged at the seeds of ``training.seeds`` alone.
+    """
+
+    def __init__(self, pipeline: Pipeline, noise: MeasuredBaseline | None):
+        self._noise = noise
+        self._pipeline = pipeline
+        self._config = pipeline.config
+        self._search = seeds_of(pipeline.config).search
+        self._evaluations: dict[str, Evaluation] = {}
+        self._rule = None
+        if noise is not None and len(self._search) > len(self._config.training.seeds):
+            self._rule = SelectionRule(
+                floor=score_difference_spread(noise.floor),
+                max_seeds=len(self._search),
+                false_rate=self._config.selection.false_rate,
+            )
+
+    def judge_initial(self) -> Evaluation | Failure:
+        """The initial program, at every search seed where its noise was measured there."""
+        seeds = self._config.training.seeds
+        if self._noise is not None:
+            measured = [seed in self._noise.scores for seed in self._search]
+            known = measured.index(False) if False in measured else len(measured)
+            seeds = self._search[: max(known, len(seeds))]
+        result = self._pipeline.evaluate(self._pipeline.initial.source, seeds)
+        if isinstance(result, Failure):
+            return result
+        result = self._with_error(result)
+        if self._noise is None:
+            return result
+        scores = {**self._noise.scores, **self._scores(result)}
+        # What candidates are shrunk to: all that is known of it.
+        shrunk = sum(scores.values()) / len(scores)
+        return dataclasses.replace(
+            result, score=dataclasses.replace(result.score, shrunk=shrunk, reliability=1.0)
+        )
+
+    def judge(
+        self,
+        source: str,
+        known: Mapping[str, Known],
+        elite: Callable[[Evaluation], str | None],
+        remeasured: Remeasured,
+    ) -> Evaluation | Failure:
+        """The verdict on a program, with its score, error and shrinkage.
+
+        Args:
+            known: candidates tried before by hash, the initial program not among them.
+            elite: the hash of the elite of its cell, given its first evaluation; None where the
+                cell is free. One that is not ``known`` stands for the initial program.
+        """
+        name = self._hash(source)
+        seen = {other: dict(item.scores) for other, item in known.items()}
+        num_first = max(len(self._config.training.seeds), len(seen.get(name, ())))
+        first = self._measure(name, source, self._search[:num_first])
+        if isinstance(first, Failure) or self._rule is None:
+            return first
+        seen[name] = self._scores(first)
+        rivals = (elite(first), self._best({key: seen[key] for key in seen if key != name}))
+        for rival in dict.fromkeys(rival for rival in rivals if rival is not None):
+            while (behind := self._behind(name, rival, seen)) is not None:
+                text = source if behind == name else known[behind].source
+                seeds = self._search[: len(seen[behind]) + 1]
+                result = self._measure(behind, text, seeds)
+                if isinstance(result, Failure):
+                    if behind == name and not result.is_machine_trouble:
+                        return result
+                    self._say(f"one more seed of {behind} was not measured: {result.reason}")
+                    break
+                seen[behind] = self._scores(result)
+                if behind != name:
+                    remeasured(self._shrunk(result, behind, seen))
+        return self._shrunk(self._evaluations[name], name, seen)
+
+    def measure_again(self, source: str, known: Mapping[str, Known]) -> Evaluation | None:
+        """A program that is known, at one more seed; None when it has them all, or cannot be."""
+        name = self._hash(source)
+        seen = {other: dict(item.scores) for other, item in known.items()}
+        num_known = len(seen.get(name, ()))
+        if self._rule is None or not 0 < num_known < len(self._search):
+            return None
+        result = self._measure(name, source, self._search[: num_known + 1])
+        if isinstance(result, Failure):
+            self._say(f"one more seed of {name} was not measured: {result.reason}")
+            return None
+        seen[name] = self._scores(result)
+        return self._shrunk(result, name, seen)
+
+    def _best(self, seen: Mapping[str, Mapping[int, float]]) -> str:
+        """The best of those that were tried before, by the one rule; the initial program first."""
+        population = self._population(seen)
+        initial = self._baseline(population).as_observed
+        best = best_of([initial, *population], lambda item: self._standing(item.scores))
+        return initial.name if best is None else best.name
+
+    def _standing(self, scores: Sequence[float]) -> Standing:
+        assert self._noise is not None
+        found = mean_with_error(scores, score_spread(self._noise.floor))
+        return Standing(value=found.value, stderr=found.stderr)
+
+    def _behind(self, name: str, rival: str, seen: Mapping[str, Mapping[int, float]]) -> str | None:
+        """Which of the two is trained at one more seed; None when it is decided."""
+        assert self._rule is not None
+        if rival == name:
+            return None
+        population = self._population(seen)
+        baseline = self._baseline(population)
+        observed = {item.name: item for item in population}
+        decision = decide(
+            observed[name],
+            observed.get(rival, baseline.as_observed),
+            population,
+            baseline,
+            self._rule,
+        )
+        return decision.train
+
+    def _measure(self, name: str, source: str, seeds: Sequence[int]) -> Evaluation | Failure:
+        result = self._pipeline.evaluate(source, seeds)
+        if isinstance(result, Failure):
+            return result
+        self._evaluations[name] = self._with_error(result)
+        return self._evaluations[name]
+
+    def _with_error(self, evaluation: Evaluation) -> Evaluation:
+        by_seed = self._scores(evaluation)
+        spread = score_spread(self._noise.floor) if self._noise else None
+        estimate = mean_with_error(list(by_seed.values()), spread)
+        return dataclasses.replace(
+            evaluation,
+            score=dataclasses.replace(
+                evaluation.score,
+                by_seed=tuple(by_seed.values()),
+                mean=estimate.value,
+                stderr=estimate.stderr,
+                degrees_of_freedom=estimate.degrees_of_freedom,
+            ),
+        )
+
+    def _shrunk(
+        self, evaluation: Evaluation, name: str, seen: Mapping[str, Mapping[int, float]]
+    ) -> Evaluation:
+        assert self._rule is not None
+        population = self._population(seen)
+        found = shrink(population, self._baseline(population), self._rule.floor)
+        (own,) = [item for item in found if item.name == name]
+        scored = dataclasses.replace(
+            evaluation.score, shrunk=own.score, reliability=own.reliability
+        )
+        return dataclasses.replace(evaluation, score=scored)
+
+    def _population(self, seen: Mapping[str, Mapping[int, float]]) -> list[Observed]:
+        """Everyone's scores at the first search seeds, as far as they go without a gap."""
+        found = []
+        for name, scores in seen.items():
+            own = []
+            for seed in self._search:
+                if seed not in scores:
+                    break
+                own.append(scores[seed])
+            if own:
+                found.append(Observed(name=name, scores=tuple(own)))
+        return found
+
+    def _baseline(self, population: Sequence[Observed]) -> Baseline:
+        """The initial program at every search seed that one of them has, and at what was measured.
+
+        Raises:
+            ConfigError: it diverges at one of these seeds.
+        """
+        assert self._noise is not None
+        measured = dict(self._noise.scores)
+        num_needed = max((item.num_seeds for item in population), default=1)
+        needed = self._search[:num_needed]
+        if any(seed not in measured for seed in needed):
+            result = self._pipeline.evaluate(self._pipeline.initial.source, needed)
+            if isinstance(result, Failure):
+                raise ConfigError(f"scaling_law.initial_program: {result.stage}: {result.reason}")
+            measured |= self._scores(result)
+        search = []
+        for seed in self._search:
+            if seed not in measured:
+                break
+            search.append(seed)
+        return Baseline(
+            search=tuple(measured[seed] for seed in search),
+            further=tuple(value for seed, value in measured.items() if seed not in search),
+        )
+
+    def _scores(self, evaluation: Evaluation) -> dict[int, float]:
+        return scores_by_seed(
+            evaluation.sizes, evaluation.baseline, self._config.fitness.guard_tolerance_nats
+        )
+
+    def _hash(self, source: str) -> str:
+        program = Program(source=source, framework=self._config.framework)
+        return program.source_hash[:12]
+
+    def _say(self, message: str) -> None:
+        self._pipeline.context.listener(Notice(message=message))
