@@ -253,7 +253,7 @@ def _measured(entrant: Entrant, alone: Sequence[Evaluation], evaluation: Evaluat
 
 def _error_from(num_seeds: int, num_measured: int, prior: Spread | None) -> str:
     if prior is not None:
-        known = f"the measured noise floor ({prior.degrees_of_freedom:.0f} degrees of freedom)"
+        known = f"the measured noise (degrees of freedom: {prior.degrees_of_freedom:.0f})"
         return known if num_seeds == 1 else f"{num_seeds} seeds and {known}"
     if num_seeds == 1:
         return "one seed: unknown"

@@ -46,12 +46,14 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, rank, print and write; the exit status."""
+    from openevolve_unified.calibration.noise_record import find_noise
     from openevolve_unified.calibration.ranking import (
         Measured,
         Refused,
         choose_entrants,
         rank_mechanisms,
     )
+    from openevolve_unified.calibration.seeds import at_its_seeds
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.evaluation.pipeline import Pipeline
     from openevolve_unified.plain.files import write_json, write_text
@@ -85,9 +87,19 @@ def run(options: argparse.Namespace) -> int:
             config=experiment, listener=reporter, log=nobody, machine=machine
         )
         # The catalogue's programs are ours, whoever proposes in this experiment.
-        context = dataclasses.replace(evaluator.pipeline.context, needs_full_isolation=False)
+        context = dataclasses.replace(
+            evaluator.pipeline.context,
+            config=at_its_seeds(experiment.scaling_law),
+            needs_full_isolation=False,
+        )
+        pipeline = Pipeline(context, initial)
+        noise = find_noise(pipeline)
         report = rank_mechanisms(
-            Pipeline(context, initial), entrants, reporter.start_candidate, tell
+            pipeline,
+            entrants,
+            reporter.start_candidate,
+            tell,
+            None if noise is None else noise.floor(),
         )
     folder: Path = experiment.output_dir
     found = ranking_json(report)

@@ -1,7 +1,8 @@
 """The command ``control``: evolution against luck, tuning and random search, arm by arm.
 
-The arms of one process share a machine and the store; OpenEvolve's loop evaluates in a process of
-its own, as it always does, with the same store.
+The arms share the store, and a machine but for OpenEvolve's loop, which evaluates in a process of
+its own, as it always does: it measures the noise and trains contenders at further seeds where the
+config says so, while the other arms train every program at the seeds of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from openevolve_unified.calibration.controls import (
     luck_arm,
     run_controls,
 )
-from openevolve_unified.calibration.seeds import control_seeds
+from openevolve_unified.calibration.seeds import at_its_seeds, control_seeds
 from openevolve_unified.calibration.tuning import tuned_programs
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import ConfigError, MachineError, nearest
@@ -161,7 +162,7 @@ def pipelines(
         training = dataclasses.replace(law.training, seeds=tuple(seeds))
         context = Context(
             machine=machine,
-            config=dataclasses.replace(law, training=training),
+            config=at_its_seeds(dataclasses.replace(law, training=training)),
             base_dir=experiment.base_dir,
             store=store,
             listener=reporter,
@@ -238,6 +239,7 @@ def evolution_settings(name: str, plan: RunPlan, experiment: Experiment) -> list
         f"database.random_seed={plan.random_seed}",
         f"scaling_law.training.seeds={list(plan.search_seeds)}",
         f"scaling_law.execution.store_dir={experiment.store_dir}",
+        "scaling_law.selection.num_confirmation_seeds=0",  # the control confirms, for all arms
         *(f"scaling_law.stopping.{rule}=0" for rule in stopping),
     ]
     if name == GRAMMAR and not experiment.uses_grammar_only:

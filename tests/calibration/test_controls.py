@@ -22,6 +22,7 @@ from openevolve_unified.calibration.controls import (
 )
 from openevolve_unified.calibration.seeds import control_seeds
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.judgement.seeds import seed_plan
 
 SEEDS = control_seeds((42,), num_runs=3, num_evaluations=4, num_confirmation=2)
 
@@ -31,13 +32,22 @@ def flat(seeds):
     return [*seeds.confirmation, *itertools.chain(*seeds.search), *luck]
 
 
-@pytest.mark.parametrize("configured", [(42,), (7, 10_007, 3), (0,)])
+@pytest.mark.parametrize("configured", [(42,), (7, 10_007, 5_007, 3), (0,)])
 def test_no_seed_serves_two_purposes(configured):
     seeds = control_seeds(configured, num_runs=3, num_evaluations=5, num_confirmation=2)
     used = flat(seeds)
     assert len({*used, *configured}) == len(used) + len(configured)
     assert {len(run) for run in seeds.search} == {len(configured)}
     assert [len(run) for run in seeds.luck] == [5, 5, 5]
+
+
+def test_the_sets_that_a_run_of_evolution_derives_are_apart_too():
+    seeds = control_seeds((42,), num_runs=2, num_evaluations=5, num_confirmation=2)
+    used = set(flat(seeds))
+    for search in seeds.search:
+        own = seed_plan(search, max_seeds=8, num_confirmation=8, num_validation=8, num_noise=24)
+        derived = {*own.search, *own.confirmation, *own.validation, *own.noise}
+        assert derived & used == set(search)
 
 
 def test_more_runs_leave_the_earlier_ones_as_they_are():

@@ -121,7 +121,7 @@ def test_one_seed_has_no_error_unless_the_noise_was_measured():
     losses = np.random.default_rng(0).normal(BASE, 0.002, (8, len(BASE)))
     report = ranked(LEVELS, seeds=(0,), noise=measure_noise(COUNTS, losses))
     assert report.by_loss.is_told_apart("softmax", "delta_net")
-    assert "noise floor" in report.error_from
+    assert report.error_from == "the measured noise (degrees of freedom: 7)"
 
 
 def test_the_machines_trouble_is_no_place_in_the_ranking():

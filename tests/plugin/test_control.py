@@ -87,6 +87,8 @@ def test_a_run_of_the_grammar_has_its_own_seeds_and_no_early_end(config, tmp_pat
     assert own.iterations == 5
     assert law.stopping.patience_iterations == law.stopping.max_invalid_in_a_row == 0
     assert law.stopping.max_backend_failures > 0, "a dead model ends a run all the same"
+    assert law.selection.num_confirmation_seeds == 0, "the control confirms, for all arms"
+    assert law.selection.max_seeds == given.scaling_law.selection.max_seeds
     assert own.store_dir == given.store_dir
 
 

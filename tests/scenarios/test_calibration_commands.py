@@ -56,6 +56,19 @@ def test_a_ranking_in_another_framework_is_written_and_told(tiny, run, tmp_path)
 
 
 @pytest.mark.slow
+def test_a_noise_floor_that_was_measured_gives_one_seed_its_error(tiny, run):
+    config = tiny()
+    status, _, errors = run("openevolve-unified", "noise", config, "--seeds", 2, "--no-twin")
+    assert status == 0, errors
+    arguments = ("rank", config, "--only", "softmax,causal_mean", "--json")
+    status, output, errors = run("openevolve-unified", *arguments)
+    assert status == 0, errors
+    found = json.loads(output.splitlines()[-1])
+    assert found["error_from"] == "the measured noise (degrees of freedom: 1)"
+    assert found["by_loss"]["hsd"] > 0
+
+
+@pytest.mark.slow
 def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run, tmp_path):
     arguments = ("control", tiny(), "--arms", "luck,grammar", "--evaluations", 1, "--confirm", 1)
     folder = tmp_path / "run" / "control"
