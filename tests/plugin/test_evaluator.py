@@ -40,9 +40,12 @@ class Raising:
     def __init__(self, error, pipeline):
         self.error = error
         self.initial = pipeline.initial
-        self.context = pipeline.context
+        self.context, self.config = pipeline.context, pipeline.config
 
-    def evaluate(self, source):
+    def bounded(self):
+        return self
+
+    def evaluate(self, source, seeds=None):
         raise self.error
 
     def check(self, source):
