@@ -30,7 +30,7 @@ class Scored:
         path = self.context.store.path("weights", name, ".safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        losses = [4.0 - SCORES.get(name, 0.0) * math.log(count) for count in COUNTS]
+        losses = [4.0 - SCORES.get(name, 0.05) * math.log(count) for count in COUNTS]
         result = made_evaluation(losses, source=source)
         if self.context.weights is not None:
             self.context.weights.claim(result.program.source_hash[:12], [name])
