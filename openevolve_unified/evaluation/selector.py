@@ -8,6 +8,7 @@ resumed run decides alike.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,11 +86,17 @@ class Selector:
         if self._noise is None:
             return result
         scores = {**self._noise.scores, **self._scores(result)}
-        # What candidates are shrunk to: all that is known of it.
-        shrunk = sum(scores.values()) / len(scores)
-        return dataclasses.replace(
-            result, score=dataclasses.replace(result.score, shrunk=shrunk, reliability=1.0)
+        spread = score_spread(self._noise.floor, self._config.fitness)
+        # Its seeds are among those of the floor, so they must not count twice in the error; and
+        # what candidates are shrunk to is all that is known of it.
+        scored = dataclasses.replace(
+            result.score,
+            stderr=spread.sd / math.sqrt(len(result.score.by_seed)),
+            degrees_of_freedom=spread.degrees_of_freedom,
+            shrunk=sum(scores.values()) / len(scores),
+            reliability=1.0,
         )
+        return dataclasses.replace(result, score=scored)
 
     def judge(
         self,

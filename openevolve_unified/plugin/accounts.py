@@ -70,6 +70,10 @@ class Accounts:
         """What a person reads in front of what concerns an iteration."""
         return f"candidate {iteration}/{self._num_iterations}"
 
+    def renew_best(self, best: Standing) -> None:
+        """What the next improvement is set against, after programs got more seeds."""
+        self._rules.renew_best(best)
+
     def account(self, iteration: int, future: Future[Any]) -> None:
         """Take in one iteration of OpenEvolve, which is done.
 

@@ -24,6 +24,7 @@ from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin import native
 from openevolve_unified.plugin.accounts import Accounts
 from openevolve_unified.plugin.answering.client import create_watched_client
+from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.checkpoints import Checkpoint, save_whole
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
 from openevolve_unified.plugin.population import (
@@ -240,8 +241,15 @@ class EvolutionRun:
         """Programs that got one more seed for this iteration have a new score from now on."""
         if self._openevolve is None or future.exception() is not None:
             return
-        for event in future.result().report.remeasured:
+        report: Report = future.result().report
+        for event in report.remeasured:
             renew_metrics(self._openevolve.database, event)
+        if report.remeasured:
+            newcomer = report.entry["program"] if report.entry is not None else ""
+            others = [one for one in self._directory.history() if one["program"] != newcomer]
+            best = best_entry(others)
+            if best is not None:
+                self.accounts.renew_best(Standing.of_entry(best))
 
     def _save_checkpoint(self, save: Callable[[int], None], iteration: int) -> None:
         """OpenEvolve would log that it cannot, and go on."""

@@ -25,6 +25,10 @@ class StoppingRules:
         self._num_trained = 0
         self._num_nonfinite = 0
 
+    def renew_best(self, best: Standing) -> None:
+        """More seeds have changed what is known of the best program so far."""
+        self._best = best
+
     def observe_trained(self, candidate: Standing) -> str | None:
         """A candidate was trained and scored; it is an improvement if it is the best so far."""
         self._invalid_in_a_row = 0

@@ -16,7 +16,8 @@ from openevolve_unified.judgement.noise import measure_noise
 
 WEAKER = INITIAL.replace("return z\n", "return 0.5 * z\n")
 RENAMED = INITIAL.replace("return z\n", "other = z\n        return other\n")
-assert INITIAL not in (WEAKER, RENAMED)
+TWIN = INITIAL.replace("return z\n", "return 3.0 * (z / 3.0)\n")
+assert INITIAL not in (WEAKER, RENAMED, TWIN)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,19 @@ def test_a_renamed_baseline_is_trained_no_more_and_never_improved(pipeline, fold
     assert num_trained(folder) == before, "its fingerprint is known"
     assert (found.gain.value, found.verdict) == (0.0, "not told apart")
     assert found.gap == 0.03
+
+
+def test_one_that_computes_the_same_and_rounds_otherwise_is_trained_and_not_called_improved(
+    pipeline, folder
+):
+    confirm_winner(pipeline, RENAMED, 0.0, None)
+    before = num_trained(folder)
+    floor = measure_noise([1e3, 2e3, 4e3], np.eye(3) / 1000)
+    found = confirm_winner(pipeline, TWIN, 0.03, floor)
+    assert num_trained(folder) == before + 2 * 3, "another program to a computer"
+    assert found.winner_scores != found.initial_scores
+    assert abs(found.gain.value) < 0.001
+    assert found.verdict == "not told apart"
 
 
 def test_one_fresh_seed_without_a_floor_says_that_its_error_is_unknown(pipeline):

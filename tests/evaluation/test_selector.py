@@ -173,6 +173,8 @@ def test_the_initial_program_is_known_at_every_seed_where_its_noise_was_measured
     result = Selector(pipeline, noise([0.1, 0.12, 0.14])).judge_initial()
     assert pipeline.asked == [(INITIAL, SEEDS)]
     assert result.score.mean == pytest.approx(0.12)
+    assert result.score.stderr == pytest.approx(0.01 / np.sqrt(3))
+    assert result.score.degrees_of_freedom == 8, "the floor's: its own seeds are among those"
     result = Selector(pipeline, None).judge_initial()
     assert len(result.score.by_seed) == 1
 

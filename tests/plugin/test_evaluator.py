@@ -40,8 +40,7 @@ class Raising:
     def __init__(self, error, pipeline):
         self.error = error
         self.initial = pipeline.initial
-        self.context = pipeline.context
-        self.config = pipeline.config
+        self.context, self.config = pipeline.context, pipeline.config
 
     def bounded(self):
         return self

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import yaml
-from made_results import made_evaluation, with_score
+from made_results import COUNTS, made_evaluation
 
 from openevolve_unified import ScalingLawEvaluator
 
@@ -19,15 +20,18 @@ class Scored:
 
     def __init__(self, pipeline):
         self.initial, self.context = pipeline.initial, pipeline.context
+        self.config = pipeline.config
 
-    def evaluate(self, source):
+    def bounded(self):
+        return self
+
+    def evaluate(self, source, seeds=None):
         name = "initial" if source == self.initial.source else source
         path = self.context.store.path("weights", name, ".safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        result = with_score(
-            made_evaluation([4.0, 3.9, 3.8, 3.7], source=source), SCORES.get(name, 0.0), 0.01
-        )
+        losses = [4.0 - SCORES.get(name, 0.05) * math.log(count) for count in COUNTS]
+        result = made_evaluation(losses, source=source)
         if self.context.weights is not None:
             self.context.weights.claim(result.program.source_hash[:12], [name])
         return result
@@ -46,6 +50,7 @@ def test_after_each_verdict_only_what_is_asked_for_is_kept(tmp_path, setting, is
     program = ROOT / "initial_programs" / "coefficient_dynamics.py"
     mapping["scaling_law"].update(initial_program=str(program), output_dir="run")
     mapping["scaling_law"]["execution"]["keep_weights"] = setting
+    mapping["scaling_law"]["noise"] = {"mode": "none"}
     mapping["prompt"]["template_dir"] = str(ROOT / "configs" / "prompts")
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(mapping))

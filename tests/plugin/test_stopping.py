@@ -61,3 +61,11 @@ def test_rules_set_to_zero_never_fire():
         assert stopping.observe_rejection("trace") is None
         assert stopping.observe_backend_failure("x") is None
         assert stopping.observe_rejection("diverged") is None
+
+
+def test_an_improvement_is_set_against_what_is_known_of_the_best_by_now():
+    for renewed, is_stopped in ((None, True), (0.2, False)):
+        ruling = StoppingRules(StoppingConfig(patience_iterations=1), scored(0.5))
+        if renewed is not None:
+            ruling.renew_best(scored(renewed))
+        assert (ruling.observe_trained(scored(0.3)) is not None) is is_stopped
