@@ -175,12 +175,13 @@ class EvolutionRun:
         if self._openevolve is not None:
             self._openevolve.settle()
 
-    def _prepare_prompt(self) -> None:
+    def _prepare_prompt(self, iteration: int) -> None:
         self._settle()
         if self.accounts.feedback is not None:
             self.accounts.feedback.renew()
         if self._openevolve is not None:
-            tell_lessons(self._openevolve.database, self._directory, self._initial_source)
+            database, initial = self._openevolve.database, self._initial_source
+            tell_lessons(database, self._directory, initial, iteration)
 
     def _drain(self) -> None:
         if self._reader is None:

@@ -62,8 +62,8 @@ class Attendant:
     """The run's."""
     on_start: Callable[[], None]
     """The workers can be asked; OpenEvolve has just installed its signal handlers."""
-    before_iteration: Callable[[], None]
-    """The next iteration is about to see the population."""
+    before_iteration: Callable[[int], None]
+    """This iteration is about to see the population."""
     on_failed_start: Callable[[int, Future[Any]], None]
     """An iteration could not be handed to a worker; the future holds the exception."""
 
@@ -117,7 +117,7 @@ class SteadyWorkers(ProcessParallelController):
         """The iteration's future, or None while another one is at work."""
         if self._at_work is not None and not self._at_work.done():
             return None
-        self.run.before_iteration()
+        self.run.before_iteration(iteration)
         if self.shutdown_event.is_set():
             return None
         list_in_order(self.database)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openevolve_unified.judgement.lessons import Tried, lessons, re_introduced
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.history import judges_of
+from openevolve_unified.runs.history import judges_of, scores_before
 
 if TYPE_CHECKING:
     from openevolve.database import ProgramDatabase
@@ -17,13 +17,16 @@ LESSONS_ARTIFACT = "tried_before"
 RE_INTRODUCED_ARTIFACT = "re_introduced"
 
 
-def tell_lessons(database: ProgramDatabase, directory: RunDirectory, initial: str) -> None:
+def tell_lessons(
+    database: ProgramDatabase, directory: RunDirectory, initial: str, iteration: int
+) -> None:
     """Renew on every program what was tried before, and which of its lines were.
 
     Args:
         initial: the source of the initial program.
+        iteration: what came later, or in it, is not told: a resumed run must ask as it did before.
     """
-    tried = tried_in(directory, initial)
+    tried = tried_in(directory, initial, iteration)
     shown = lessons(initial, tried)
     for program_id, program in list(database.programs.items()):
         told = {LESSONS_ARTIFACT: shown}
@@ -37,11 +40,11 @@ def tell_lessons(database: ProgramDatabase, directory: RunDirectory, initial: st
             database.store_artifacts(program_id, {**known, **texts})
 
 
-def tried_in(directory: RunDirectory, initial: str) -> list[Tried]:
-    """The trained programs of a run, the initial one apart, in the order of their trial."""
+def tried_in(directory: RunDirectory, initial: str, iteration: int) -> list[Tried]:
+    """The programs trained before an iteration, without the initial one, in order of trial."""
     found = []
     for entry in directory.history():
-        if entry["verdict"] != "trained":
+        if scores_before(entry, iteration) is None:
             continue
         with contextlib.suppress(FileNotFoundError):
             path = directory.path / "programs" / entry["file"]

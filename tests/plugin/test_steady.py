@@ -110,7 +110,7 @@ def test_openevolve_finds_its_controller_by_the_name_that_is_replaced(tmp_path):
     attendant = Attendant(
         folder=tmp_path,
         on_start=lambda: None,
-        before_iteration=lambda: None,
+        before_iteration=lambda iteration: None,
         on_failed_start=lambda iteration, future: None,
     )
     original = controller.ProcessParallelController
@@ -146,7 +146,7 @@ def workers(tmp_path, monkeypatch):
     attendant = Attendant(
         folder=tmp_path,
         on_start=lambda: told.append("started"),
-        before_iteration=lambda: told.append("next"),
+        before_iteration=told.append,
         on_failed_start=lambda iteration, future: told.append((iteration, future.exception())),
     )
     monkeypatch.setattr(controller.ProcessParallelController, "start", lambda self: None)
@@ -172,7 +172,7 @@ def test_an_iteration_starts_when_the_one_before_was_dealt_with(workers):
     assert first.result(1) == "done"
     assert not second.done()
     assert len(pool.futures) == 2
-    assert told == ["started", "next", "next"]
+    assert told == ["started", 1, 2]
     made.request_shutdown()
     third = made._submit_iteration(3, 0)
     pool.futures[1].set_result("done")

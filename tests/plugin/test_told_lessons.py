@@ -16,8 +16,8 @@ INITIAL = "initial = True\n"
 def run_with(tmp_path, *sources):
     directory = RunDirectory(tmp_path)
     directory.record(made_evaluation(BASELINE, source=INITIAL))
-    for source in sources:
-        directory.record(made_evaluation(BASELINE, BASELINE, source=source))
+    for iteration, source in enumerate(sources, start=1):
+        directory.record(made_evaluation(BASELINE, BASELINE, source=source), iteration=iteration)
     return directory
 
 
@@ -25,7 +25,7 @@ def test_every_parent_shows_what_was_tried_and_with_which_error(tmp_path):
     programs = database()
     programs.add(program("seed", None))
     programs.store_artifacts("seed", {"verdict": "trained"})
-    tell_lessons(programs, run_with(tmp_path, INITIAL + "scale = norm(q)\n"), INITIAL)
+    tell_lessons(programs, run_with(tmp_path, INITIAL + "scale = norm(q)\n"), INITIAL, 2)
     shown = programs.get_artifacts("seed")
     assert shown["verdict"] == "trained"
     assert shown["tried_before"].startswith("- `scale = norm(q)`: at the largest size +0.0000 (one")
@@ -39,7 +39,7 @@ def test_a_program_shows_which_of_its_lines_were_tried_before(tmp_path):
     programs.add(seed)
     code = INITIAL + "scale = norm(q)\nfresh = tanh(q)\n"
     programs.add(Program(id="child", code=code, parent_id="seed", metrics=seed.metrics))
-    tell_lessons(programs, run_with(tmp_path, INITIAL + "scale = norm(q)\n", code), INITIAL)
+    tell_lessons(programs, run_with(tmp_path, INITIAL + "scale = norm(q)\n", code), INITIAL, 3)
     told = programs.get_artifacts("child")["re_introduced"]
     assert "`scale = norm(q)`: an earlier program had this" in told
     assert "fresh" not in told
@@ -48,5 +48,15 @@ def test_a_program_shows_which_of_its_lines_were_tried_before(tmp_path):
 def test_a_run_without_a_candidate_has_no_lesson(tmp_path):
     programs = database()
     programs.add(program("seed", None))
-    tell_lessons(programs, run_with(tmp_path), INITIAL)
+    tell_lessons(programs, run_with(tmp_path), INITIAL, 1)
     assert programs.get_artifacts("seed") == {}
+
+
+def test_what_a_killed_run_had_tried_in_this_iteration_or_later_is_not_told(tmp_path):
+    """It was not known when the iteration began the first time, and would change the answer."""
+    programs = database()
+    programs.add(program("seed", None))
+    later = run_with(tmp_path, INITIAL + "scale = norm(q)\n", INITIAL + "gate = tanh(q)\n")
+    tell_lessons(programs, later, INITIAL, 2)
+    assert programs.get_artifacts("seed")["tried_before"].startswith("- `scale = norm(q)`: ")
+    assert "gate" not in programs.get_artifacts("seed")["tried_before"]

@@ -37,11 +37,11 @@ def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, 
     assert len(found) == 2 * 2 * 3
     assert kept.items() <= found.items()
     report = json.loads(output.splitlines()[-1])
-    assert report["seeds"] == [42, 43]
+    assert report["seeds"] == [42, 1042]
     assert report["gain"] == 0.5
     assert f"tiny.yaml {report['sentence']}" in output
     assert len(list(tmp_path.rglob("noise/*/*.json"))) == 1
-    assert json.loads((tmp_path / "run" / "noise.json").read_text())["seeds"] == [42, 43]
+    assert json.loads((tmp_path / "run" / "noise.json").read_text())["seeds"] == [42, 1042]
 
     # A run that demands the floor of another configuration is refused before it begins.
     earlier = tmp_path / "run" / "fitness_history.json"
@@ -68,7 +68,7 @@ def test_a_run_that_measures_says_so_in_its_plan_and_does_it_first(tiny, run, tm
     sentence = first("noise: can tell apart slopes that differ by")
     assert told < training < sentence < first("summary [")
     kept = json.loads((tmp_path / "run" / "noise.json").read_text())
-    assert kept["seeds"] == [42, 43]
+    assert kept["seeds"] == [42, 1042]
     events = map(json.loads, (tmp_path / "run" / "events.jsonl").read_text().splitlines())
     assert [event["noise"] for event in events if event["kind"] == "noise"] == [kept]
 
