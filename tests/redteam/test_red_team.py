@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import re
 
 import pytest
 
@@ -169,3 +171,25 @@ def test_an_escape_or_a_wrong_reason_makes_the_report_unclean(results):
     escaped = ProbeVerdict(stopped=(), escaped=("fork",), not_applicable=())
     assert report_json(caught, escaped)["clean"] is False
     assert "ESCAPED     fork" in summary(caught, escaped)
+
+
+REPLACED = r'sys\.modules\["(openevolve_unified[\w.]+)"\]|^\s*room\.(\w+) ='
+"""A module that a cheat names in its text, or a name of the last such module that it replaces."""
+
+
+def test_what_a_forgery_replaces_is_there():
+    """Modules are named in text, so a cheat whose target had moved would fail before it attacks."""
+    replaced = set()
+    for cheat in CHEATS:
+        text = "\n".join(str(value) for value in dataclasses.astuple(cheat))
+        room = ""
+        for named, name in re.findall(REPLACED, text, re.MULTILINE):
+            room = named or room
+            replaced.update({(room, name)} if name else ())
+    assert len(replaced) >= 3
+    missing = [
+        f"{room}.{name}"
+        for room, name in replaced
+        if not hasattr(importlib.import_module(room), name)
+    ]
+    assert missing == []
