@@ -39,6 +39,7 @@ def test_wrong_input_is_one_line(arguments, wanted, tiny, capsys, tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_ranking_in_another_framework_is_written_and_told(tiny, run, tmp_path):
     arguments = ("rank", tiny(), "--framework", "matrix_mixer", "--only", "causal_mean,softmax")
     status, output, errors = run("openevolve-unified", *arguments, "--seeds", 2, "--json")

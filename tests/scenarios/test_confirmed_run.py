@@ -6,6 +6,7 @@ import json
 import os
 import signal
 
+import pytest
 from processes import are_gone, descendants, wait_for
 from replayed_runs import replayed
 
@@ -41,6 +42,7 @@ def make_the_candidate_win(folder):
     return history["programs"][index]
 
 
+@pytest.mark.slow
 def test_a_confirmation_that_was_killed_continues_and_one_that_is_missing_is_made(
     tiny, command, run, tmp_path
 ):

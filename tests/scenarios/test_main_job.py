@@ -100,6 +100,7 @@ def test_the_events_of_a_run_tell_the_whole_run_from_its_plan_on(name, undisturb
         assert steps == {"16x1": 20, "24x1": 20, "32x1": 20}
 
 
+@pytest.mark.slow
 def test_evaluations_at_a_time_tell_their_run_into_one_file(undisturbed):
     place = undisturbed.place
     changes = ("evaluator.parallel_evaluations=2", "max_iterations=4")

@@ -16,6 +16,7 @@ def runs_of(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.rglob("runs/*/*.json")}
 
 
+@pytest.mark.slow
 def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, run, tmp_path):
     config = tiny(SHORT)
     process = command("openevolve-unified", "noise", config, "--seeds", "2")

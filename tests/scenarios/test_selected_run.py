@@ -6,6 +6,7 @@ import json
 import os
 import signal
 
+import pytest
 from processes import are_gone, descendants, wait_for
 from replayed_runs import replayed
 
@@ -34,6 +35,7 @@ def told(folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_decides_as_one_that_was_not(new_place, tmp_path):
     place = new_place()
     config = place.tiny(NOISY)
