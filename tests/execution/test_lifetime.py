@@ -83,7 +83,8 @@ def test_only_the_leader_of_a_session_may_have_it_ended():
 
 def test_killing_a_session_reaches_every_group_in_it(leader):
     process, marker = leader("alone")
-    assert len(processes_of(marker)) == 3
+    whole = "the leader and two children; the kernel shows a new one's environment a moment late"
+    assert wait_until(lambda: len(processes_of(marker)) == 3), whole
     kill_session(process.pid)
     process.wait()
     assert processes_of(marker) == []
