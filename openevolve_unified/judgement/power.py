@@ -1,13 +1,103 @@
 """Power of a validation: how many pairs a stated gain needs, before any of them is trained.
 
-Contract: ``plan_power`` returns a hopeless plan as a value; ``validate`` decides what to do with it.
+'Improved' needs more than a small p, so its power is not the t test's. A true gain of exactly
+``min_relative_gain`` is called improved in half of all validations, however many pairs there are,
+because the observed gain is above its own mean in half of them: a validation can only be powered
+for a gain that is larger. ``chance_of_improved`` draws gains at both ends of what a plan asks for
+(loss and slope), with the measured noise, and counts how often every criterion is met; p must be
+below what Holm leaves in the worst case (``Criteria.least_alpha``), so it errs to the low side.
+
+*Left out*: the search and the confirmation before (``calibration.simulated_validation`` has them),
+failed seeds, and gains that are not normal. A gain that is equal at all sizes has no better slope,
+and is called improved in at most half of all validations; the planned one grows with ln N from
+nothing at the smallest size.
+
+A plan that cannot work is returned as a value; ``validate`` decides what to do with it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from scipy import special
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.judgement.contrasts import largest_weights, slope_weights
 from openevolve_unified.judgement.criteria import Criteria
+from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.judgement.paired_tests import least_sign_flip_p, sign_flip_p
+
+MOST_PAIRS = 200
+"""A plan that needs more is hopeless."""
+MIN_PAIRS = 3
+MISSING = (
+    "power needs statsmodels, which is not installed; pip install 'openevolve-unified[validate]'"
+)
+_NUM_DRAWN = 4000
+_MOST_PAIRS_FLIPPED = 12
+"""Beyond, the sign-flip test is taken to agree with the t test, which it does within a hair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairNoise:
+    """Spread of one pair's gains, relative to the standard arm's loss at the largest size.
+
+    Raises:
+        ValueError: a deviation that is not positive, or a correlation outside [-1, 1].
+    """
+
+    loss_sd: float
+    """Of the gain in final loss."""
+    slope_sd: float
+    """Of the gain in slope, per unit of ln N."""
+    correlation: float
+    """Of these two."""
+    log_span: float
+    """ln of the largest size over the smallest."""
+    tuning_sd: float = 0.0
+    """Of what equal tuning leaves between two equal arms: one draw per validation, the same for
+    all of its pairs and sizes, so that no number of pairs averages it away."""
+
+    def __post_init__(self) -> None:
+        if not (self.loss_sd > 0 and self.slope_sd > 0 and self.tuning_sd >= 0):
+            raise ValueError(
+                f"noise of a pair: got deviations {self.loss_sd}, {self.slope_sd} and "
+                f"{self.tuning_sd} of tuning, wanted the first two above 0"
+            )
+        if not (-1 <= self.correlation <= 1 and self.log_span > 0):
+            raise ValueError(
+                f"noise of a pair: got correlation {self.correlation} and ln span {self.log_span}, "
+                "wanted -1 to 1, and above 0"
+            )
+
+
+def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) -> PairNoise:
+    """The noise of a pair from the measured floor: an upper bound, as in ``of_difference``.
+
+    Args:
+        standard_loss: of the standard arm at the largest size, nats per token.
+        tuning_sd: see ``PairNoise``.
+
+    Raises:
+        ValueError: a floor without any spread.
+    """
+    loss, slope = largest_weights(floor.num_params), slope_weights(floor.num_params)
+    loss_sd, slope_sd = floor.of_difference(loss).sd, floor.of_difference(slope).sd
+    if not (loss_sd > 0 and slope_sd > 0):
+        raise ValueError("noise of a pair: the floor has no spread; measure it over more seeds")
+    together = floor.of_difference(loss + slope).sd
+    # Of the contrasts; both gains have the same sign as their contrast.
+    covariance = (together**2 - loss_sd**2 - slope_sd**2) / 2
+    return PairNoise(
+        loss_sd=loss_sd / standard_loss,
+        slope_sd=slope_sd / standard_loss,
+        correlation=-min(1.0, max(-1.0, -covariance / (loss_sd * slope_sd))),
+        log_span=math.log(floor.num_params[-1] / floor.num_params[0]),
+        tuning_sd=tuning_sd,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,26 +105,24 @@ class PowerPlan:
     """What a number of pairs can find."""
 
     relative_gain: float
-    """The effect that is planned for, true gain in final loss relative to the standard arm's."""
-    relative_sd: float
-    """Of one pair's gain, relative; measured."""
+    """The effect that is planned for: true gain in final loss over the standard arm's."""
     num_pairs: int
     alpha: float
     """Of one test, as Holm leaves it in the worst case."""
     power: float
-    """Chance that the planned effect is called 'improved': all criteria, not the test alone."""
+    """Chance that the planned effect is called 'improved': all criteria, not the t test alone."""
     wanted_power: float
     pairs_needed: int | None
-    """The fewest that reach ``wanted_power``; None when no number does."""
+    """The fewest with which ``wanted_power`` is reached; None when more than ``MOST_PAIRS``."""
     detectable_gain: float | None
-    """The relative gain that ``num_pairs`` find with ``wanted_power``."""
+    """The relative gain that ``num_pairs`` find with ``wanted_power``; None when there is none."""
     hopeless_because: str | None
-    """None when the plan reaches ``wanted_power``; else one line: what, got, wanted, how to mend."""
+    """None when ``wanted_power`` is reached; else what is wrong and how to mend it, in a line."""
     sentence: str
 
 
 def plan_power(
-    relative_sd: float,
+    noise: PairNoise,
     relative_gain: float,
     num_pairs: int,
     criteria: Criteria,
@@ -42,15 +130,51 @@ def plan_power(
 ) -> PowerPlan:
     """The power of a plan.
 
-    Args:
-        relative_sd: of one pair's gain, by ``NoiseFloor.of_difference(largest_weights)`` over the
-            standard arm's loss at the largest size.
-
     Raises:
         ConfigError: statsmodels (extra ``validate``) is missing.
-        ValueError: a deviation, gain or power outside its range, or fewer than three pairs.
+        ValueError: a gain or power outside its range, or fewer than three pairs.
     """
-    raise NotImplementedError
+    if not (relative_gain > 0 and 0.5 <= wanted_power < 1 and num_pairs >= MIN_PAIRS):
+        raise ValueError(
+            f"power: got a gain of {relative_gain}, a power of {wanted_power} and {num_pairs} "
+            f"pairs, wanted a gain above 0, a power from 0.5 to 1, and {MIN_PAIRS} pairs or more"
+        )
+    power = chance_of_improved(noise, relative_gain, num_pairs, criteria)
+    needed = _fewest_pairs(noise, relative_gain, criteria, wanted_power)
+    detectable = _detectable_gain(noise, num_pairs, criteria, wanted_power)
+    hopeless = None
+    if power < wanted_power:
+        mend = (
+            f"plan {needed} pairs"
+            if needed is not None and needed > num_pairs
+            else "state a larger effect or lower the noise (longer training, more data)"
+        )
+        at_least = "no gain" if detectable is None else f"a gain of {detectable:.2%}"
+        hopeless = (
+            f"power: {num_pairs} pairs call a true gain of {relative_gain:.2%} improved in "
+            f"{power:.0%} of cases, wanted {wanted_power:.0%}; they find {at_least} that often; "
+            f"{mend}"
+        )
+    return PowerPlan(
+        relative_gain=relative_gain,
+        num_pairs=num_pairs,
+        alpha=criteria.least_alpha,
+        power=power,
+        wanted_power=wanted_power,
+        pairs_needed=needed,
+        detectable_gain=detectable,
+        hopeless_because=hopeless,
+        sentence=_sentence(
+            noise, relative_gain, num_pairs, criteria, wanted_power, power, needed, detectable
+        ),
+    )
+
+
+def chance_of_improved(
+    noise: PairNoise, relative_gain: float, num_pairs: int, criteria: Criteria
+) -> float:
+    """Chance that a true gain is called 'improved'; see above for what it takes into account."""
+    return _Draws(noise, num_pairs, criteria).power(relative_gain)
 
 
 def power_of(effect_size: float, num_pairs: int, alpha: float) -> float:
@@ -62,13 +186,108 @@ def power_of(effect_size: float, num_pairs: int, alpha: float) -> float:
     Raises:
         ConfigError: see ``plan_power``.
     """
-    raise NotImplementedError
+    return float(_statsmodels_t().power(effect_size, num_pairs, alpha, alternative="two-sided"))
 
 
-def pairs_needed(effect_size: float, alpha: float, power: float) -> int:
-    """The fewest pairs with which the paired t test alone has ``power``, by statsmodels.
+def pairs_needed(effect_size: float, alpha: float, power: float) -> int | None:
+    """The fewest pairs with which the paired t test alone has ``power``; None above ``MOST_PAIRS``.
 
     Raises:
         ConfigError: see ``plan_power``.
     """
-    raise NotImplementedError
+    tests = _statsmodels_t()
+    for num_pairs in range(MIN_PAIRS, MOST_PAIRS + 1):
+        if tests.power(effect_size, num_pairs, alpha, alternative="two-sided") >= power:
+            return num_pairs
+    return None
+
+
+def _statsmodels_t() -> Any:
+    try:
+        from statsmodels.stats.power import TTestPower
+    except ImportError:
+        raise ConfigError(MISSING) from None
+    return TTestPower()
+
+
+class _Draws:
+    """Gains of many validations without a true one, always the same, to add any gain to."""
+
+    def __init__(self, noise: PairNoise, num_pairs: int, criteria: Criteria) -> None:
+        random = np.random.default_rng(num_pairs)
+        first, second = random.standard_normal((2, _NUM_DRAWN, num_pairs))
+        rest = math.sqrt(1 - noise.correlation**2)
+        tuning = noise.tuning_sd * random.standard_normal((_NUM_DRAWN, 1))
+        self._gains = noise.loss_sd * first + tuning
+        slopes = noise.slope_sd * (noise.correlation * first + rest * second)
+        self._mean_slopes = slopes.mean(axis=1)
+        self._stderr = self._gains.std(axis=1, ddof=1) / math.sqrt(num_pairs)
+        self._log_span, self._criteria, self._num_pairs = noise.log_span, criteria, num_pairs
+        self._critical = float(special.stdtrit(num_pairs - 1.0, 1 - criteria.least_alpha / 2))
+
+    def power(self, relative_gain: float) -> float:
+        criteria, gains = self._criteria, self._gains + relative_gain
+        means = gains.mean(axis=1)
+        is_met = means >= max(criteria.min_relative_gain, 0)
+        is_met &= means >= self._critical * self._stderr
+        is_met &= self._mean_slopes + relative_gain / self._log_span > 0
+        wanted_better = math.ceil(criteria.min_share_of_seeds * self._num_pairs - 1e-9)
+        is_met &= (gains > 0).sum(axis=1) >= wanted_better
+        if least_sign_flip_p(self._num_pairs) >= criteria.least_alpha:
+            return 0.0
+        if self._num_pairs <= _MOST_PAIRS_FLIPPED and is_met.any():
+            is_met[is_met] = sign_flip_p(gains[is_met]) < criteria.least_alpha
+        return float(is_met.mean())
+
+
+def _fewest_pairs(
+    noise: PairNoise, relative_gain: float, criteria: Criteria, wanted_power: float
+) -> int | None:
+    """From what the t test alone needs on; then every criterion must be met often enough."""
+    first = pairs_needed(relative_gain / noise.loss_sd, criteria.least_alpha, wanted_power)
+    if first is None or relative_gain <= criteria.min_relative_gain:
+        return None
+    for num_pairs in range(first, MOST_PAIRS + 1):
+        if chance_of_improved(noise, relative_gain, num_pairs, criteria) >= wanted_power:
+            return num_pairs
+    return None
+
+
+def _detectable_gain(
+    noise: PairNoise, num_pairs: int, criteria: Criteria, wanted_power: float
+) -> float | None:
+    draws = _Draws(noise, num_pairs, criteria)
+    low, high = 0.0, 1.0
+    if draws.power(high) < wanted_power:
+        return None
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        if draws.power(middle) >= wanted_power:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _sentence(
+    noise: PairNoise,
+    relative_gain: float,
+    num_pairs: int,
+    criteria: Criteria,
+    wanted_power: float,
+    power: float,
+    needed: int | None,
+    detectable: float | None,
+) -> str:
+    finds = (
+        "no gain"
+        if detectable is None
+        else f"a true gain of {detectable:.2%} in {wanted_power:.0%}"
+    )
+    needs = f"more than {MOST_PAIRS} pairs" if needed is None else f"{needed} pairs"
+    return (
+        f"{num_pairs} pairs find {finds} of cases (all criteria, at p < {criteria.least_alpha:.2g} "
+        f"per test, a pair's gain moving by {noise.loss_sd:.2%}), the planned {relative_gain:.2%} "
+        f"in {power:.0%}, which needs {needs} for {wanted_power:.0%}; a true gain of exactly "
+        f"{criteria.min_relative_gain:.2%} is called improved in half of all cases at most"
+    )
