@@ -89,12 +89,11 @@ def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) 
     if not (loss_sd > 0 and slope_sd > 0):
         raise ValueError("noise of a pair: the floor has no spread; measure it over more seeds")
     together = floor.of_difference(loss + slope).sd
-    # Of the contrasts; both gains have the same sign as their contrast.
     covariance = (together**2 - loss_sd**2 - slope_sd**2) / 2
     return PairNoise(
         loss_sd=loss_sd / standard_loss,
         slope_sd=slope_sd / standard_loss,
-        correlation=-min(1.0, max(-1.0, -covariance / (loss_sd * slope_sd))),
+        correlation=min(1.0, max(-1.0, covariance / (loss_sd * slope_sd))),
         log_span=math.log(floor.num_params[-1] / floor.num_params[0]),
         tuning_sd=tuning_sd,
     )
@@ -104,11 +103,11 @@ def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) 
 class PowerPlan:
     """What a number of pairs can find."""
 
+    noise: PairNoise
+    criteria: Criteria
     relative_gain: float
     """The effect that is planned for: true gain in final loss over the standard arm's."""
     num_pairs: int
-    alpha: float
-    """Of one test, as Holm leaves it in the worst case."""
     power: float
     """Chance that the planned effect is called 'improved': all criteria, not the t test alone."""
     wanted_power: float
@@ -116,9 +115,51 @@ class PowerPlan:
     """The fewest with which ``wanted_power`` is reached; None when more than ``MOST_PAIRS``."""
     detectable_gain: float | None
     """The relative gain that ``num_pairs`` find with ``wanted_power``; None when there is none."""
-    hopeless_because: str | None
-    """None when ``wanted_power`` is reached; else what is wrong and how to mend it, in a line."""
-    sentence: str
+
+    @property
+    def sentence(self) -> str:
+        needs = (
+            f"more than {MOST_PAIRS} pairs"
+            if self.pairs_needed is None
+            else f"{self.pairs_needed} pairs"
+        )
+        return (
+            f"{self.num_pairs} pairs {self._find}; the planned {self.relative_gain:.2%} in "
+            f"{self.power:.0%}, and {needs} are needed for {self.wanted_power:.0%}; a true gain of "
+            f"exactly {self.criteria.min_relative_gain:.2%} is found in half of all cases at most"
+        )
+
+    @property
+    def hopeless_because(self) -> str | None:
+        """None when ``wanted_power`` is reached; else what is wrong and how to mend it, in a
+        line."""
+        if self.power >= self.wanted_power:
+            return None
+        mend = (
+            "state a larger effect, or lower the noise"
+            if self.pairs_needed is None
+            else f"plan {self.pairs_needed} pairs"
+        )
+        return (
+            f"power: {self.num_pairs} pairs find a true gain of {self.relative_gain:.2%} in "
+            f"{self.power:.0%} of cases, wanted {self.wanted_power:.0%}; they {self._find}; {mend}"
+        )
+
+    @property
+    def _find(self) -> str:
+        alpha, least = self.criteria.least_alpha, least_sign_flip_p(self.num_pairs)
+        if self.detectable_gain is None and least >= alpha:
+            return (
+                f"find nothing, because their sign-flip test never goes below p = {least:.2g} "
+                f"and Holm may leave {alpha:.2g}"
+            )
+        if self.detectable_gain is None:
+            return "find nothing"
+        return (
+            f"find a true gain of {self.detectable_gain:.2%} in {self.wanted_power:.0%} of cases "
+            f"(all criteria; each test at p < {alpha:.2g}; one pair's gain moves by "
+            f"{self.noise.loss_sd:.2%})"
+        )
 
 
 def plan_power(
@@ -139,34 +180,15 @@ def plan_power(
             f"power: got a gain of {relative_gain}, a power of {wanted_power} and {num_pairs} "
             f"pairs, wanted a gain above 0, a power from 0.5 to 1, and {MIN_PAIRS} pairs or more"
         )
-    power = chance_of_improved(noise, relative_gain, num_pairs, criteria)
-    needed = _fewest_pairs(noise, relative_gain, criteria, wanted_power)
-    detectable = _detectable_gain(noise, num_pairs, criteria, wanted_power)
-    hopeless = None
-    if power < wanted_power:
-        mend = (
-            f"plan {needed} pairs"
-            if needed is not None and needed > num_pairs
-            else "state a larger effect or lower the noise (longer training, more data)"
-        )
-        at_least = "no gain" if detectable is None else f"a gain of {detectable:.2%}"
-        hopeless = (
-            f"power: {num_pairs} pairs call a true gain of {relative_gain:.2%} improved in "
-            f"{power:.0%} of cases, wanted {wanted_power:.0%}; they find {at_least} that often; "
-            f"{mend}"
-        )
     return PowerPlan(
+        noise=noise,
+        criteria=criteria,
         relative_gain=relative_gain,
         num_pairs=num_pairs,
-        alpha=criteria.least_alpha,
-        power=power,
+        power=chance_of_improved(noise, relative_gain, num_pairs, criteria),
         wanted_power=wanted_power,
-        pairs_needed=needed,
-        detectable_gain=detectable,
-        hopeless_because=hopeless,
-        sentence=_sentence(
-            noise, relative_gain, num_pairs, criteria, wanted_power, power, needed, detectable
-        ),
+        pairs_needed=_fewest_pairs(noise, relative_gain, criteria, wanted_power),
+        detectable_gain=detectable_gain(noise, num_pairs, criteria, wanted_power),
     )
 
 
@@ -175,6 +197,24 @@ def chance_of_improved(
 ) -> float:
     """Chance that a true gain is called 'improved'; see above for what it takes into account."""
     return _Draws(noise, num_pairs, criteria).power(relative_gain)
+
+
+def detectable_gain(
+    noise: PairNoise, num_pairs: int, criteria: Criteria, wanted_power: float
+) -> float | None:
+    """The smallest relative gain that is called 'improved' with ``wanted_power``; None when none
+    below 100% is."""
+    draws = _Draws(noise, num_pairs, criteria)
+    low, high = 0.0, 1.0
+    if draws.power(high) < wanted_power:
+        return None
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        if draws.power(middle) >= wanted_power:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def power_of(effect_size: float, num_pairs: int, alpha: float) -> float:
@@ -228,7 +268,7 @@ class _Draws:
     def power(self, relative_gain: float) -> float:
         criteria, gains = self._criteria, self._gains + relative_gain
         means = gains.mean(axis=1)
-        is_met = means >= max(criteria.min_relative_gain, 0)
+        is_met = means >= criteria.min_relative_gain
         is_met &= means >= self._critical * self._stderr
         is_met &= self._mean_slopes + relative_gain / self._log_span > 0
         wanted_better = math.ceil(criteria.min_share_of_seeds * self._num_pairs - 1e-9)
@@ -251,43 +291,3 @@ def _fewest_pairs(
         if chance_of_improved(noise, relative_gain, num_pairs, criteria) >= wanted_power:
             return num_pairs
     return None
-
-
-def _detectable_gain(
-    noise: PairNoise, num_pairs: int, criteria: Criteria, wanted_power: float
-) -> float | None:
-    draws = _Draws(noise, num_pairs, criteria)
-    low, high = 0.0, 1.0
-    if draws.power(high) < wanted_power:
-        return None
-    while high - low > 1e-5:
-        middle = (low + high) / 2
-        if draws.power(middle) >= wanted_power:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _sentence(
-    noise: PairNoise,
-    relative_gain: float,
-    num_pairs: int,
-    criteria: Criteria,
-    wanted_power: float,
-    power: float,
-    needed: int | None,
-    detectable: float | None,
-) -> str:
-    finds = (
-        "no gain"
-        if detectable is None
-        else f"a true gain of {detectable:.2%} in {wanted_power:.0%}"
-    )
-    needs = f"more than {MOST_PAIRS} pairs" if needed is None else f"{needed} pairs"
-    return (
-        f"{num_pairs} pairs find {finds} of cases (all criteria, at p < {criteria.least_alpha:.2g} "
-        f"per test, a pair's gain moving by {noise.loss_sd:.2%}), the planned {relative_gain:.2%} "
-        f"in {power:.0%}, which needs {needs} for {wanted_power:.0%}; a true gain of exactly "
-        f"{criteria.min_relative_gain:.2%} is called improved in half of all cases at most"
-    )
