@@ -2,8 +2,8 @@
 
 ``improved`` needs every criterion of ``Criteria``; ``strong`` needs more. The other verdicts:
 ``equal within the margin`` (the equivalence test rejects that the arms differ by the margin or
-more), ``worse`` (both primary tests, and by more than the margin, below which a difference counts
-as none), and ``inconclusive``: anything else.
+more), ``worse`` (both primary tests, and by as much as an improvement must be better: equal tuning
+leaves a difference between equal arms, which all seeds share), and ``inconclusive``: anything else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Criteria:
     """Validations that answer one question together, such as the three frameworks: each p is
     multiplied by it, so that all of them together err in ``alpha``."""
     min_relative_gain: float = 0.01
-    """By which the final loss must be lower, of the standard arm's."""
+    """By which the final loss must be lower, of the standard arm's; 'worse' is higher by it."""
     min_share_of_seeds: float = 0.7
     strong_effect: float = 0.5
     """Cohen's d for paired samples above which an improvement is strong."""
@@ -168,6 +168,6 @@ def verdict_of(
     if not found.failed_seeds and found.p_holm[EQUIVALENCE] < criteria.alpha:
         return "equal within the margin", False
     is_beyond_noise = all(found.p_holm[name] < criteria.alpha for name in PRIMARY)
-    if is_beyond_noise and found.relative_gain < -criteria.equivalence_margin:
+    if is_beyond_noise and found.relative_gain <= -criteria.min_relative_gain:
         return "worse", False
     return "inconclusive", False

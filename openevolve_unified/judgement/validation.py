@@ -325,7 +325,7 @@ def _mean_estimate(name: str, estimate: Estimate, unit: str, words: str) -> Effe
 _MEANINGS: dict[ValidationVerdict, str] = {
     "improved": "every criterion is met",
     "equal within the margin": "the arms differ by less than the margin",
-    "worse": "the evolved arm loses beyond noise and beyond the margin",
+    "worse": "the evolved arm loses beyond noise, and by as much as an improvement must gain",
     "inconclusive": "neither an improvement nor equality nor a loss is shown",
 }
 
