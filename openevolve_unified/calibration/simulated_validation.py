@@ -10,9 +10,9 @@ confirmed winner is validated as improved. What is simulated is losses; every de
 equal on average and not in one experiment, and all pairs share it: luck that seeds do not average.
 The gain that the criteria ask for keeps it from being called an improvement.
 
-*The effect it is powered for* is the larger of two: what selection and confirmation find (``PLANTED``
-times the slope that the confirmation's few seeds tell apart), and what the validation finds with
-all its criteria.
+*The effect it is powered for* is the larger of two: what selection and confirmation find
+(``PLANTED`` times the slope that the confirmation's few seeds tell apart), and what the validation
+finds with all its criteria.
 """
 
 from __future__ import annotations
