@@ -275,8 +275,10 @@ class _Draws:
         is_met &= (gains > 0).sum(axis=1) >= wanted_better
         if least_sign_flip_p(self._num_pairs) >= criteria.least_alpha:
             return 0.0
-        if self._num_pairs <= _MOST_PAIRS_FLIPPED and is_met.any():
-            is_met[is_met] = sign_flip_p(gains[is_met]) < criteria.least_alpha
+        if self._num_pairs <= _MOST_PAIRS_FLIPPED:
+            # Where all gains are of one sign, p is the least one.
+            unclear = is_met & (gains < 0).any(axis=1)
+            is_met[unclear] = sign_flip_p(gains[unclear]) < criteria.least_alpha
         return float(is_met.mean())
 
 
