@@ -26,13 +26,12 @@ from scipy import special
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.contrasts import largest_weights, slope_weights
-from openevolve_unified.judgement.criteria import Criteria
+from openevolve_unified.judgement.criteria import MIN_PAIRS, Criteria
 from openevolve_unified.judgement.noise import NoiseFloor
 from openevolve_unified.judgement.paired_tests import least_sign_flip_p, sign_flip_p
 
 MOST_PAIRS = 200
 """A plan that needs more is hopeless."""
-MIN_PAIRS = 3
 MISSING = (
     "power needs statsmodels, which is not installed; pip install 'openevolve-unified[validate]'"
 )
@@ -75,7 +74,8 @@ class PairNoise:
 
 
 def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) -> PairNoise:
-    """The noise of a pair from the measured floor: an upper bound, as in ``of_difference``.
+    """The noise of a pair from the measured floor: an upper bound, as in ``of_difference``, and as
+    uncertain as its degrees of freedom say (of 4 seeds, by 40%).
 
     Args:
         standard_loss: of the standard arm at the largest size, nats per token.
