@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from openevolve_unified.judgement.estimates import t_quantile
 
@@ -31,10 +31,13 @@ def cohens_d_interval(d: float, num_pairs: int, coverage: float = 0.95) -> Inter
     def excess(noncentrality: float, probability: float) -> float:
         return float(stats.nct.cdf(t, freedom, noncentrality)) - probability
 
-    # The distribution falls from 1 to 0 as the noncentrality grows; both ends lie well outside.
-    reach = 10 + 2 * t
+    # The distribution falls from 1 to 0 as the noncentrality grows. At t = 0 it is the normal one,
+    # and larger beyond, so both ends lie in here; much further out scipy gives no number.
+    least, most = float(special.ndtri(tail)), 10 + 2 * t
     low, high = (
-        float(optimize.brentq(excess, -10.0, reach, args=(probability,), xtol=1e-13, rtol=1e-14))
+        float(
+            optimize.brentq(excess, least - 1e-9, most, args=(probability,), xtol=1e-13, rtol=1e-14)
+        )
         / root
         for probability in (1 - tail, tail)
     )

@@ -49,6 +49,14 @@ def test_the_interval_of_d_inverts_the_noncentral_t(d, number):
     assert noncentral_t(d * root, number - 1, high * root) == pytest.approx(0.025, abs=1e-10)
 
 
+@pytest.mark.parametrize("number", [3, 4, 10, 200])
+@pytest.mark.parametrize("d", [0.0, 5.8, 50.0, 500.0])
+def test_any_d_has_an_interval_around_it(d, number):
+    low, high = cohens_d_interval(d, number)
+    assert -math.inf < low < high < math.inf
+    assert low <= d <= high
+
+
 def test_the_interval_of_d_excludes_zero_when_t_does_and_turns_with_the_sign():
     values = np.array([0.2, 0.5, -0.1, 0.4, 0.3, 0.25])
     low, high = cohens_d_interval(cohens_d(values), 6)
