@@ -99,10 +99,8 @@ def test_a_validation_killed_five_times_at_random_ends_with_the_same_bytes(undis
 def test_wrong_input_is_one_line(undisturbed):
     folder = undisturbed.folder
     for words, reason in (
-        (("--set", "scaling_law.validation.num_seeds=2"), "wanted 3 or more"),
         (("--output", "elsewhere"), "the noise of this configuration was not measured"),
         (("--set", "scaling_law.validation.alpha=2"), "alpha: got 2"),
-        (("--set", "scaling_law.validation.tunig=1"), "tuning"),
     ):
         status, _, errors = undisturbed.run(*COMMAND, *words)
         assert status == 2, words
