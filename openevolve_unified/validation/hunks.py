@@ -111,8 +111,9 @@ def difference(standard: str, evolved: str) -> Difference:
 
 
 def _pieces(old: Sequence[str], new: Sequence[str]) -> Iterator[Hunk]:
-    masked = [[_mask(line) for line in lines] for lines in (old, new)]
-    matcher = difflib.SequenceMatcher(None, *masked, autojunk=False)
+    matcher = difflib.SequenceMatcher(
+        a=[_mask(line) for line in old], b=[_mask(line) for line in new], autojunk=False
+    )
     for tag, start, end, new_start, new_end in matcher.get_opcodes():
         if tag != "equal":
             yield _hunk(old, start, end, new[new_start:new_end])

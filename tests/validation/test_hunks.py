@@ -104,9 +104,10 @@ def test_any_two_programs_are_put_together_again():
         found = difference(old, new)
         everything = range(len(found.hunks))
         assert (found.with_hunks(everything), found.with_hunks(())) == (new, old)
-        assert all(first.end <= second.start for first, second in zip(
-            found.hunks, found.hunks[1:], strict=False
-        ))
+        assert all(
+            first.end <= second.start
+            for first, second in zip(found.hunks, found.hunks[1:], strict=False)
+        )
 
 
 @pytest.mark.parametrize(
