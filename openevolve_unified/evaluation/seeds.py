@@ -1,4 +1,4 @@
-"""The seeds of an experiment: which serve the search, the confirmation and the noise floor."""
+"""The seeds of an experiment: for the search, the confirmation, the validation, the noise floor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.judgement.seeds import SeedPlan, seed_plan
 
 
-def seeds_of(config: ScalingLawConfig, num_noise: int | None = None) -> SeedPlan:
+def seeds_of(
+    config: ScalingLawConfig, num_noise: int | None = None, num_validation: int = 0
+) -> SeedPlan:
     """Derived from the configuration, the same way each time; see ``judgement.seeds``.
 
     Args:
@@ -17,7 +19,7 @@ def seeds_of(config: ScalingLawConfig, num_noise: int | None = None) -> SeedPlan
         search,
         max_seeds=max(selection.max_seeds, len(search)),
         num_confirmation=max(1, selection.num_confirmation_seeds),
-        num_validation=0,
+        num_validation=num_validation,
         num_noise=config.noise.num_seeds if num_noise is None else num_noise,
     )
 
