@@ -106,6 +106,11 @@ class PartEffects:
         return all(one is not None and one.side == "nothing" for one in (self.alone, self.within))
 
     @property
+    def carries(self) -> bool:
+        """The part gains alone, and is missed without it."""
+        return all(one is not None and one.side == "helps" for one in (self.alone, self.within))
+
+    @property
     def role(self) -> str:
         """In words."""
         alone = "failed" if self.alone is None else self.alone.side
@@ -115,7 +120,7 @@ class PartEffects:
             return "inert: both programs stay the same"
         if "unknown" in sides:
             return "unknown: one seed has no error"
-        if sides == ("helps", "helps"):
+        if self.carries:
             return "carries the gain: gains alone, and is missed without it"
         if sides == ("harms", "harms"):
             return "harms, alone and beside the others"

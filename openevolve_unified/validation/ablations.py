@@ -21,7 +21,12 @@ from openevolve_unified.evaluation.ladder import CheckedProgram
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.seeds import seeds_of
 from openevolve_unified.judgement.ablation import AblationJudgement, Part, judge_ablation
-from openevolve_unified.validation.grouping import Group, asked_groups, legal_groups
+from openevolve_unified.validation.grouping import (
+    Group,
+    asked_groups,
+    legal_groups,
+    require_few,
+)
 from openevolve_unified.validation.hunks import Difference, difference
 
 STANDARD, EVOLVED = "standard", "evolved"
@@ -165,6 +170,19 @@ def ablation_seeds(config: ScalingLawConfig, num_seeds: int) -> tuple[int, ...]:
     return seeds_of(config, num_validation=num_seeds).validation
 
 
+def described(found: Difference, groups: Sequence[Group]) -> tuple[AblatedGroup, ...]:
+    """Groups of hunks for people."""
+    return tuple(
+        AblatedGroup(
+            name=f"hunk{'s' if len(group) > 1 else ''} {'+'.join(str(at + 1) for at in group)}",
+            numbers=tuple(at + 1 for at in group),
+            is_constants_only=found.is_constants_only(group),
+            text=found.text(group),
+        )
+        for group in groups
+    )
+
+
 def ablate(
     pipeline: Pipeline,
     standard: str,
@@ -188,6 +206,7 @@ def ablate(
     """
     found = difference(standard, evolved)
     asked = asked_groups(len(found.hunks), together)
+    require_few(asked)
     programs = _Programs(pipeline=_at_seeds(pipeline, seeds))
     say(f"checking {len(asked)} hunks")
     for name, source in ((STANDARD, standard), (EVOLVED, evolved)):
@@ -199,7 +218,7 @@ def ablate(
             "comments and layout differ, so there is no effect to ablate"
         )
     merged = legal_groups(found, asked, programs.is_legal)
-    groups = tuple(_described(found, group) for group in merged)
+    groups = described(found, merged)
     parts = [
         programs.add_part(found, group.name, places)
         for group, places in zip(groups, merged, strict=True)
@@ -246,13 +265,3 @@ def _at_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Pipeline:
         pipeline.context, config=dataclasses.replace(config, training=training)
     )
     return Pipeline(context, pipeline.initial.source)
-
-
-def _described(found: Difference, group: Group) -> AblatedGroup:
-    numbers = tuple(place + 1 for place in group)
-    return AblatedGroup(
-        name=f"hunk{'s' if len(numbers) > 1 else ''} {'+'.join(map(str, numbers))}",
-        numbers=numbers,
-        is_constants_only=found.is_constants_only(group),
-        text=found.text(group),
-    )

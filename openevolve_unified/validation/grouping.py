@@ -23,7 +23,7 @@ def asked_groups(num_hunks: int, asked: Sequence[Sequence[int]]) -> tuple[Group,
     """The hunks as a person wants them put together, by their numbers from 1; the rest alone.
 
     Raises:
-        ConfigError: a number that there is not, or twice; more groups than ``MAX_GROUPS``.
+        ConfigError: a number that there is not, or twice.
     """
     groups: list[Group] = []
     taken: set[int] = set()
@@ -39,13 +39,20 @@ def asked_groups(num_hunks: int, asked: Sequence[Sequence[int]]) -> tuple[Group,
             taken.add(number)
         groups.append(tuple(sorted(number - 1 for number in numbers)))
     groups += [(place,) for place in range(num_hunks) if place + 1 not in taken]
+    return tuple(sorted(groups))
+
+
+def require_few(groups: Sequence[Group]) -> None:
+    """
+    Raises:
+        ConfigError: more than ``MAX_GROUPS``.
+    """
     if len(groups) > MAX_GROUPS:
         raise ConfigError(
             f"ablate: got {len(groups)} hunks, wanted at most {MAX_GROUPS}: put those that belong "
             "together into one with --group 1,2,3 (repeatable; --list shows the hunks with their "
             "numbers)"
         )
-    return tuple(sorted(groups))
 
 
 def legal_groups(

@@ -46,9 +46,7 @@ READOUT = ("        return z\n", "        return z - 0.5 * z.tanh()\n")
 STANDARD_PROGRAM = edited(
     ("return k / math.sqrt(self.head_dim)", "return 1.0 * k / math.sqrt(self.head_dim)")
 )
-TUNED = edited(
-    ("return 1.0 * k", "return 2.5 * k"), source=STANDARD_PROGRAM
-)
+TUNED = edited(("return 1.0 * k", "return 2.5 * k"), source=STANDARD_PROGRAM)
 PLANTED = edited(DECAY, RATE, RENAME, READOUT, source=TUNED)
 
 

@@ -8,7 +8,12 @@ import random
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.validation.grouping import MAX_GROUPS, asked_groups, legal_groups
+from openevolve_unified.validation.grouping import (
+    MAX_GROUPS,
+    asked_groups,
+    legal_groups,
+    require_few,
+)
 from openevolve_unified.validation.hunks import difference
 
 NUM = 6
@@ -82,7 +87,6 @@ def test_hunks_are_put_together_as_asked_and_the_rest_stays_alone():
     [
         (3, [(1, 4)], "--group: got hunk 4, wanted numbers of 1 to 3"),
         (3, [(1, 2), (2, 3)], "--group: hunk 2 is there twice"),
-        (MAX_GROUPS + 1, [], r"got 13 hunks, wanted at most 12: .* with --group 1,2,3"),
     ],
 )
 def test_wrong_groups_are_one_clear_line(num_hunks, asked, wanted):
@@ -90,5 +94,7 @@ def test_wrong_groups_are_one_clear_line(num_hunks, asked, wanted):
         asked_groups(num_hunks, asked)
 
 
-def test_groups_bring_many_hunks_under_the_maximum():
-    assert len(asked_groups(MAX_GROUPS + 1, [(1, 2)])) == MAX_GROUPS
+def test_too_many_hunks_are_refused_and_groups_bring_them_under_the_maximum():
+    with pytest.raises(ConfigError, match=r"got 13 hunks, wanted at most 12: .*--group 1,2,3"):
+        require_few(asked_groups(MAX_GROUPS + 1, []))
+    require_few(asked_groups(MAX_GROUPS + 1, [(1, 2)]))
