@@ -6,6 +6,7 @@ It needs matplotlib (the extra ``plot``); see ``report.control_figure``.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openevolve_unified.judgement.ablation import Effect
@@ -14,11 +15,19 @@ from openevolve_unified.validation.ablations import AblationReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_OFFSET = 0.14
-_STYLES = {
-    "alone": {"color": "C0", "marker": "o", "at": -_OFFSET},
-    "beside the others": {"color": "C1", "marker": "s", "at": _OFFSET},
-}
+
+@dataclass(frozen=True, kw_only=True)
+class _Style:
+    """Of one series; ``offset`` in rows."""
+
+    color: str
+    marker: str
+    offset: float
+
+
+_ALONE = _Style(color="C0", marker="o", offset=-0.14)
+_WITHIN = _Style(color="C1", marker="s", offset=0.14)
+_WHOLE = _Style(color="0.2", marker="D", offset=0.0)
 
 
 def draw_ablation(report: AblationReport) -> bytes:
@@ -32,11 +41,13 @@ def draw_ablation(report: AblationReport) -> bytes:
     figure = Figure(figsize=(8, 1.6 + 0.42 * len(labels)), layout="constrained")
     panel = figure.subplots()
     panel.axvline(0.0, color="0.6", linewidth=0.8)
+    for style, name in ((_ALONE, "alone"), (_WITHIN, "beside the others")):
+        panel.plot([], [], style.marker, color=style.color, markersize=5, label=name)
     for place, part in enumerate(parts):
-        for name, effect in (("alone", part.alone), ("beside the others", part.within)):
-            _draw(panel, place, effect, name if place == 0 else None, **_STYLES[name])
+        _draw(panel, place, part.alone, _ALONE)
+        _draw(panel, place, part.within, _WITHIN)
     panel.axhline(len(parts) - 0.5, color="0.85", linewidth=0.8)
-    _draw(panel, len(parts), judged.whole, None, color="0.2", marker="D", at=0.0)
+    _draw(panel, len(parts), judged.whole, _WHOLE)
     panel.set_yticks(range(len(labels)), labels, fontsize=9)
     panel.set_ylim(len(labels) - 0.5, -0.5)
     panel.set_xlabel(
@@ -56,22 +67,21 @@ def draw_ablation(report: AblationReport) -> bytes:
     return drawn.getvalue()
 
 
-def _draw(
-    panel: Axes, place: int, effect: Effect | None, label: str | None, *, color, marker, at
-) -> None:
-    """One marker with its interval; hollow where the effect is nothing, by the same program."""
-    height = place + at
+def _draw(panel: Axes, row: int, effect: Effect | None, style: _Style) -> None:
+    """One marker with its interval; hollow where both programs are the same."""
+    height, color = row + style.offset, style.color
     if effect is None:
-        panel.text(0.0, height, " did not train", color=color, fontsize=7, va="center")
-        return
-    style = {"color": color, "markersize": 5, "label": label}
-    if effect.comparison is None:
-        panel.plot([0.0], [height], marker, markerfacecolor="none", **style)
-        return
-    found = effect.comparison.largest_loss
-    if found.ci95 is not None:
-        panel.plot(list(found.ci95), [height] * 2, color=color, linewidth=1.5)
-    panel.plot([found.value], [height], marker, **style)
+        across = panel.get_yaxis_transform()
+        panel.text(
+            0.01, height, "did not train", transform=across, color=color, fontsize=7, va="center"
+        )
+    elif effect.comparison is None:
+        panel.plot([0.0], [height], style.marker, color=color, markersize=5, markerfacecolor="none")
+    else:
+        found = effect.comparison.largest_loss
+        if found.ci95 is not None:
+            panel.plot(list(found.ci95), [height] * 2, color=color, linewidth=1.5)
+        panel.plot([found.value], [height], style.marker, color=color, markersize=5)
 
 
 def _label(report: AblationReport, name: str) -> str:
