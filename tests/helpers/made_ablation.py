@@ -78,6 +78,6 @@ def made_report(changes=None, num_seeds=10, floor=None, failed=(), seed=0):
         losses={name: rows.tolist() for name, rows in losses.items()},
         fingerprints={name: name * 2 for name in losses},
         same_as={"standard with hunk 5": "standard"},
-        failures={name: "at seed 2042: diverged: not finite" for name in failed},
+        failures=dict.fromkeys(failed, "at seed 2042: diverged: not finite"),
         judgement=judgement,
     )
