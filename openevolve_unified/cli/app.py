@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from openevolve_unified import __version__, exits
 from openevolve_unified.cli import (
+    ablate,
     bench,
     check,
     control,
@@ -29,17 +30,8 @@ from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
-    check,
-    evaluate,
-    plan,
-    noise,
-    rank,
-    control,
-    validate,
-    redteam,
-    bench,
-    init,
-    evaluator_path,
+    *(check, evaluate, plan, noise, rank, control, validate, ablate),
+    *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 

@@ -126,15 +126,20 @@ class Pipeline:
         with self._machine_errors():
             return self._check_trace(checked.program, path, checked.evidence["isolation"], free)
 
-    def train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
+    def train(
+        self, checked: CheckedProgram, seeds: Sequence[int] | None = None
+    ) -> tuple[SizeResult, ...]:
         """Train what is not in the store yet; see ``train_ladder``.
+
+        Args:
+            seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
 
         Raises:
             CandidateError: a model diverged or its trained weights were refused.
             MachineError: the machine could not finish; what it finished is in the store.
         """
         with self._machine_errors():
-            return self._train(checked, self.config.training.seeds)
+            return self._train(checked, self.config.training.seeds if seeds is None else seeds)
 
     def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
         """Train jobs of this experiment's machine and store; runs that failed are among them.
