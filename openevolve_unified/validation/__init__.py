@@ -1,0 +1,1 @@
+"""Validation: from a winner to a finding; comparisons, ensembles and the experiment record."""
