@@ -13,7 +13,9 @@ from openevolve_unified import __version__, exits
 from openevolve_unified.cli import (
     bench,
     check,
+    compare,
     control,
+    ensemble,
     evaluate,
     evaluator_path,
     evolve,
@@ -21,13 +23,18 @@ from openevolve_unified.cli import (
     noise,
     plan,
     rank,
+    record,
     redteam,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
-COMMANDS = (check, evaluate, plan, noise, rank, control, redteam, bench, init, evaluator_path)
+COMMANDS = (
+    *(check, evaluate, plan, noise, rank, control),
+    *(compare, ensemble, record),
+    *(redteam, bench, init, evaluator_path),
+)
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 
 

@@ -86,28 +86,34 @@ def _test(
     (first, its), (second, theirs) = one, other
     shared = sorted(set(its) & set(theirs))
     if shared:
-        differences = np.array([its[seed] - theirs[seed] for seed in shared])
-        estimate, method, number = mean_with_error(differences), "paired t", len(shared)
-        reason, p = "", None
-        if number < MIN_SEEDS:
-            reason = f"{number} common seed{'s' if number > 1 else ''}, wanted {MIN_SEEDS} or more"
-        elif not np.ptp(differences):
-            reason = "no variance: the same difference at every seed"
-        else:
-            p = _p_value(estimate)
+        estimate, p, reason = _paired(np.array([its[seed] - theirs[seed] for seed in shared]))
     else:
         estimate, p, reason = _welch(first, its, second, theirs)
-        method, number = "Welch's t", min(len(its), len(theirs))
+    method: Method = "paired t" if shared else "Welch's t"
     return PairwiseTest(
         quantity=quantity,
         first=first,
         second=second,
-        method="not tested" if p is None else method,  # type: ignore[arg-type]
-        num_seeds=number,
+        method="not tested" if p is None else method,
+        num_seeds=len(shared) or min(len(its), len(theirs)),
         difference=estimate,
         p=p,
         reason=reason,
     )
+
+
+def _paired(differences: np.ndarray) -> tuple[Estimate | None, float | None, str]:
+    """Estimate, p, and why it is not tested."""
+    estimate, number = mean_with_error(differences), len(differences)
+    if number < MIN_SEEDS:
+        plural = "" if number == 1 else "s"
+        return estimate, None, f"{number} common seed{plural}, wanted {MIN_SEEDS} or more"
+    if not np.ptp(differences):
+        return estimate, None, "no variance: the same difference at every seed"
+    assert estimate.stderr is not None
+    assert estimate.degrees_of_freedom is not None
+    statistic = abs(estimate.value) / estimate.stderr
+    return estimate, float(2 * stats.t.sf(statistic, estimate.degrees_of_freedom)), ""
 
 
 def _welch(
@@ -126,10 +132,3 @@ def _welch(
     if found.p is None:
         return estimate, None, "no variance: the same value at every seed"
     return estimate, found.p, "no common seeds: not paired"
-
-
-def _p_value(estimate: Estimate) -> float:
-    assert estimate.stderr is not None
-    assert estimate.degrees_of_freedom is not None
-    statistic = abs(estimate.value) / estimate.stderr
-    return float(2 * stats.t.sf(statistic, estimate.degrees_of_freedom))

@@ -116,9 +116,7 @@ def evolvability_of(run: RunFolder) -> Evolvability:
             leader, best_gain = standing, standing.value - base.value
             num_improving += 1
         num_seen = max([num_seen, *entry.get("iterations", [])[:1]])
-        trail.append(
-            Progress(num_proposals=num_seen, training_h=training_s / 3600, gain=best_gain)
-        )
+        trail.append(Progress(num_proposals=num_seen, training_h=training_s / 3600, gain=best_gain))
     outcomes = Counter(str(proposal.outcome) for proposal in run.told.proposals)
     confirmation = run.told.confirmation or {}
     confirmed = confirmation.get("gain")

@@ -221,14 +221,14 @@ def read_run(path: Path, store: Path | None = None, base_dir: Path | None = None
         )
     base = (base_dir or path).resolve()
     experiment = Experiment(path=base / "config.yaml", mapping=mapping, scaling_law=law)
-    found, trouble = _find_store(path.resolve(), store, base_dir, law)
+    opened, trouble = _find_store(path.resolve(), store, base_dir, law)
     return RunFolder(
         path=path.resolve(),
         experiment=experiment,
         settings=settings,
         events=events,
         told=told,
-        store=found,
+        store=opened,
         store_trouble=trouble,
     )
 

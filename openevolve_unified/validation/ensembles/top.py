@@ -257,9 +257,11 @@ def _models(
 def _as_trained(run: RunFolder, job: TrainJob) -> TrainJob:
     """The job on the machine of the run, which may not be this one."""
     plan = run.told.plan or {}
-    device = str(plan.get("device", job.device_type)).partition(":")[0]
+    device = str(plan.get("device", job.device_type))
     return dataclasses.replace(
-        job, precision=plan.get("precision", job.precision), device_type=device
+        job,
+        precision=plan.get("precision", job.precision),
+        device_type="cuda" if device.startswith("cuda") else "cpu",
     )
 
 

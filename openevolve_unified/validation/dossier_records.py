@@ -1,0 +1,108 @@
+"""The records that an experiment record is made of, gathered once; what is missing stays None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.records import Evaluation
+from openevolve_unified.validation.evolvability import (
+    Evolvability,
+    RunCost,
+    cost_of,
+    evolvability_of,
+)
+from openevolve_unified.validation.run_folder import RunFolder
+from openevolve_unified.validation.validation_files import ValidationFiles, read_validation
+
+MISSING = "not recorded"
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """One run and what was made of it."""
+
+    run: RunFolder
+    evolvability: Evolvability
+    cost: RunCost
+    confirmed: Evaluation | None
+    """The winner and the initial program at the confirmation seeds."""
+    confirmed_trouble: str
+    """Why they are not known although something was confirmed."""
+    validation: ValidationFiles | None
+    control: Mapping[str, Any] | None
+    ranking: Mapping[str, Any] | None
+    details: tuple[Mapping[str, Any], ...]
+    """Of every trained program, in the order of their trial; see ``RunFolder.details``."""
+
+    def other(self, name: str) -> Mapping[str, Any] | None:
+        """A further file by its name, from the validation's folder or the run's."""
+        found = None if self.validation is None else self.validation.others.get(name)
+        return _optional(self.run.path / name) if found is None else found
+
+    @property
+    def registration(self) -> Mapping[str, Any] | None:
+        return None if self.validation is None else self.validation.registration
+
+    @property
+    def verdict(self) -> str | None:
+        return None if self.validation is None else self.validation.verdict
+
+    @property
+    def confirmation(self) -> Mapping[str, Any]:
+        return self.run.told.confirmation or {}
+
+    def models(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Program and run of every trained model of the search."""
+        for details in self.details:
+            for size in details.get("losses", []):
+                for run in size.get("runs", []):
+                    yield details["program"], run
+
+
+def gather(run: RunFolder, validation: Path | None = None) -> Records:
+    """Read everything that belongs to a run.
+
+    Args:
+        validation: the folder of its validation; None: ``validation`` in the run's, if there is
+            one.
+
+    Raises:
+        ConfigError: the run has no baseline, a program's file is damaged, or there is no folder
+            ``validation`` although one is named.
+    """
+    if validation is not None and not validation.is_dir():
+        raise ConfigError(
+            f"--validation: {validation} is no folder; wanted the output folder of "
+            "`openevolve-unified validate`"
+        )
+    folder = validation or run.path / "validation"
+    confirmed, trouble = None, ""
+    try:
+        confirmed = run.confirmed_evaluation()
+    except ConfigError as error:
+        trouble = str(error)
+    return Records(
+        run=run,
+        evolvability=evolvability_of(run),
+        cost=cost_of(run, confirmed),
+        confirmed=confirmed,
+        confirmed_trouble=trouble,
+        validation=read_validation(folder) if folder.is_dir() else None,
+        control=_optional(run.path / "control" / "control.json"),
+        ranking=_optional(run.path / "ranking.json"),
+        details=tuple(run.details(e) for e in run.told.entries if e["verdict"] == "trained"),
+    )
+
+
+def _optional(path: Path) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

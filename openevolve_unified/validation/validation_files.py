@@ -1,0 +1,131 @@
+"""A validation's folder, read tolerantly: registration, judgement, and what belongs to them.
+
+The experiment record tells what is there and says what is not, so a file that is missing or damaged
+is a trouble that is told, never an error, and a name is looked for at any depth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REGISTRATION, RESULT = "registration.json", "validation.json"
+OTHERS = ("ablation.json", "replay.json", "comparison.json", "ensemble.json")
+"""What further commands leave, in the same folder or in the run's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationFiles:
+    """What a validation left."""
+
+    folder: Path
+    registration: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    others: Mapping[str, Mapping[str, Any]]
+    """By file name."""
+    troubles: tuple[str, ...]
+    """One line for each file that is missing or damaged."""
+
+    @property
+    def judgement(self) -> Mapping[str, Any]:
+        """The mapping that has the verdict; empty where there is none."""
+        found = find_mapping_with(self.result, "verdict")
+        return {} if found is None else found
+
+    @property
+    def verdict(self) -> str | None:
+        """``improved``, ``equal within the margin``, ``worse`` or ``inconclusive``."""
+        value = self.judgement.get("verdict")
+        return value if isinstance(value, str) else None
+
+    def rows(self, name: str) -> list[Mapping[str, Any]]:
+        """The mappings in a list of the judgement: ``tests``, ``estimates``, ``criteria_met``."""
+        value = self.judgement.get(name)
+        if isinstance(value, Mapping):
+            value = [
+                {"name": key, **(item if isinstance(item, Mapping) else {"value": item})}
+                for key, item in value.items()
+            ]
+        return [row for row in value or () if isinstance(row, Mapping)] if value else []
+
+    def row(self, name: str, row: str) -> Mapping[str, Any] | None:
+        """The one of ``rows`` that is called ``row``."""
+        return next((found for found in self.rows(name) if found.get("name") == row), None)
+
+    @property
+    def deviations(self) -> list[str]:
+        """What was done otherwise than registered, a line each; empty where none is declared."""
+        found = find(self.result, "deviations")
+        value = found[1] if found else None
+        items = list(value.items()) if isinstance(value, Mapping) else value
+        if not isinstance(items, Sequence) or isinstance(items, str):
+            return [] if not items else [str(items)]
+        return [item if isinstance(item, str) else json.dumps(item) for item in items]
+
+
+def read_validation(folder: Path) -> ValidationFiles:
+    """Read a folder, whatever is in it."""
+    troubles: list[str] = []
+    read = {name: _read(folder / name, troubles) for name in (REGISTRATION, RESULT, *OTHERS)}
+    for name in (REGISTRATION, RESULT):
+        if not (folder / name).exists():
+            troubles.append(f"{name} is missing in {folder.name}")
+    return ValidationFiles(
+        folder=folder,
+        registration=read[REGISTRATION],
+        result=read[RESULT],
+        others={name: value for name in OTHERS if (value := read[name]) is not None},
+        troubles=tuple(troubles),
+    )
+
+
+def find(mapping: Mapping[str, Any] | None, *names: str) -> tuple[str, Any] | None:
+    """The dotted place and the value of the first of ``names`` that a mapping holds.
+
+    The nearest to its top is found first, and names in their order; empty values count as missing.
+    """
+    for name in names:
+        for place, value in _walk(mapping):
+            if place.rpartition(".")[2] == name and value not in (None, "", [], {}):
+                return place, value
+    return None
+
+
+def find_mapping_with(mapping: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    """The mapping nearest to the top that holds ``name``."""
+    if mapping is not None and name in mapping:
+        return mapping
+    for _, value in _walk(mapping):
+        if isinstance(value, Mapping) and name in value:
+            return value
+    return None
+
+
+def _walk(mapping: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    waiting = deque([("", mapping or {})])
+    while waiting:
+        prefix, level = waiting.popleft()
+        for key, value in level.items():
+            place = f"{prefix}{key}"
+            found.append((place, value))
+            if isinstance(value, Mapping):
+                waiting.append((f"{place}.", value))
+    return found
+
+
+def _read(path: Path, troubles: list[str]) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        troubles.append(f"{path.name} is damaged")
+        return None
+    return value
