@@ -36,6 +36,9 @@ def add(commands: Commands) -> None:
         metavar="CONFIG",
         help="the run's configuration file, where its settings name relative paths",
     )
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N instead of the run's"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON object there")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -52,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     interruption.unwind()
     base_dir = None if options.config is None else options.config.resolve().parent
     found = read_run(options.path, options.store, base_dir)
+    if options.device is not None:
+        found = found.on_device(options.device)
     members = best_members(found, options.top)
     progress = Reporter(Terminal(stderr=True))
     progress.start_candidate("ensemble")

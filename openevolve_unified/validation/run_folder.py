@@ -6,6 +6,7 @@ The run itself is rebuilt from its events; the losses of every program, size and
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,19 @@ class RunFolder:
             how += f" ({last.ended.reason})" if last.ended.reason else ""
         done, asked = len(self.told.proposals), self.experiment.iterations
         return f"unfinished after {done} of {asked} iterations: {how}"
+
+    def on_device(self, device: str) -> RunFolder:
+        """The same run, whose models are used on another device of this machine.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        execution = dataclasses.replace(
+            self.config.execution, device=device, backend="local", address=None, gpus_per_job=None
+        )
+        law = dataclasses.replace(self.config, execution=execution)
+        experiment = dataclasses.replace(self.experiment, scaling_law=law)
+        return dataclasses.replace(self, experiment=experiment)
 
     def source_of(self, entry: Mapping[str, Any]) -> str:
         """The program of an entry.

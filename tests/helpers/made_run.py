@@ -180,7 +180,7 @@ class MadeRun:
         seeds = tuple(range(1042, 1042 + number))
         found = self.evaluation(self.source(iteration), gain, seeds)
         store = open_store(self.folder.parent / "store")
-        key = content_hash([self.framework, found.program.source_hash])
+        key = content_hash([self.folder.name, found.program.source_hash])
         store.put("evaluations", key, {"Evaluation": to_plain(found)})
         fitness = self.experiment.scaling_law.fitness
         winner = tuple(scores_by_seed(found.sizes, found.baseline, fitness).values())

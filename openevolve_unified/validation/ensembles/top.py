@@ -8,6 +8,7 @@ by the search's score; the test split is only ever told.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,12 +119,14 @@ def measure_ensemble(
     *,
     base_dir: Path | None = None,
     with_test: bool = False,
+    machine: Machine | None = None,
 ) -> EnsembleReport:
     """Predict with every member and with their mean, at every seed that all of them have.
 
     Args:
         base_dir: what the run's relative paths are relative to; see ``read_run``.
         with_test: report the test split too.
+        machine: workers and device that are left open; None: one of its own.
 
     Raises:
         ConfigError: weights are not kept, or are not those of the records.
@@ -138,7 +141,10 @@ def measure_ensemble(
             "file with --config"
         )
     store = run.require_store()
-    with Machine(run.config.execution, store.root / "logs") as machine:
+    with contextlib.ExitStack() as closing:
+        if machine is None:
+            own = Machine(run.config.execution, store.root / "logs")
+            machine = closing.enter_context(own)
         context = Context(
             machine=machine,
             config=run.config,
@@ -152,7 +158,7 @@ def measure_ensemble(
         splits: tuple[Split, ...] = ("validation", "test") if with_test else ("validation",)
         requests = [
             EnsembleRequest(
-                models=tuple(own[seed] for own in models),
+                models=tuple(by_seed[seed] for by_seed in models),
                 split=split,
                 gates=run.config.gates,
                 data_folder=str(context.data().folder),
