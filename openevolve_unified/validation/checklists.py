@@ -184,6 +184,12 @@ def _claiming(records: Records) -> list[Answer]:
             training.horizon,
         ),
         of_claim(
+            "Is the program that was validated this run's best?",
+            validation is not None and validation.names(run.best["program"]),
+            "registration.json",
+            f"{run.best['program']} is " + _named(records),
+        ),
+        of_claim(
             f"Was it validated at {MIN_PAIRS} pairs of seeds or more?",
             len(pairs) >= MIN_PAIRS and records.verdict is not None,
             "validation.json, seeds",
@@ -241,6 +247,13 @@ def _claiming(records: Records) -> list[Answer]:
             MISSING if ranked is None else f"horizon {ranked.get('horizon', MISSING)}",
         ),
     ]
+
+
+def _named(records: Records) -> str:
+    if records.registration is None or records.validation is None:
+        return "in no registration"
+    is_named = records.validation.names(records.run.best["program"])
+    return "named there" if is_named else "not named there"
 
 
 def beaten_arms(records: Records) -> list[str]:

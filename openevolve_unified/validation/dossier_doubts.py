@@ -1,4 +1,4 @@
-"""What speaks against a result: limitations, threats to validity, deviations, and the next steps.
+"""Doubts about a result: limitations, threats to validity, deviations, and the next steps.
 
 Each line is (text, record): it is said because a record says so, or because none does.
 """

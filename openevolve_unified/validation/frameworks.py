@@ -21,7 +21,7 @@ from openevolve_unified.judgement.estimates import Estimate, mean_with_error
 from openevolve_unified.judgement.pairwise import PairwiseTest, pairwise_tests
 from openevolve_unified.judgement.replicates import scores_by_seed
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.records import SizeResult
+from openevolve_unified.records import Evaluation, SizeResult
 from openevolve_unified.validation.evolvability import (
     Evolvability,
     RunCost,
@@ -219,19 +219,22 @@ def _compared(name: str, run: RunFolder) -> ComparedRun:
         is_pilot=run.config.training.is_pilot,
         proposer=str(run.settings.get("proposer", "unknown")),
         unfinished=run.unfinished,
-        variant=best_variant(run),
+        variant=best_variant(run, confirmed),
         evolvability=evolvability_of(run),
         cost=cost_of(run, confirmed),
     )
 
 
-def best_variant(run: RunFolder) -> Variant:
+def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
     """A run's winner on the test split, at fresh seeds where they confirmed it.
+
+    Args:
+        confirmed: the winner and the initial program at the confirmation seeds.
 
     Raises:
         ConfigError: no baseline, losses that are not in the records.
     """
-    entry, confirmed = run.best, run.confirmed_evaluation()
+    entry = run.best
     initial = run.sizes_of(run.baseline)
     sizes, basis = run.sizes_of(entry), _basis(run)
     reference = initial

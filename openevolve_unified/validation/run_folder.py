@@ -20,7 +20,7 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.replicates import scores_by_seed
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Evaluation, SizeResult, TrainRun
+from openevolve_unified.records import Evaluation, Program, SizeResult, TrainRun
 from openevolve_unified.runs.event_log import EventFile, read_events
 from openevolve_unified.runs.events import FORMAT_VERSION
 from openevolve_unified.runs.history import best_entry
@@ -184,10 +184,8 @@ class RunFolder:
             return None
         store, wanted = self.require_store(), tuple(told["winner_scores"])
         for record in store.every("evaluations"):
-            found = _evaluation(record)
-            if found is None or not found.program.source_hash.startswith(told["program"]):
-                continue
-            if found.sizes[0].seeds != tuple(told["seeds"]):
+            found = _evaluation(record, told["program"])
+            if found is None or found.sizes[0].seeds != tuple(told["seeds"]):
                 continue
             scores = scores_by_seed(found.sizes, found.baseline, self.config.fitness)
             if tuple(scores.values()) == wanted:
@@ -267,11 +265,14 @@ def _find_store(
     return open_store(folder), ""
 
 
-def _evaluation(record: Mapping[str, Any]) -> Evaluation | None:
-    """None for a failure and for a record of another version."""
+def _evaluation(record: Mapping[str, Any], program: str) -> Evaluation | None:
+    """Of the program whose hash begins so; None for another one, a failure, another version."""
     try:
+        found = from_mapping(Program, record["Evaluation"]["program"], "program")
+        if not found.source_hash.startswith(program):
+            return None
         return from_mapping(Evaluation, record["Evaluation"], "evaluation")
-    except (ConfigError, KeyError, ValueError):
+    except (ConfigError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -56,6 +56,10 @@ class ValidationFiles:
         """The one of ``rows`` that is called ``row``."""
         return next((found for found in self.rows(name) if found.get("name") == row), None)
 
+    def names(self, program: str) -> bool:
+        """Whether the registration names a program by the first digits of its hash."""
+        return program in json.dumps(self.registration)
+
     @property
     def deviations(self) -> list[str]:
         """What was done otherwise than registered, a line each; empty where none is declared."""
