@@ -30,6 +30,15 @@ def add(commands: Commands) -> None:
         metavar="DIR",
         help="the folder of its validation (default: RUN/validation, if there is one)",
     )
+    parser.add_argument(
+        "--also",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="ablation.json, replay.json, comparison.json or ensemble.json of another command, "
+        "where it is not in one of these folders (repeatable)",
+    )
     add_store(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="write there instead of RUN")
     add_json(parser)
@@ -50,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.validation.run_folder import read_run
 
     interruption.unwind()
-    dossier = dossier_of(gather(read_run(options.path, options.store), options.validation))
+    found = read_run(options.path, options.store)
+    dossier = dossier_of(gather(found, options.validation, options.also))
     folder: Path = options.output or options.path
     plain = dossier_json(dossier)
     write_text(folder / f"{STEM}.md", dossier_markdown(dossier))

@@ -7,100 +7,37 @@ and the value in it. 'No' is also the answer where no record says yes: nothing i
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from openevolve_unified.evaluation.seeds import seeds_of
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.judgement.scaling import fit_scaling_law
+from openevolve_unified.validation.checklist_before import (
+    Answer,
+    answer,
+    answers_before,
+    validation_seeds,
+)
 from openevolve_unified.validation.dossier_records import MISSING, NOT_MEASURED, Records
 from openevolve_unified.validation.validation_files import find
 
-Reply = Literal["yes", "no", "not applicable"]
 CHECKLISTS = ("before", "during", "before claiming", "when reporting")
 MIN_PAIRS = 10
 """Of seeds, before anything is claimed."""
-_REGISTERED = (
-    ("Was a question with its hypotheses written down first?", ("hypotheses", "hypothesis")),
-    (
-        "Were the primary test and the secondary ones fixed first?",
-        ("primary", "primary_tests", "tests"),
-    ),
-    ("Was the correction for several tests fixed first?", ("correction",)),
-    ("Were the criteria of success fixed first?", ("criteria", "success_criteria")),
-    ("Was the rule that ends the trial fixed first?", ("stopping_rule", "stopping")),
-    ("Does the number of seeds follow from the measured noise (power)?", ("power",)),
-    ("Were both arms to be tuned with the same space and budget?", ("tuning",)),
-    (
-        "Are data, code and programs of the plan known by their hashes?",
-        ("hashes", "data_fingerprint", "program_hashes", "programs"),
-    ),
-)
+_PLAN_WORDS = {
+    True: "it names the plan of registration.json or of a declared deviation",
+    False: "it names another plan",
+    None: MISSING,
+}
 _CRITERIA = {
     "paired t": "Is the primary test significant after correction?",
     "sign flip": "Is the exact sign-flip test significant after correction?",
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One line of a checklist."""
-
-    question: str
-    answer: Reply
-    record: str
-    """Where the evidence is from: a file, and a place in it."""
-    evidence: str
-
-
 def checklists(records: Records) -> dict[str, tuple[Answer, ...]]:
     """By name, in the order of ``CHECKLISTS``."""
-    answered = (_before(records), _during(records), _claiming(records), _reporting(records))
+    answered = (answers_before(records), _during(records), _claiming(records), _reporting(records))
     return {name: tuple(lines) for name, lines in zip(CHECKLISTS, answered, strict=True)}
-
-
-def _answer(question: str, holds: bool | None, record: str, evidence: Any) -> Answer:
-    """None: not applicable."""
-    reply: Reply = "not applicable" if holds is None else "yes" if holds else "no"
-    return Answer(question=question, answer=reply, record=record, evidence=_short(evidence))
-
-
-def _before(records: Records) -> list[Answer]:
-    lines = [_registered(records, question, names) for question, names in _REGISTERED]
-    run, noise, plan = records.run, records.run.told.noise, records.run.told.plan
-    seeds = seeds_of(run.config)
-    chosen, fresh = seeds.search, seeds.confirmation
-    validated = _validation_seeds(records)
-    overlap = sorted(set(chosen) & set(fresh) | (set(chosen) | set(fresh)) & set(validated))
-    return [
-        *lines,
-        _answer(
-            "Are the seeds of search, confirmation and validation disjoint?",
-            not overlap,
-            "config.yaml and registration.json",
-            f"search {list(chosen)}, confirmation {list(fresh)}, validation "
-            f"{list(validated) or 'none'}" + (f"; shared: {overlap}" if overlap else ""),
-        ),
-        _answer(
-            "Was the noise of the instrument measured first?",
-            noise is not None,
-            "noise.json",
-            MISSING if noise is None else f"the initial program at the seeds {noise['seeds']}",
-        ),
-        _answer(
-            "Was the cost planned before it was spent?",
-            plan is not None,
-            "plan.json, candidate_s",
-            MISSING if plan is None else f"{plan.get('candidate_s', 0):.0f} s per candidate",
-        ),
-        _answer(
-            "Were the settings checked and fixed before the start?",
-            bool(run.settings.get("config_hash")),
-            "settings.json, config_hash",
-            run.settings.get("config_hash", MISSING),
-        ),
-        _isolated(records),
-    ]
 
 
 def _during(records: Records) -> list[Answer]:
@@ -114,44 +51,44 @@ def _during(records: Records) -> list[Answer]:
     unread = sum(not model.get("trained_fingerprint") for _, model in records.models())
     number = sum(steps.values())
     return [
-        _answer(
+        answer(
             "Is every proposal accounted for, whatever became of it?",
             told == list(range(1, len(told) + 1)),
             "proposals.json",
             f"{len(told)} iterations: {', '.join(f'{n} {o}' for o, n in outcomes.items())}",
         ),
-        _answer(
+        answer(
             "Does every refused program have a stage and a reason?",
             all(entry.get("reason") for entry in refused) if refused else None,
             "fitness_history.json",
             f"{len(refused)} refused: {dict(Counter(entry['stage'] for entry in refused))}",
         ),
-        _answer(
+        answer(
             "Was trouble of the machine kept apart from verdicts?",
             all("fitness" not in entry for entry in lost) if lost or run.told.troubles else None,
             "events.jsonl",
             f"{len(run.told.troubles)} troubles, {len(lost)} programs not judged",
         ),
-        _answer(
+        answer(
             "Did all sessions of the run have the same settings?",
             len(hashes) == 1,
             "events.jsonl, session_started",
             f"{len(run.told.sessions)} sessions, {len(hashes)} configurations",
         ),
-        _answer(
+        answer(
             "Was every compared model trained for the same steps?",
             set(steps) == {run.config.training.training_steps},
             "programs/*.json, step",
             f"{number} models, steps {dict(steps)}; planned {run.config.training.training_steps}",
         ),
-        _answer(
+        answer(
             "Is the program that was trained the one that was proposed?",
             number > 0 and not unread,
             "programs/*.json, trained_fingerprint",
             f"read back from {number - unread} of {number} trained models",
         ),
         _judged_on_validation(records),
-        _answer(
+        answer(
             "Did the run come to its end?",
             run.unfinished is None,
             "events.jsonl, session_ended",
@@ -164,11 +101,11 @@ def _claiming(records: Records) -> list[Answer]:
     run, validation = records.run, records.validation
     claims = run.has_winner or records.verdict is not None
     found = records.confirmation
-    pairs = _validation_seeds(records)
+    pairs = validation_seeds(records)
     training = run.config.training
 
     def of_claim(question: str, holds: bool, record: str, evidence: Any) -> Answer:
-        return _answer(question, holds if claims else None, record, evidence)
+        return answer(question, holds if claims else None, record, evidence)
 
     lines = [
         of_claim(
@@ -194,6 +131,12 @@ def _claiming(records: Records) -> list[Answer]:
             len(pairs) >= MIN_PAIRS and records.verdict is not None,
             "validation.json, seeds",
             f"{len(pairs)} seeds" if pairs else MISSING,
+        ),
+        of_claim(
+            "Are its results reported under the plan that was registered?",
+            validation is not None and validation.is_under_plan is True,
+            "validation.json, plan_hash",
+            _PLAN_WORDS[None if validation is None else validation.is_under_plan],
         ),
         of_claim(
             "Does the validation say 'improved'?",
@@ -275,79 +218,61 @@ def _reporting(records: Records) -> list[Answer]:
     versions = run.settings.get("versions", {})
     deviations = [] if validation is None else validation.deviations
     return [
-        _answer(
+        answer(
             "Is the effect reported with its interval?",
             interval is not None if run.has_winner or estimates else None,
             "validation.json, estimates" if estimates else "confirmation.json, gain.ci95",
             interval or MISSING,
         ),
-        _answer(
+        answer(
             "Is the number of all programs tried reported, not the best alone?",
             number > 0,
             "fitness_history.json",
             f"{number} programs, {len(run.told.proposals)} proposals",
         ),
-        _answer(
+        answer(
             "Does every number travel with its horizon?",
             all(entry.get("horizon") for entry in run.told.entries),
             "fitness_history.json, horizon",
             run.config.training.horizon,
         ),
-        _answer(
+        answer(
             "Are the hours of training reported?",
             cost.search_h > 0,
             "programs/*.json, train_time_s",
             f"{cost.search_h:.3g} h in {cost.num_models} models",
         ),
-        _answer(
+        answer(
             "Are the operations reported?",
             cost.operations is not None,
             "plan.json, flops_per_step",
             MISSING if cost.operations is None else f"{cost.operations:.3g}",
         ),
-        _answer(
+        answer(
             "Is the energy reported?",
             cost.energy_j is not None,
             "programs/*.json, health.energy_j",
             NOT_MEASURED if cost.energy_j is None else f"{cost.energy_j:.3g} J",
         ),
-        _answer(
+        answer(
             "Are settings, versions and programs there for others to repeat it?",
             bool(versions) and (run.path / "programs").is_dir(),
             "settings.json, versions",
             ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
         ),
-        _answer(
+        answer(
             "Are deviations from the plan reported?",
             None if records.registration is None else validation is not None,
             "validation.json, deviations",
             f"{len(deviations)} declared" if records.registration else "there was no registration",
         ),
-        _answer(
+        answer(
             "Are limitations and threats to validity stated?",
             True,
             "this record",
             "sections 'limitations' and 'threats to validity'",
         ),
     ]
-
-
-def _registered(records: Records, question: str, names: tuple[str, ...]) -> Answer:
-    found = find(records.registration, *names)
-    if found is None:
-        evidence = MISSING if records.registration else "there is no registration"
-        return _answer(question, False, "registration.json", evidence)
-    place, value = found
-    return _answer(question, True, f"registration.json, {place}", value)
-
-
-def _isolated(records: Records) -> Answer:
-    levels = Counter(
-        str(details.get("checks", {}).get("isolation", {}).get("level", MISSING))
-        for details in records.details
-    )
-    question = "Was the candidates' code confined while it ran?"
-    return _answer(question, set(levels) == {"full"}, "programs/*.json, isolation", dict(levels))
 
 
 def _judged_on_validation(records: Records) -> Answer:
@@ -368,24 +293,9 @@ def _judged_on_validation(records: Records) -> Answer:
             fit, own, initial, fitness.guard_tolerance_nats, fitness.kind, fitness.target_params
         )
         equal += abs(found.fitness - entry["fitness"]) <= 1e-9 * max(1.0, abs(found.fitness))
-    return _answer(
+    return answer(
         "Was the test split kept out of the search?",
         total > 0 and equal == total,
         "fitness_history.json, fitness",
         f"{equal} of {total} fitness values follow from the validation losses alone",
     )
-
-
-def _validation_seeds(records: Records) -> tuple[int, ...]:
-    validation = records.validation
-    if validation is None:
-        return ()
-    seeds = (
-        validation.judgement.get("seeds") or (find(records.registration, "seeds") or ("", ()))[1]
-    )
-    return tuple(s for s in seeds if isinstance(s, int)) if isinstance(seeds, (list, tuple)) else ()
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 160 else f"{text[:157]}..."

@@ -13,7 +13,8 @@ from typing import Any
 
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.notations import NOTATIONS
-from openevolve_unified.validation.checklists import Answer, beaten_arms, checklists
+from openevolve_unified.validation.checklist_before import Answer
+from openevolve_unified.validation.checklists import beaten_arms, checklists
 from openevolve_unified.validation.dossier_doubts import (
     deviations,
     limitations,
@@ -309,11 +310,16 @@ def _presence(found: Mapping[str, Any] | None) -> str | None:
 
 
 def _cost(records: Records) -> Section:
-    cost = records.cost
+    cost, validated = records.cost, records.validation_s()
     return _section(
         "cost",
         ("training in the search, hours", cost.search_h, "programs/*.json, train_time_s"),
         ("training of the confirmation, hours", cost.confirmation_h, "store"),
+        (
+            "training of the validation, tuning included, hours",
+            None if validated is None else validated[0] / 3600,
+            "store, by the keys in validation.json",
+        ),
         ("programs refused after training, hours", cost.refused_h, "fitness_history.json"),
         ("wall time of the sessions, hours", cost.wall_h, "events.jsonl"),
         ("trained models", cost.num_models, "programs/*.json and store"),

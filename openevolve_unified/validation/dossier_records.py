@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from openevolve_unified.validation.evolvability import (
     evolvability_of,
 )
 from openevolve_unified.validation.run_folder import RunFolder
-from openevolve_unified.validation.validation_files import ValidationFiles, read_validation
+from openevolve_unified.validation.validation_files import (
+    OTHERS,
+    ValidationFiles,
+    read_validation,
+)
 
 MISSING = "not recorded"
 NOT_MEASURED = "not measured"
@@ -37,11 +41,15 @@ class Records:
     validation: ValidationFiles | None
     control: Mapping[str, Any] | None
     ranking: Mapping[str, Any] | None
+    further: Mapping[str, Mapping[str, Any]]
+    """By file name, what was named on the command line."""
     details: tuple[Mapping[str, Any], ...]
     """Of every trained program, in the order of their trial; see ``RunFolder.details``."""
 
     def other(self, name: str) -> Mapping[str, Any] | None:
         """A further file by its name, from the validation's folder or the run's."""
+        if name in self.further:
+            return self.further[name]
         found = None if self.validation is None else self.validation.others.get(name)
         return _optional(self.run.path / name) if found is None else found
 
@@ -52,6 +60,15 @@ class Records:
     @property
     def verdict(self) -> str | None:
         return None if self.validation is None else self.validation.verdict
+
+    def validation_s(self) -> tuple[float, int] | None:
+        """Seconds of training and models of the validation, tuning included, from the store; None
+        where they are not all there."""
+        keys = set() if self.validation is None else self.validation.job_keys()
+        store = self.run.store
+        found = [] if store is None else [store.get("runs", key) for key in sorted(keys)]
+        times = [float(record.get("train_time_s", 0.0)) for record in found if record is not None]
+        return (sum(times), len(times)) if keys and len(times) == len(keys) else None
 
     @property
     def confirmation(self) -> Mapping[str, Any]:
@@ -65,10 +82,11 @@ class Records:
                     yield details["program"], run
 
 
-def gather(run: RunFolder, validation: Path | None = None) -> Records:
+def gather(run: RunFolder, validation: Path | None = None, further: Sequence[Path] = ()) -> Records:
     """Read everything that belongs to a run.
 
     Args:
+        further: files of other commands, such as ``replay.json``, wherever they are.
         validation: the folder of its validation; None: ``validation`` in the run's, if there is
             one.
 
@@ -96,8 +114,19 @@ def gather(run: RunFolder, validation: Path | None = None) -> Records:
         validation=read_validation(folder) if folder.is_dir() else None,
         control=_optional(run.path / "control" / "control.json"),
         ranking=_optional(run.path / "ranking.json"),
+        further={path.name: _named(path) for path in further},
         details=tuple(run.details(e) for e in run.told.entries if e["verdict"] == "trained"),
     )
+
+
+def _named(path: Path) -> Mapping[str, Any]:
+    found = _optional(path)
+    if found is None or path.name not in OTHERS:
+        raise ConfigError(
+            f"--also: got {path}, wanted a readable file called {', '.join(OTHERS)}, as other "
+            "commands write them"
+        )
+    return found
 
 
 def _optional(path: Path) -> Mapping[str, Any] | None:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REGISTRATION, RESULT = "registration.json", "validation.json"
+from openevolve_unified.plain.canonical import content_hash
+
+REGISTRATION, RESULT, DEVIATIONS = "registration.json", "validation.json", "deviations.json"
 OTHERS = ("ablation.json", "replay.json", "comparison.json", "ensemble.json")
 """What further commands leave, in the same folder or in the run's."""
 
@@ -25,6 +27,8 @@ class ValidationFiles:
     folder: Path
     registration: Mapping[str, Any] | None
     result: Mapping[str, Any] | None
+    declared: Mapping[str, Any] | None
+    """Deviations, each with the plan that it led to."""
     others: Mapping[str, Mapping[str, Any]]
     """By file name."""
     troubles: tuple[str, ...]
@@ -61,20 +65,63 @@ class ValidationFiles:
         return program in json.dumps(self.registration)
 
     @property
+    def is_sealed(self) -> bool | None:
+        """Whether the registration's own hash fits it; None where it has none."""
+        written = self.registration
+        if written is None or "hash" not in written:
+            return None
+        rest = {name: value for name, value in written.items() if name != "hash"}
+        return content_hash(rest) == written["hash"]
+
+    @property
+    def is_under_plan(self) -> bool | None:
+        """Whether the result names a plan that was registered or declared; None without a name."""
+        named = find(self.result, "plan_hash")
+        plans = [find(part, "plan") for part in (self.registration, *self._declarations())]
+        if named is None or not any(plans):
+            return None
+        return named[1] in [content_hash(plan[1]) for plan in plans if plan is not None]
+
+    @property
     def deviations(self) -> list[str]:
         """What was done otherwise than registered, a line each; empty where none is declared."""
         found = find(self.result, "deviations")
-        value = found[1] if found else None
-        items = list(value.items()) if isinstance(value, Mapping) else value
-        if not isinstance(items, Sequence) or isinstance(items, str):
-            return [] if not items else [str(items)]
-        return [item if isinstance(item, str) else json.dumps(item) for item in items]
+        value = found[1] if found else self._declarations()
+        if isinstance(value, Mapping):
+            value = list(value.items())
+        items = [value] if not isinstance(value, Sequence) or isinstance(value, str) else value
+        return [_deviation(item) for item in items if item]
+
+    def job_keys(self) -> set[str]:
+        """Of every model that the result names, tuning included."""
+        found: set[str] = set()
+        waiting: deque[Any] = deque([self.result])
+        while waiting:
+            value = waiting.popleft()
+            if isinstance(value, Mapping):
+                waiting.extend(value.values())
+                found.update([value["job_key"]] if isinstance(value.get("job_key"), str) else [])
+            elif isinstance(value, Sequence) and not isinstance(value, str):
+                waiting.extend(value)
+        return found
+
+    def _declarations(self) -> list[Mapping[str, Any]]:
+        value = (self.declared or {}).get("deviations", [])
+        return [item for item in value if isinstance(item, Mapping)]
+
+
+def _deviation(item: Any) -> str:
+    if isinstance(item, Mapping) and isinstance(item.get("text"), str):
+        changed = item.get("changed") or ()
+        return f"{item['text']} ({'; '.join(map(str, changed))})" if changed else item["text"]
+    return item if isinstance(item, str) else json.dumps(item)
 
 
 def read_validation(folder: Path) -> ValidationFiles:
     """Read a folder, whatever is in it."""
     troubles: list[str] = []
-    read = {name: _read(folder / name, troubles) for name in (REGISTRATION, RESULT, *OTHERS)}
+    names = (REGISTRATION, RESULT, DEVIATIONS, *OTHERS)
+    read = {name: _read(folder / name, troubles) for name in names}
     for name in (REGISTRATION, RESULT):
         if not (folder / name).exists():
             troubles.append(f"{name} is missing in {folder.name}")
@@ -82,6 +129,7 @@ def read_validation(folder: Path) -> ValidationFiles:
         folder=folder,
         registration=read[REGISTRATION],
         result=read[RESULT],
+        declared=read[DEVIATIONS],
         others={name: value for name in OTHERS if (value := read[name]) is not None},
         troubles=tuple(troubles),
     )

@@ -11,6 +11,8 @@ from test_validation_files import RESULT
 from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.plain.files import write_json
 from openevolve_unified.report.dossier_markdown import dossier_markdown
 from openevolve_unified.validation.checklists import CHECKLISTS
 from openevolve_unified.validation.dossier import dossier_of
@@ -59,30 +61,41 @@ def alone(folder):
     return record_of(folder)
 
 
+def write_validation(folder, program, *, seeds=tuple(range(2042, 2054)), **plan):
+    """A validation as the command leaves it: sealed, and its result under its plan."""
+    plan = {
+        "question": "is the evolved program better?",
+        "hypotheses": {"null": "no gain", "alternative": "some"},
+        "arms": {"evolved": {"program": program}},
+        "tests": {"primary": ["paired t", "sign flip"], "correction": "Holm"},
+        "criteria": {"alpha": 0.05},
+        "stopping rule": "all pairs are trained before any is judged",
+        "reading": "last",
+        "tuning": {"mode": "equal", "num_trials": 8},
+        "seeds": {"pairs": list(seeds), "tuning": 4042},
+        "data": "d" * 64,
+        "code": "c" * 64,
+        **plan,
+    }
+    power = {"power": 0.9, "sentence": "12 pairs find 1%", "hopeless_because": None}
+    entry = {"registered_at": "2026-01-01T00:00:00+00:00", "plan": plan, "power": power}
+    estimate = {"name": "relative gain", "value": 0.02, "ci95": [0.01, 0.03], "unit": "of the loss"}
+    result = {
+        **RESULT,
+        "plan_hash": content_hash(plan),
+        "judgement": {**RESULT["judgement"], "seeds": list(seeds), "estimates": [estimate]},
+        "arms": {"evolved": {"runs": [[{"job_key": "aa" * 32}]]}},
+    }
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "registration.json", {**entry, "hash": content_hash(entry)})
+    write_json(folder / "validation.json", result)
+    return folder
+
+
 @pytest.fixture
 def validated(folder, tmp_path):
     """The folder of a validation of the run's winner, at twelve pairs of seeds."""
-    program = read_run(folder).best["program"]
-    registration = {
-        "hypotheses": ["the evolved program has a lower final loss"],
-        "primary": ["paired t", "sign flip"],
-        "correction": "Holm",
-        "criteria": {"alpha": 0.05},
-        "stopping_rule": "none: every pair is trained",
-        "power": {"pairs": 12, "power": 0.9},
-        "tuning": {"mode": "equal", "trials": 8},
-        "hashes": {"evolved": program},
-    }
-    judgement = {
-        **RESULT["judgement"],
-        "seeds": list(range(2042, 2054)),
-        "estimates": [
-            {"name": "relative gain", "value": 0.02, "ci95": [0.01, 0.03], "unit": "of the loss"}
-        ],
-    }
-    (tmp_path / "registration.json").write_text(json.dumps(registration))
-    (tmp_path / "validation.json").write_text(json.dumps({**RESULT, "judgement": judgement}))
-    return tmp_path
+    return write_validation(tmp_path / "validation", read_run(folder).best["program"])
 
 
 def test_every_section_is_there_and_every_fact_names_its_record(alone):
@@ -140,16 +153,16 @@ def test_a_validation_answers_what_was_open(folder, validated):
     found = record_of(folder, validated)
     assert fact(found, "validation", "verdict") == "improved"
     assert fact(found, "validation", "relative gain") == "0.02 of the loss, 95% [0.01, 0.03]"
-    assert fact(found, "question and what was really tested", "question") == [
-        "the evolved program has a lower final loss"
-    ]
+    question = fact(found, "question and what was really tested", "question")
+    assert question == "is the evolved program better?"
     before = answers(found, "before")
     registered = [line for line in before.values() if line.record.startswith("registration.json")]
-    assert [line.answer for line in registered] == ["yes"] * 8
+    assert [line.answer for line in registered] == ["yes"] * 10
     claiming = answers(found, "before claiming")
     for question, answer in {
         "Is the program that was validated this run's best?": "yes",
         "Was it validated at 10 pairs of seeds or more?": "yes",
+        "Are its results reported under the plan that was registered?": "yes",
         "Is the primary test significant after correction?": "yes",
         "Is the exact sign-flip test significant after correction?": "no",
         "Is the criterion met: relative gain?": "yes",
@@ -159,21 +172,83 @@ def test_a_validation_answers_what_was_open(folder, validated):
     assert [item.value for item in found.section("deviations").facts] == RESULT["deviations"]
 
 
-def test_a_validation_of_another_program_or_at_seeds_of_the_search_is_noticed(folder, validated):
-    path = validated / "registration.json"
-    plan = json.loads(path.read_text())
-    path.write_text(json.dumps({**plan, "hashes": {"evolved": "0" * 12}}))
-    result = json.loads((validated / "validation.json").read_text())
-    result["judgement"]["seeds"][0] = 1042
-    (validated / "validation.json").write_text(json.dumps(result))
-    found = record_of(folder, validated)
-    line = answers(found, "before claiming")["Is the program that was validated this run's best?"]
-    assert (line.answer, line.evidence.split()[-2:]) == ("no", ["named", "there"])
-    seeds = answers(found, "before")[
+HOURS = "training of the validation, tuning included, hours"
+
+
+def test_the_hours_of_a_validation_are_those_of_its_jobs_in_the_store(made, tmp_path):
+    folder = made("run")
+    program = read_run(folder).best["program"]
+    write_validation(folder / "validation", program)
+    assert fact(record_of(folder), "cost", HOURS) == "not recorded"
+    read_run(folder).store.put("runs", "aa" * 32, {"train_time_s": 7200.0})
+    assert fact(record_of(folder), "cost", HOURS) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("plan", "question", "evidence"),
+    [
+        (
+            {"tuning": {"mode": "shared"}},
+            "Were both arms to be tuned with the same space and budget?",
+            "shared",
+        ),
+        ({"tests": {}}, "Was the correction for several tests fixed first?", "not recorded"),
+        (
+            {"data": ""},
+            "Are data, code and programs of the plan known by their hashes?",
+            "{'code': 'cccccccccccc', 'program': '",
+        ),
+    ],
+)
+def test_what_a_plan_leaves_open_is_answered_no(folder, tmp_path, plan, question, evidence):
+    program = read_run(folder).best["program"]
+    found = record_of(folder, write_validation(tmp_path / "open", program, **plan))
+    line = answers(found, "before")[question]
+    assert line.answer == "no"
+    assert line.evidence.startswith(evidence)
+
+
+def test_a_validation_of_another_program_or_at_seeds_of_the_search_is_noticed(folder, tmp_path):
+    another = write_validation(tmp_path / "another", "0" * 12, seeds=(1042, 2043, 2044))
+    found = record_of(folder, another)
+    claiming = answers(found, "before claiming")
+    line = claiming["Is the program that was validated this run's best?"]
+    assert (line.answer, line.evidence[-15:]) == ("no", "not named there")
+    assert claiming["Was it validated at 10 pairs of seeds or more?"].evidence == "3 seeds"
+    line = answers(found, "before")[
         "Are the seeds of search, confirmation and validation disjoint?"
     ]
-    assert seeds.answer == "no"
-    assert seeds.evidence.endswith("shared: [1042]")
+    assert (line.answer, line.evidence[-14:]) == ("no", "shared: [1042]")
+
+
+def test_a_registration_that_was_edited_answers_nothing(folder, validated):
+    path = validated / "registration.json"
+    written = json.loads(path.read_text())
+    written["plan"]["criteria"]["alpha"] = 0.5
+    path.write_text(json.dumps(written))
+    found = record_of(folder, validated)
+    for line in found.checklists["before"]:
+        if line.record.startswith("registration.json"):
+            assert line.answer == "no"
+            assert line.evidence.endswith("its hash does not fit")
+    plan = answers(found, "before claiming")[
+        "Are its results reported under the plan that was registered?"
+    ]
+    assert (plan.answer, plan.evidence) == ("no", "it names another plan")
+
+
+def test_a_file_of_another_command_counts_by_what_it_says(folder, tmp_path):
+    question = "Was the finding repeated by an independent reader?"
+    for agrees, answer in ((True, "yes"), (False, "no")):
+        path = tmp_path / "replay.json"
+        path.write_text(json.dumps({"agrees": agrees}))
+        found = dossier_of(gather(read_run(folder), None, [path]))
+        assert answers(found, "before claiming")[question].answer == answer
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    for wrong in (other, tmp_path / "missing" / "replay.json"):
+        with pytest.raises(ConfigError, match=r"--also: got .* wanted a readable file called"):
+            gather(read_run(folder), None, [wrong])
 
 
 def test_controls_count_by_what_they_say_not_by_being_there(made):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.validation.validation_files import find, read_validation
 
 RESULT = {
@@ -77,3 +78,26 @@ def test_a_program_is_named_by_its_hash(tmp_path):
     found = written(tmp_path, registration=plan, validation=RESULT)
     assert found.names("abcdef012345")
     assert not found.names("0" * 12)
+
+
+def test_a_seal_and_a_plan_are_checked_where_there_are_any(tmp_path):
+    plan, later = {"seeds": [1, 2, 3]}, {"seeds": [1, 2, 3, 4]}
+    entry = {"plan": plan, "power": {}}
+    sealed = {**entry, "hash": content_hash(entry)}
+    found = written(tmp_path, registration=sealed, validation={"plan_hash": content_hash(plan)})
+    assert (found.is_sealed, found.is_under_plan) == (True, True)
+    changed = {"plan_hash": content_hash(later)}
+    assert written(tmp_path, validation=changed).is_under_plan is False
+    declared = {"deviations": [{"text": "one more", "changed": ["seeds: 3 -> 4"], "plan": later}]}
+    found = written(tmp_path, deviations=declared)
+    assert found.is_under_plan is True
+    assert found.deviations == ["one more (seeds: 3 -> 4)"]
+    assert written(tmp_path, registration={**sealed, "power": {"power": 1}}).is_sealed is False
+    assert written(tmp_path, registration=entry).is_sealed is None
+    assert written(tmp_path / "none").is_under_plan is None
+
+
+def test_every_job_that_a_result_names_is_found(tmp_path):
+    result = {"arms": {"evolved": {"runs": [[{"job_key": "a"}, {"job_key": "b"}]]}}}
+    trials = {"tuning": {"trials": {"standard": [{"job_key": "c"}, {"job_key": None}]}}}
+    assert written(tmp_path, validation={**result, **trials}).job_keys() == {"a", "b", "c"}
