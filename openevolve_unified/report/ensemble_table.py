@@ -42,7 +42,7 @@ def _split(report: EnsembleReport, losses: EnsembleLosses) -> list[str]:
     header = ["", "program", "score", "loss", *(f"with {name}" for name in names)]
     rows = []
     for place, (name, member) in enumerate(zip(names, report.members, strict=True)):
-        best = " (best)" if place == losses.best_member else ""
+        best = " (best by validation)" if place == losses.best_member else ""
         pairs = [
             "" if other == place else f"{agreement:.1%}, {divergence:.2g}"
             for other, (agreement, divergence) in enumerate(

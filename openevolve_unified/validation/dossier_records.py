@@ -72,7 +72,7 @@ class Records:
 
     @property
     def confirmation(self) -> Mapping[str, Any]:
-        return self.run.told.confirmation or {}
+        return self.run.confirmation or {}
 
     def models(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Program and run of every trained model of the search."""

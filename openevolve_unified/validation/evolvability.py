@@ -118,7 +118,7 @@ def evolvability_of(run: RunFolder) -> Evolvability:
         num_seen = max([num_seen, *entry.get("iterations", [])[:1]])
         trail.append(Progress(num_proposals=num_seen, training_h=training_s / 3600, gain=best_gain))
     outcomes = Counter(str(proposal.outcome) for proposal in run.told.proposals)
-    confirmation = run.told.confirmation or {}
+    confirmation = run.confirmation or {}
     confirmed = confirmation.get("gain")
     return Evolvability(
         num_proposals=len(run.told.proposals),

@@ -123,15 +123,18 @@ def compare_runs(runs: Sequence[RunFolder], declarations: Mapping[str, str]) -> 
         _ = run.baseline  # says first what is wrong with a single run
     declared = _declared(runs, names, declarations)
     compared = tuple(_compared(name, run) for name, run in zip(names, runs, strict=True))
-    other_data = [item.key for item in declared if f"{item.key}.".startswith(_DATA)]
-    if other_data:
-        return FrameworkComparison(
-            runs=compared,
-            declared=declared,
-            tests=(),
-            not_tested=f"no common test split: {', '.join(other_data)} differs",
-        )
     sound = [run for run in compared if run.variant.basis != "refused at a fresh seed"]
+    other_data = [item.key for item in declared if f"{item.key}.".startswith(_DATA)]
+    not_tested = None
+    if other_data:
+        not_tested = f"no common test split: {', '.join(other_data)} differs"
+    elif len(sound) < 2:
+        many = f"{len(sound)} of {len(compared)}"
+        not_tested = f"only {many} best variants trained soundly at fresh seeds"
+    if not_tested is not None:
+        return FrameworkComparison(
+            runs=compared, declared=declared, tests=(), not_tested=not_tested
+        )
     tests = pairwise_tests(
         {
             TEST_LOSS: {run.name: run.variant.largest for run in sound},
@@ -244,6 +247,11 @@ def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
     counts = [float(size.num_params_non_embedding) for size in sizes]
     weights = slope_weights(counts)
     shared = [seed for seed in own if seed in its]
+    if not shared:
+        raise ConfigError(
+            f"{run.path}: its best program and its initial program share no seed; wanted a run "
+            "that scored both at one (openevolve CONFIG --resume)"
+        )
     scores = scores_by_seed(
         tuple(size.on_seeds(shared) for size in sizes),
         tuple(size.on_seeds(shared) for size in reference) if run.has_winner else (),
@@ -263,7 +271,7 @@ def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
         largest={seed: row[-1] for seed, row in own.items()},
         slopes={seed: float(weights @ np.array(row)) for seed, row in own.items()},
         against_initial=mean_with_error([own[s][-1] - its[s][-1] for s in shared])
-        if run.has_winner and shared
+        if run.has_winner
         else None,
         operations_ratio=None if ratio is None else float(ratio),
         num_params_non_embedding=sizes[-1].num_params_non_embedding,
@@ -273,10 +281,10 @@ def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
 def _basis(run: RunFolder) -> Basis:
     if not run.has_winner:
         return "initial program"
-    told = run.told.confirmation
-    if told is None or told["program"] != run.best["program"]:
+    if run.confirmation is None:
         return "selected"
-    return "refused at a fresh seed" if told["verdict"] == "refused" else "confirmed"
+    is_refused = run.confirmation["verdict"] == "refused"
+    return "refused at a fresh seed" if is_refused else "confirmed"
 
 
 def _test_losses(run: RunFolder, sizes: Sequence[SizeResult]) -> dict[int, tuple[float, ...]]:

@@ -80,6 +80,13 @@ class RunFolder:
         return bool(self.best["program"] != self.baseline["program"])
 
     @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """As in ``confirmation.json``; None where the best was not confirmed, or another one was
+        before."""
+        told = self.told.confirmation
+        return told if told is not None and told["program"] == self.best["program"] else None
+
+    @property
     def unfinished(self) -> str | None:
         """The reason why this run is not at its end, in one line; None for one that is."""
         last = self.told.sessions[-1] if self.told.sessions else None
@@ -179,7 +186,7 @@ class RunFolder:
         Raises:
             ConfigError: it is not in the store.
         """
-        told = self.told.confirmation
+        told = self.confirmation
         if told is None or told.get("gain") is None:
             return None
         store, wanted = self.require_store(), tuple(told["winner_scores"])

@@ -81,14 +81,14 @@ class MadeRun:
         self._begin()
         self.initial = initial.read_text()
         if has_baseline:
-            self._judge(self.evaluation(self.initial, 0.0), None)
+            self.judge(self.evaluation(self.initial, 0.0), None)
         self._proposals = ProposalLog(folder)
         for iteration, gain in enumerate(gains, 1):
-            self._judge(self.evaluation(self.source(iteration), gain), iteration)
+            self.judge(self.evaluation(self.source(iteration), gain), iteration)
             self._account(iteration, "trained", self.source(iteration))
         refused = Program(source="refused", framework=framework)
         failure = Failure(program=refused, stage="causality", reason="it reads the future")
-        self._judge(failure, len(gains) + 1)
+        self.judge(failure, len(gains) + 1)
         self._account(len(gains) + 1, "rejected", "refused", "causality")
         if num_confirmed and gains and max(gains) > 0:
             self._confirm(gains.index(max(gains)) + 1, max(gains), num_confirmed)
@@ -166,7 +166,8 @@ class MadeRun:
         write_plan(self.folder, plan)
         self.log(PlanMade(plan=plan))
 
-    def _judge(self, result: Evaluation | Failure, iteration: int | None) -> None:
+    def judge(self, result: Evaluation | Failure, iteration: int | None) -> None:
+        """Record a verdict and tell it; None: of the initial program."""
         entry = self.directory.record(result, iteration)
         self.log(Verdict(is_initial=iteration is None, entry=entry, program=entry["program"]))
 

@@ -15,6 +15,7 @@ from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.report.frameworks_table import comparison_lines
+from openevolve_unified.runs.events import Confirmation
 from openevolve_unified.validation.frameworks import TEST_LOSS, compare_runs
 from openevolve_unified.validation.run_folder import read_run
 
@@ -221,3 +222,16 @@ def test_the_slope_on_the_test_split_is_that_of_least_squares(three):
     for place, seed in enumerate(variant.seeds):
         losses = [row[place] for row in size_losses]
         assert variant.slopes[seed] == pytest.approx(np.polyfit(np.log(COUNTS), losses, 1)[0])
+
+
+def test_a_winner_that_a_fresh_seed_refused_is_shown_and_not_tested(tmp_path):
+    one, two = (MadeRun(tmp_path / name, name) for name in FRAMEWORKS[:2])
+    told = json.loads((two.folder / "confirmation.json").read_text())
+    told.update(verdict="refused", gain=None, gap=None, reason="diverged")
+    two.log(Confirmation(program=told["program"], confirmation=told))
+    found = compared(one.folder, two.folder)
+    assert [run.variant.basis for run in found.runs] == ["confirmed", "refused at a fresh seed"]
+    assert found.tests == ()
+    refused = "only 1 of 2 best variants trained soundly at fresh seeds"
+    assert f"no pair is tested: {refused}" in "\n".join(comparison_lines(found))
+    assert found.runs[1].evolvability.confirmed_gain is None

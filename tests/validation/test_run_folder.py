@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from made_run import ABOVE_ON_TEST
+from made_run import ABOVE_ON_TEST, MadeRun
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.shared_seeds import losses_by_seed
@@ -41,6 +41,16 @@ def test_the_confirmation_is_found_in_the_store_by_its_scores(made):
     assert found.program.source == run.source_of(run.best)
     assert found.sizes[0].seeds == (1042, 1043, 1044, 1045)
     assert read_run(made("unconfirmed", num_confirmed=0)).confirmed_evaluation() is None
+
+
+def test_a_confirmation_of_what_was_the_best_before_is_none(tmp_path):
+    made = MadeRun(tmp_path / "run")
+    assert read_run(made.folder).confirmation["verdict"] == "improved"
+    made.judge(made.evaluation(made.source(9), 0.5), 9)
+    run = read_run(made.folder)
+    assert run.best["index"] == 5
+    assert run.confirmation is None
+    assert run.confirmed_evaluation() is None
 
 
 def test_a_store_that_is_not_where_the_settings_say_is_asked_for(made, tmp_path):
