@@ -15,6 +15,10 @@ from openevolve_unified.validation.frameworks import ComparedRun, Declared, Fram
 _VARIANT = ["run", "best", "seeds", "score", "test loss", "against its initial", "slope (test)"]
 _SEARCH = ["run", "proposals", "legal", "improving", "above", "gain", "a proposal", "an hour"]
 _COST = ["run", "training", "wall", "models", "operations", "price", "energy"]
+_ONE_RUN = (
+    "the tests are of these programs over seeds of training: another run of evolution would have "
+    "found another program, so they say nothing of what a framework finds on average"
+)
 _LUCK = (
     "a best that is 'selected' was not confirmed: its numbers are too good on average, by its luck"
 )
@@ -165,7 +169,7 @@ def _cost(run: ComparedRun) -> list[str]:
 def _tests(found: FrameworkComparison) -> list[str]:
     if found.not_tested is not None:
         return [f"no pair is tested: {found.not_tested}"]
-    return [test_line(test) for test in found.tests]
+    return [*(test_line(test) for test in found.tests), _ONE_RUN]
 
 
 def _interval(estimate: Estimate) -> str:

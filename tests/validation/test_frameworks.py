@@ -198,6 +198,7 @@ def test_the_command_prints_writes_and_refuses(three, tmp_path, capsys):
     written = (tmp_path / "out" / "comparison.md").read_text()
     assert "| coefficient_dynamics | confirmed: 0003" in written
     assert plain["sentences"][0] in written
+    assert "nothing of what a framework finds on average" in plain["sentences"][-1]
     assert main(["compare", *folders, "--declare", "novalue"]) == exits.WRONG
     assert "--declare: got 'novalue', wanted KEY=WHY" in capsys.readouterr().err
 
