@@ -300,13 +300,19 @@ def _controls(records: Records) -> Section:
             None if ranking is None else f"ranked, {ranking.get('horizon', MISSING)}",
             "ranking.json",
         ),
-        ("pieces of the change", _presence(records.other("ablation.json")), "ablation.json"),
-        ("replay by an independent reader", _presence(records.other("replay.json")), "replay.json"),
+        ("pieces of the change", _said(records.other("ablation.json")), "ablation.json"),
+        ("replay by an independent reader", _said(records.other("replay.json")), "replay.json"),
     )
 
 
-def _presence(found: Mapping[str, Any] | None) -> str | None:
-    return None if found is None else "see that file"
+def _said(found: Mapping[str, Any] | None) -> Any:
+    """What another command's file says in words, or of agreement."""
+    if found is None:
+        return None
+    sentences = found.get("sentences")
+    if isinstance(sentences, list) and sentences:
+        return sentences
+    return f"agrees: {found['agrees']}" if "agrees" in found else "there, without words"
 
 
 def _cost(records: Records) -> Section:

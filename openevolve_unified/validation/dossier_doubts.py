@@ -93,6 +93,7 @@ def next_steps(records: Records) -> Lines:
     """What the records lack most, in the order in which it is needed."""
     run = records.run
     config = str(run.settings.get("config_path", "CONFIG"))
+    evolved = f"--evolved programs/{run.best['file']}"
     lines: Lines = []
     if run.unfinished is not None:
         lines.append((f"finish the run: openevolve {config} --resume", "events.jsonl"))
@@ -114,8 +115,14 @@ def next_steps(records: Records) -> Lines:
             )
         )
     if run.has_winner and records.verdict is None:
-        command = f"openevolve-unified validate {config} --evolved programs/{run.best['file']}"
+        command = f"openevolve-unified validate {config} {evolved}"
         lines.append((f"validate the winner: {command}", "validation.json"))
+    if run.has_winner and records.other("ablation.json") is None:
+        command = f"openevolve-unified ablate {config} {evolved}"
+        lines.append((f"take the change apart: {command}", "ablation.json"))
+    if run.has_winner and records.other("replay.json") is None:
+        command = "openevolve-unified finding, then replay"
+        lines.append((f"let somebody else repeat it: {command}", "replay.json"))
     if records.control is None:
         lines.append((f"the controls: openevolve-unified control {config}", "control/control.json"))
     if run.config.training.is_pilot:

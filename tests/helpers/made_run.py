@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from made_results import COUNTS, made_evaluation
 
@@ -38,6 +39,15 @@ ABOVE_ON_TEST = 0.05
 """Nats by which every test loss lies above the validation loss."""
 SECONDS_PER_MODEL = 1.5
 FLOPS_PER_STEP = 1e6
+
+
+def runs_in(place: Path) -> Callable[..., Path]:
+    """``made("name", "framework", ...)`` writes a run into ``place``; its folder."""
+
+    def make(name: str, framework: str = "coefficient_dynamics", **changes: Any) -> Path:
+        return MadeRun(place / name, framework, **changes).folder
+
+    return make
 
 
 class MadeRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_run import MadeRun
+from made_run import MadeRun, runs_in
 from test_validation_files import RESULT
 
 from openevolve_unified import exits
@@ -36,6 +36,11 @@ SECTIONS = [
     "deviations",
     "next steps",
 ]
+
+
+@pytest.fixture
+def made(tmp_path):
+    return runs_in(tmp_path)
 
 
 def record_of(folder, validation=None):
@@ -235,6 +240,18 @@ def test_a_registration_that_was_edited_answers_nothing(folder, validated):
         "Are its results reported under the plan that was registered?"
     ]
     assert (plan.answer, plan.evidence) == ("no", "it names another plan")
+
+
+def test_what_other_commands_found_is_told_in_their_words(made):
+    folder = made("run")
+    (folder / "ablation.json").write_text(json.dumps({"sentences": ["hunk 1 carries the gain"]}))
+    found = record_of(folder)
+    assert fact(found, "controls", "pieces of the change") == ["hunk 1 carries the gain"]
+    apart = answers(found, "before claiming")["Was the change taken apart, piece by piece?"]
+    assert apart.answer == "yes"
+    steps = [item.value for item in found.section("next steps").facts]
+    assert not any(step.startswith("take the change apart") for step in steps)
+    assert any(step.startswith("let somebody else repeat it") for step in steps)
 
 
 def test_a_file_of_another_command_counts_by_what_it_says(folder, tmp_path):

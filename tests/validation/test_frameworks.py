@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from made_results import COUNTS
-from made_run import ABOVE_ON_TEST, FLOPS_PER_STEP, SECONDS_PER_MODEL, MadeRun
+from made_run import ABOVE_ON_TEST, FLOPS_PER_STEP, SECONDS_PER_MODEL, MadeRun, runs_in
 from scipy import stats
 
 from openevolve_unified import exits
@@ -20,6 +20,11 @@ from openevolve_unified.validation.frameworks import TEST_LOSS, compare_runs
 from openevolve_unified.validation.run_folder import read_run
 
 FRAMEWORKS = ("coefficient_dynamics", "test_time_regression", "matrix_mixer")
+
+
+@pytest.fixture
+def made(tmp_path):
+    return runs_in(tmp_path)
 
 
 def compared(*folders, **declared):

@@ -7,11 +7,16 @@ import re
 
 import pytest
 import yaml
-from made_run import ABOVE_ON_TEST, MadeRun
+from made_run import ABOVE_ON_TEST, MadeRun, runs_in
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.shared_seeds import losses_by_seed
 from openevolve_unified.validation.run_folder import read_run
+
+
+@pytest.fixture
+def made(tmp_path):
+    return runs_in(tmp_path)
 
 
 def refused(folder, *words, **options):
