@@ -46,7 +46,7 @@ def simulate(
     noise: MeasuredNoise, num_candidates: int, num_runs: int, settings: RunSettings
 ) -> SimulatedRates:
     """Simulate ``num_runs`` evolutions without a true difference, and as many with one."""
-    ladder = _ladder(noise)
+    ladder = ladder_of(noise)
     spread = noise.floor().slope_difference
     gain = PLANTED * detectable_difference(spread, settings.num_confirmation)
     log_counts = np.log(np.asarray(noise.num_params))
@@ -67,7 +67,8 @@ def simulate(
     )
 
 
-def _ladder(noise: MeasuredNoise) -> SimulatedLadder:
+def ladder_of(noise: MeasuredNoise) -> SimulatedLadder:
+    """The ladder with the initial program's line and the measured noise; see above."""
     floor = noise.floor()
     weights = slope_weights(noise.num_params)
     means = noise.losses().mean(axis=0)

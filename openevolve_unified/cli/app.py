@@ -25,15 +25,27 @@ from openevolve_unified.cli import (
     rank,
     record,
     redteam,
+    validate,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
-    *(check, evaluate, plan, noise, rank, control),
-    *(compare, ensemble, record),
-    *(redteam, bench, init, evaluator_path),
+    check,
+    evaluate,
+    plan,
+    noise,
+    rank,
+    control,
+    validate,
+    compare,
+    ensemble,
+    record,
+    redteam,
+    bench,
+    init,
+    evaluator_path,
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 

@@ -42,8 +42,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--simulate",
         action="store_true",
-        help="also simulate evolutions with this noise: how often they claim an improvement that "
-        "is none, and find one that is",
+        help="also simulate evolutions with this noise, and whole experiments with a validation of "
+        "10 seeds: how often they claim an improvement that is none, and find one that is",
     )
     parser.set_defaults(run=run)
 
@@ -58,7 +58,11 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.plain.canonical import to_plain
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.console import Reporter, Terminal
-    from openevolve_unified.report.noise_table import print_noise, print_simulated
+    from openevolve_unified.report.noise_table import (
+        print_experiments,
+        print_noise,
+        print_simulated,
+    )
     from openevolve_unified.runs.events import nobody
 
     require_gain(options.gain)
@@ -80,8 +84,12 @@ def run(options: argparse.Namespace) -> int:
     print_noise(experiment.path.name, summary, reporter)
     report = {**to_plain(summary), "sentence": summary.sentence}
     if options.simulate:
-        from openevolve_unified.calibration.simulated_noise import simulate
+        from openevolve_unified.calibration.simulated_noise import ladder_of, simulate
         from openevolve_unified.calibration.simulated_runs import RunSettings
+        from openevolve_unified.calibration.simulated_validation import (
+            ExperimentSettings,
+            simulate_experiments,
+        )
 
         settings = RunSettings(
             num_noise=len(seeds.noise),
@@ -92,6 +100,14 @@ def run(options: argparse.Namespace) -> int:
         simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
         print_simulated(simulated, reporter)
         report["simulated"] = to_plain(simulated)
+        experiments = simulate_experiments(
+            ladder_of(noise),
+            noise.floor(),
+            ExperimentSettings(search=settings, num_candidates=experiment.iterations),
+            SIMULATED_RUNS,
+        )
+        print_experiments(experiments, reporter)
+        report["simulated_experiments"] = to_plain(experiments)
     reporter.say(f"  the losses of every seed are in {path}")
     if options.json:
         print(json.dumps(report))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from openevolve_unified.judgement.estimates import Estimate
-from openevolve_unified.judgement.feedback import with_error
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.report.columns import aligned
+from openevolve_unified.report.columns import aligned, with_error
 from openevolve_unified.validation.ensembles.top import EnsembleLosses, EnsembleReport
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from openevolve_unified.judgement.estimates import Estimate
-from openevolve_unified.judgement.feedback import with_error
 from openevolve_unified.judgement.pairwise import PairwiseTest
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.report.columns import aligned, markdown_table
+from openevolve_unified.report.columns import aligned, markdown_table, with_error
 from openevolve_unified.report.console import format_duration
 from openevolve_unified.validation.frameworks import ComparedRun, Declared, FrameworkComparison
 

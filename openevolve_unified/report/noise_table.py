@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openevolve_unified.calibration.noise_summary import NoiseSummary
 from openevolve_unified.calibration.simulated_noise import SimulatedRates
+from openevolve_unified.calibration.simulated_validation import NUM_FRAMEWORKS, ValidationRates
 from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.report.console import Reporter
 
@@ -40,7 +41,29 @@ def print_simulated(rates: SimulatedRates, reporter: Reporter) -> None:
     )
 
 
-def _rate(rates: SimulatedRates, rate: float) -> str:
+def print_experiments(rates: ValidationRates, reporter: Reporter) -> None:
+    """Print how whole experiments, the validation included, end at this noise."""
+    reporter.say(
+        f"  simulated: {rates.num_experiments:,} experiments of {NUM_FRAMEWORKS} frameworks with "
+        f"{rates.num_candidates} candidates each, tuned and validated at {rates.num_pairs} seeds"
+    )
+    reporter.say(
+        "    no true difference: an improvement is declared in "
+        f"{_rate(rates, rates.false_rate)} of them; if all frameworks' programs were validated, "
+        f"whatever their search found, it would be in {_rate(rates, rates.false_rate_ungated)}, "
+        f"and 'worse' in {_rate(rates, rates.false_worse_rate)}"
+    )
+    reporter.say(
+        f"    one candidate whose final loss is lower by {rates.planted_gain:.2%}: found and "
+        f"confirmed in {_rate(rates, rates.found_rate)}, declared in {_rate(rates, rates.power)}"
+    )
+    reporter.say(
+        f"    a validation alone finds a gain of {rates.validated_gain:.2%} in "
+        f"{_rate(rates, rates.validation_power)}"
+    )
+
+
+def _rate(rates: SimulatedRates | ValidationRates, rate: float) -> str:
     return f"{100 * rate:.1f}% +- {100 * rates.error(rate):.1f}%"
 
 

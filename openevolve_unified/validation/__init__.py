@@ -1,1 +1,1 @@
-"""Validation: from a winner to a finding; comparisons, ensembles and the experiment record."""
+"""Validation: what must be true before a winner of the search is called a finding."""
