@@ -14,7 +14,9 @@ from openevolve_unified.cli import (
     ablate,
     bench,
     check,
+    compare,
     control,
+    ensemble,
     evaluate,
     evaluator_path,
     evolve,
@@ -22,6 +24,7 @@ from openevolve_unified.cli import (
     noise,
     plan,
     rank,
+    record,
     redteam,
     validate,
 )
@@ -30,7 +33,8 @@ from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
-    *(check, evaluate, plan, noise, rank, control, validate, ablate),
+    *(check, evaluate, plan, noise, rank, control),
+    *(validate, ablate, compare, ensemble, record),
     *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""

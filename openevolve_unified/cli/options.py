@@ -42,6 +42,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
 
 
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Where finished work is, for what reads the folders of runs."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="the store of finished work (default: as the run's settings say)",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Where the output goes, and settings that replace those of the file."""
     parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")

@@ -8,16 +8,14 @@ from typing import Any
 from openevolve_unified.calibration.controls import DESCRIPTIONS, ControlReport
 from openevolve_unified.judgement.arms import ArmComparison, ArmSummary
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.report.columns import aligned, markdown_table
 
 
 def control_lines(report: ControlReport) -> list[str]:
     """The distributions, who beat whom, and what so few runs could have shown."""
     lines = ["", f"control of {report.framework} [{report.horizon}]", *_indented(_scope(report))]
     header, rows = _table(report)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append(f"  {'  '.join(cells)}".rstrip())
+    lines += aligned(header, rows)
     return [*lines, *_indented(_verdicts(report))]
 
 
@@ -30,7 +28,7 @@ def control_markdown(report: ControlReport) -> str:
         "",
         f"{report.horizon}. {' '.join(_scope(report))}",
         "",
-        *(_row(cells) for cells in (header, ["---"] * len(header), *rows)),
+        *markdown_table(header, rows),
         "",
         *(f"- {name}: {DESCRIPTIONS[name]}" for name in names),
         "",
@@ -105,7 +103,3 @@ def _verdict(pair: ArmComparison) -> str:
 
 def _indented(texts: Sequence[str]) -> list[str]:
     return [f"  {text}" for text in texts]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from openevolve_unified.calibration.ranking import Measured, RankingReport, Refused
+from openevolve_unified.calibration.ranking import Compared, Measured, RankingReport, Refused
 from openevolve_unified.judgement.ranking import Agreement, Ranked, Ranking
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.report.columns import aligned, markdown_table
 
 _REASON_COLUMNS = 100
 _TIES = (
@@ -35,10 +36,7 @@ def ranking_lines(report: RankingReport) -> list[str]:
     for text in _errors(report):
         lines.append(f"  {text}")
     header, rows = _table(report)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append(f"  {'  '.join(cells)}".rstrip())
+    lines += aligned(header, rows)
     lines += [f"  {result_line(one)}" for one in report.refused]
     lines += [f"  {text}" for text in _controls(report)]
     if report.compared:
@@ -61,19 +59,15 @@ def ranking_markdown(report: RankingReport) -> str:
         f"{report.horizon}; {_seeds(report)}.",
     ]
     lines += [f"{text[0].upper()}{text[1:]}." for text in _errors(report)]
-    lines += ["", _row(header), _row(["---"] * len(header)), *map(_row, rows)]
+    lines += ["", *markdown_table(header, rows)]
     if report.refused:
         lines += ["", "Refused, so not ranked:", ""]
         lines += [f"- {one.name} at `{one.stage}`: {one.reason}" for one in report.refused]
     lines += ["", *(f"{text[0].upper()}{text[1:]}." for text in _controls(report))]
     if report.compared:
         lines += ["", "## Against published orders", "", f"{_TAU[0].upper()}{_TAU[1:]}.", ""]
-        lines += [_row(["order", "source", "by the loss", "by the score", "caution"])]
-        lines += [_row(["---"] * 5)]
-    for one in report.compared:
-        cells = [f"{one.order.name}: {one.order.measures}", one.order.source]
-        cells += [_agreement(one.by_loss), _agreement(one.by_score), one.order.caution]
-        lines.append(_row(cells))
+        columns = ["order", "source", "by the loss", "by the score", "caution"]
+        lines += markdown_table(columns, list(map(_order_cells, report.compared)))
     return "\n".join(lines) + "\n"
 
 
@@ -180,8 +174,9 @@ def _seeds(report: RankingReport) -> str:
     return f"{number} seed{'' if number == 1 else 's'} ({', '.join(map(str, report.seeds))})"
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _order_cells(one: Compared) -> list[str]:
+    cells = [f"{one.order.name}: {one.order.measures}", one.order.source]
+    return [*cells, _agreement(one.by_loss), _agreement(one.by_score), one.order.caution]
 
 
 def _short(text: str) -> str:

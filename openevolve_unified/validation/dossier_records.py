@@ -1,0 +1,137 @@
+"""The records that an experiment record is made of, gathered once; what is missing stays None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openevolve_unified.errors import ConfigError
+from openevolve_unified.records import Evaluation
+from openevolve_unified.validation.evolvability import (
+    Evolvability,
+    RunCost,
+    cost_of,
+    evolvability_of,
+)
+from openevolve_unified.validation.run_folder import RunFolder
+from openevolve_unified.validation.validation_files import (
+    OTHERS,
+    ValidationFiles,
+    read_validation,
+)
+
+MISSING = "not recorded"
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """One run and what was made of it."""
+
+    run: RunFolder
+    evolvability: Evolvability
+    cost: RunCost
+    confirmed: Evaluation | None
+    """The winner and the initial program at the confirmation seeds."""
+    confirmed_trouble: str
+    """Why they are not known although something was confirmed."""
+    validation: ValidationFiles | None
+    control: Mapping[str, Any] | None
+    ranking: Mapping[str, Any] | None
+    further: Mapping[str, Mapping[str, Any]]
+    """By file name, what was named on the command line."""
+    details: tuple[Mapping[str, Any], ...]
+    """Of every trained program, in the order of their trial; see ``RunFolder.details``."""
+
+    def other(self, name: str) -> Mapping[str, Any] | None:
+        """A further file by its name, from the validation's folder or the run's."""
+        if name in self.further:
+            return self.further[name]
+        found = None if self.validation is None else self.validation.others.get(name)
+        return _optional(self.run.path / name) if found is None else found
+
+    @property
+    def registration(self) -> Mapping[str, Any] | None:
+        return None if self.validation is None else self.validation.registration
+
+    @property
+    def verdict(self) -> str | None:
+        return None if self.validation is None else self.validation.verdict
+
+    def validation_s(self) -> tuple[float, int] | None:
+        """Seconds of training and models of the validation, tuning included, from the store; None
+        where they are not all there."""
+        keys = set() if self.validation is None else self.validation.job_keys()
+        store = self.run.store
+        found = [] if store is None else [store.get("runs", key) for key in sorted(keys)]
+        times = [float(record.get("train_time_s", 0.0)) for record in found if record is not None]
+        return (sum(times), len(times)) if keys and len(times) == len(keys) else None
+
+    @property
+    def confirmation(self) -> Mapping[str, Any]:
+        return self.run.confirmation or {}
+
+    def models(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Program and run of every trained model of the search."""
+        for details in self.details:
+            for size in details.get("losses", []):
+                for run in size.get("runs", []):
+                    yield details["program"], run
+
+
+def gather(run: RunFolder, validation: Path | None = None, further: Sequence[Path] = ()) -> Records:
+    """Read everything that belongs to a run.
+
+    Args:
+        further: files of other commands, such as ``replay.json``, wherever they are.
+        validation: the folder of its validation; None: ``validation`` in the run's, if there is
+            one.
+
+    Raises:
+        ConfigError: the run has no baseline, a program's file is damaged, or there is no folder
+            ``validation`` although one is named.
+    """
+    if validation is not None and not validation.is_dir():
+        raise ConfigError(
+            f"--validation: {validation} is no folder; wanted the output folder of "
+            "`openevolve-unified validate`"
+        )
+    folder = validation or run.path / "validation"
+    confirmed, trouble = None, ""
+    try:
+        confirmed = run.confirmed_evaluation()
+    except ConfigError as error:
+        trouble = str(error)
+    return Records(
+        run=run,
+        evolvability=evolvability_of(run),
+        cost=cost_of(run, confirmed),
+        confirmed=confirmed,
+        confirmed_trouble=trouble,
+        validation=read_validation(folder) if folder.is_dir() else None,
+        control=_optional(run.path / "control" / "control.json"),
+        ranking=_optional(run.path / "ranking.json"),
+        further={path.name: _named(path) for path in further},
+        details=tuple(run.details(e) for e in run.told.entries if e["verdict"] == "trained"),
+    )
+
+
+def _named(path: Path) -> Mapping[str, Any]:
+    found = _optional(path)
+    if found is None or path.name not in OTHERS:
+        raise ConfigError(
+            f"--also: got {path}, wanted a readable file called {', '.join(OTHERS)}, as other "
+            "commands write them"
+        )
+    return found
+
+
+def _optional(path: Path) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

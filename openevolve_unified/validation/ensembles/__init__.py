@@ -1,0 +1,1 @@
+"""Ensembles of a run's best mechanisms, from kept weights."""
