@@ -23,6 +23,7 @@ LAYERS = [
     {"evaluation"},
     {"calibration"},
     {"redteam", "bench"},
+    {"validation"},
     {"report"},
     {"plugin"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""Validation: from a winner to a finding that others can repeat."""
