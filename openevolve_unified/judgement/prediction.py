@@ -78,9 +78,7 @@ def predict(
     law = fit_power_law(num_params, values.mean(axis=0).tolist(), covariance, num_seeds - 1)
     if law.not_identified_because is not None:
         because = f"the power law is not identified: {law.not_identified_because}"
-        return Prediction(
-            value=line.value, interval95=line.interval95, law="line", because=because
-        )
+        return Prediction(value=line.value, interval95=line.interval95, law="line", because=because)
     half = np.array(_profile(law, counts, values.mean(axis=0), covariance, target_params))
     noise = _new_noise(values, num_new_seeds)
     value = law.loss(target_params)

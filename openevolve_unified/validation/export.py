@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from openevolve_unified.bench.processor import processor_name
 from openevolve_unified.config.experiment import redacted
 from openevolve_unified.data import TokenData
 from openevolve_unified.data.corpora import load
@@ -49,27 +50,10 @@ from openevolve_unified.validation.finding import (
 )
 from openevolve_unified.validation.independent_reader import STORIES
 from openevolve_unified.validation.manifest import seal
+from openevolve_unified.validation.material import Material
 
 MAX_CORPUS_BYTES = 64 << 20
 """Larger text is left out: a finding is to be sent by mail."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What a finding is made of."""
-
-    kind: Literal["run", "validation"]
-    pipelines: Mapping[Arm, Pipeline]
-    """One per arm, of its own training settings, on one machine."""
-    programs: Mapping[Arm, str]
-    seeds: tuple[int, ...]
-    verdict: str | None
-    sentence: str
-    mapping: dict[str, Any]
-    """The whole resolved configuration."""
-    config_hash: str
-    documents: Mapping[str, Path]
-    """By the name that each gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +129,8 @@ def export_finding(
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages whose numbers these are."""
-    found = {"python": platform.python_version()}
+    """Of Python and the packages whose numbers these are; and the processor."""
+    found = {"python": platform.python_version(), "processor": processor_name()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -1,14 +1,14 @@
 """The finding: a folder that can be sent by mail, with all that its claim rests on.
 
-    finding.json            what is claimed, of what, with which versions, and what was left out
-    config.yaml             the resolved configuration; its paths are paths in this folder
-    programs/               standard.py and evolved.py
-    records/ARM/            one file per model: the job, and what training it gave
-    weights/ARM/            trained weights of some of them
-    corpus/                 the text, where it is small enough
-    documents/              registration, validation, confirmation, noise: as they were written
-    manifest.json           the SHA-256 of each of these
-    prediction.json         what ``replay --predict-size`` foretold; sealed by itself
+finding.json            what is claimed, of what, with which versions, and what was left out
+config.yaml             the resolved configuration; its paths are paths in this folder
+programs/               standard.py and evolved.py
+records/ARM/            one file per model: the job, and what training it gave
+weights/ARM/            trained weights of some of them
+corpus/                 the text, where it is small enough
+documents/              registration, validation, confirmation, noise: as they were written
+manifest.json           the SHA-256 of each of these
+prediction.json         what ``replay --predict-size`` foretold; sealed by itself
 """
 
 from __future__ import annotations
