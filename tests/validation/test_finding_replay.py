@@ -21,13 +21,14 @@ from openevolve_unified.validation.replay import replay, size_named
 LARGEST = "records/evolved/32x1_seed_1042.json"
 
 
-@pytest.fixture
-def replayed(machine, tmp_path):
-    """Replay a folder in a clean place."""
+@pytest.fixture(scope="module")
+def replayed(machine, tmp_path_factory):
+    """Replay a folder; what one replay traced the next ones find."""
+    place = tmp_path_factory.mktemp("replay")
 
     def run(folder, retrain=None):
         read = read_finding(folder, HERE)
-        arms = open_arms(read, machine, tmp_path / "replay", nobody)
+        arms = open_arms(read, machine, place, nobody)
         size = None if retrain is None else size_named(read, retrain)
         return replay(arms, size, lambda text: None)
 
