@@ -33,6 +33,7 @@ from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.requests import TrainRequest
+from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import disk_errors, write_bytes, write_json, write_text
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, TrainRun
@@ -108,6 +109,7 @@ def export_finding(
         is_pilot=context.config.training.is_pilot,
         verdict=material.verdict,
         sentence=material.sentence,
+        criteria=None if material.criteria is None else to_plain(material.criteria),
         seeds=material.seeds,
         sizes=tuple(size.name for size in context.config.sizes),
         held_out=held_out_hashes(context.data()),

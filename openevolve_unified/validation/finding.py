@@ -81,6 +81,8 @@ class About:
     verdict: str | None
     """None: nothing was judged at seeds that had no part in choosing the program."""
     sentence: str
+    criteria: dict[str, Any] | None
+    """Of a validation, as it was registered; see ``judgement.criteria.Criteria``."""
     seeds: tuple[int, ...]
     sizes: tuple[str, ...]
     held_out: HeldOutHashes

@@ -11,6 +11,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.judgement.criteria import Criteria
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.validation.finding import Arm
 from openevolve_unified.validation.run_folder import RunFolder
@@ -34,6 +35,8 @@ class Material:
     config_hash: str
     documents: Mapping[str, Path]
     """By the name that each gets."""
+    criteria: Criteria | None = None
+    """Of a validation."""
 
 
 def material_of_run(run: RunFolder, machine: Machine, listener: Listener) -> Material:

@@ -28,7 +28,7 @@ from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
 from openevolve_unified.validation.finding_arms import FindingArms
 from openevolve_unified.validation.independent_reader import HeldOut, read_held_out
 from openevolve_unified.validation.statistics import recompute
-from openevolve_unified.validation.tasks import RescoreRequest
+from openevolve_unified.validation.tasks import OperationsRequest, RescoreRequest
 
 TOLERANCE_NATS = 1e-5
 """Between a recorded loss (float32) and the independent one: the order of sums moves a mean over
@@ -141,7 +141,7 @@ def replay(arms: FindingArms, retrain: SizeConfig | None, say: Callable[[str], N
     checked, programs = _programs(arms)
     say("replay: the text, by this package and by an independent reader")
     held_out, data = _data(arms)
-    checks += [programs, *data, _statistics(finding)]
+    checks += [programs, *data, _statistics(arms, checked)]
     rescored: tuple[Rescored, ...] = ()
     retrained: tuple[Retrained, ...] = ()
     if checked is not None:
@@ -274,12 +274,14 @@ def _data(arms: FindingArms) -> tuple[HeldOut, list[Check]]:
     return rows, [own, Check(name="independent reader", outcome="agrees", words=words)]
 
 
-def _statistics(finding: Finding) -> Check:
-    name = "statistics"
+def _statistics(arms: FindingArms, checked: Mapping[Arm, CheckedProgram] | None) -> Check:
+    name, finding = "statistics", arms.finding
+    if checked is None:
+        return Check(name=name, outcome="not checked", words="the programs differ")
     try:
-        found = recompute(finding)
-    except ConfigError as error:
-        return Check(name=name, outcome="differs", words=str(error))
+        found = recompute(finding, _operations(arms, checked))
+    except (ConfigError, ValueError) as error:
+        return Check(name=name, outcome="differs", words=f"no verdict comes of it: {error}")
     if found is None:
         words = "no verdict is claimed"
         return Check(name=name, outcome="not checked", words=words)
@@ -287,6 +289,22 @@ def _statistics(finding: Finding) -> Check:
         words = f"the records give {found.sentence}; claimed is '{finding.about.verdict}'"
         return Check(name=name, outcome="differs", words=words)
     return Check(name=name, outcome="agrees", words=found.sentence)
+
+
+def _operations(arms: FindingArms, checked: Mapping[Arm, CheckedProgram]) -> dict[Arm, float]:
+    """Forward operations per token at the largest size, by arm."""
+    config = arms.finding.config
+    tasks = [
+        OperationsRequest(
+            trace_path=str(checked[arm].trace_path),
+            gates=config.gates,
+            size_name=config.sizes[-1].name,
+            vocab_size=arms.finding.about.held_out.vocab_size,
+        ).task()
+        for arm in ARMS
+    ]
+    results = arms.pipelines["standard"].perform(tasks)
+    return {arm: found["operations_per_token"] for arm, found in zip(ARMS, results, strict=True)}
 
 
 def _rescore(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from openevolve_unified.calibration.noise_record import MeasuredNoise
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.confirmation import confirm
+from openevolve_unified.judgement.criteria import Criteria
 from openevolve_unified.judgement.replicates import score_difference_spread, scores_by_seed
+from openevolve_unified.judgement.validation import ArmLosses, Judgement, judge
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import SizeResult
-from openevolve_unified.validation.finding import Arm, Finding, StoredRun
+from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +27,50 @@ class Recomputed:
     sentence: str
 
 
-def recompute(finding: Finding) -> Recomputed | None:
+def recompute(finding: Finding, operations_per_token: Mapping[Arm, float]) -> Recomputed | None:
     """The verdict that the records give; None where the finding claims none.
 
+    Args:
+        operations_per_token: forward, at the largest size, as counted here.
+
     Raises:
-        ConfigError: a document of the claim is missing or of another release.
+        ConfigError: what the claim rests on is missing, of another release, or decides nothing.
     """
     if finding.about.verdict is None:
         return None
+    if finding.about.kind == "validation":
+        return _validated(finding, operations_per_token)
+    return _confirmed(finding)
+
+
+def _validated(finding: Finding, operations_per_token: Mapping[Arm, float]) -> Recomputed:
+    if finding.about.criteria is None:
+        raise ConfigError("the criteria of the verdict are missing in finding.json")
+    criteria = from_mapping(Criteria, finding.about.criteria, "criteria")
+    arms = {}
+    for arm in ARMS:
+        counts, losses = losses_of(finding.runs[arm], finding.about.seeds)
+        _, test = losses_of(finding.runs[arm], finding.about.seeds, "test_loss_nats")
+        arms[arm] = ArmLosses(
+            seeds=finding.about.seeds,
+            num_params=tuple(counts),
+            final_losses=losses,
+            test_losses=test,
+            operations_per_token=operations_per_token[arm],
+        )
+    found = judge(arms["standard"], arms["evolved"], criteria)
+    return Recomputed(verdict=claim_of(found), sentence=found.sentence)
+
+
+def claim_of(judgement: Judgement) -> str:
+    """The verdict of a validation as a finding states it: strong, or not."""
+    return f"strongly {judgement.verdict}" if judgement.is_strong else judgement.verdict
+
+
+def _confirmed(finding: Finding) -> Recomputed:
     confirmation = finding.document("confirmation.json")
     if confirmation is None:
-        raise ConfigError(
-            f"finding {finding.folder}: it claims '{finding.about.verdict}' without "
-            "documents/confirmation.json, which says from what"
-        )
+        raise ConfigError("documents/confirmation.json, which says how it was judged, is missing")
     fitness = finding.config.fitness
     noise = finding.document("noise.json")
     floor = None if noise is None else from_mapping(MeasuredNoise, noise, "noise").floor()
@@ -76,23 +109,21 @@ def sizes_of(finding: Finding, arm: Arm) -> tuple[SizeResult, ...]:
     return sizes
 
 
-def losses_of(runs: Sequence[StoredRun], seeds: Sequence[int]) -> tuple[list[float], np.ndarray]:
+def losses_of(
+    runs: Sequence[StoredRun],
+    seeds: Sequence[int],
+    reading: Literal["final_loss_nats", "test_loss_nats"] = "final_loss_nats",
+) -> tuple[list[float], np.ndarray]:
     """Non-embedding parameters of each size, and losses ``(seeds, sizes)``; NaN where one failed.
 
     Args:
         runs: of one arm, sizes from small to large.
     """
-    sizes = list(dict.fromkeys(stored.job.size for stored in runs))
-    known = {(stored.job.size, stored.job.seed): stored.run for stored in runs}
-    counts = [
-        float(next(s.run.num_params_non_embedding for s in runs if s.job.size == size))
-        for size in sizes
-    ]
-    losses = [
-        [
-            np.nan if (run := known.get((size, seed))) is None else run.final_loss_nats
-            for size in sizes
-        ]
-        for seed in seeds
-    ]
-    return counts, np.array(losses, dtype=np.float64)
+    counts = {stored.job.size: float(stored.run.num_params_non_embedding) for stored in runs}
+    losses = np.full((len(seeds), len(counts)), np.nan)
+    for stored in runs:
+        loss = getattr(stored.run, reading)
+        if stored.job.seed in seeds and stored.run.status == "finished" and loss is not None:
+            place = list(seeds).index(stored.job.seed), list(counts).index(stored.job.size)
+            losses[place] = loss
+    return list(counts.values()), losses

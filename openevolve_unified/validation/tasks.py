@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openevolve_unified.candidate.program.budget import flops_per_token
 from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import ConfigError
@@ -49,6 +50,32 @@ class RescoreRequest:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class OperationsRequest:
+    """Count the forward operations of a model."""
+
+    trace_path: str
+    gates: GatesConfig
+    size_name: str
+    vocab_size: int
+
+    def task(self) -> Task:
+        """The task that does it."""
+        return Task(
+            function="validation.tasks.count_operations",
+            arguments=to_plain(self),
+            title=f"count the operations of {self.size_name}",
+            files=("trace_path",),
+        )
+
+
+def count_operations(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Forward operations per token of the whole model, a multiply-add counting 2."""
+    request = from_mapping(OperationsRequest, arguments, "request")
+    traced = load_traced(Path(request.trace_path), request.gates).sizes[request.size_name]
+    return {"operations_per_token": flops_per_token(traced, request.vocab_size)}
+
+
 def rescore(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Mean losses in nats per token of trained weights by the independent loss, on a CPU."""
     request = from_mapping(RescoreRequest, arguments, "request")
@@ -77,5 +104,5 @@ def _mean_loss_nats(model: Transformer, rows: np.ndarray) -> float:
     return math.fsum(sums) / (rows.shape[0] * (rows.shape[1] - 1))
 
 
-TASKS = (rescore,)
+TASKS = (rescore, count_operations)
 """What an executor may be asked for by name; see ``execution.outcome.find_task``."""
