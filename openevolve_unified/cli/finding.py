@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_json
+from openevolve_unified.cli.options import Commands, add_json, add_overrides
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
+
+if TYPE_CHECKING:
+    from openevolve_unified.report.console import Reporter
+    from openevolve_unified.validation.material import Material
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +33,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="the finding, a new folder"
     )
-    parser.add_argument("--config", type=Path, help="the config file, if the text has a path in it")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="of a validation: its config file, with the same --set; of a run: only if the text "
+        "has a path in it",
+    )
     parser.add_argument("--store", type=Path, metavar="DIR", help="the store, if it was moved")
     parser.add_argument(
         "--weights",
@@ -45,6 +58,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="train models again whose weights were not kept (keep_weights), for their weights",
     )
+    add_overrides(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -52,25 +66,18 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the folder; the exit status."""
     from openevolve_unified.config.bounds import require
-    from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.report.console import Reporter, Terminal
     from openevolve_unified.report.replay_table import print_finding
     from openevolve_unified.validation.export import WeightChoice, export_finding
-    from openevolve_unified.validation.material import material_of_run
-    from openevolve_unified.validation.run_folder import read_run
 
     require(options.weight_seeds >= 1, "--weight-seeds", options.weight_seeds, "1 or more")
     interruption.unwind()
     progress = Reporter(Terminal(stderr=True))
     progress.start_candidate("finding")
-    base_dir = None if options.config is None else options.config.resolve().parent
-    found = read_run(options.folder, options.store, base_dir)
-    logs = found.require_store().root / "logs"
-    with Machine(found.config.execution, logs) as machine:
-        material = material_of_run(found, machine, progress)
-        choice = WeightChoice(
-            sizes=options.weights, num_seeds=options.weight_seeds, retrain=options.retrain
-        )
+    choice = WeightChoice(
+        sizes=options.weights, num_seeds=options.weight_seeds, retrain=options.retrain
+    )
+    with _material(options, progress) as material:
         finding = export_finding(material, options.output.resolve(), choice, progress.say)
     progress.close()
     print_finding(finding, Reporter())
@@ -78,3 +85,34 @@ def run(options: argparse.Namespace) -> int:
         report = {"manifest": finding.manifest_hash, "verdict": finding.about.verdict}
         print(json.dumps({**report, "left_out": finding.about.left_out}))
     return exits.DONE
+
+
+@contextlib.contextmanager
+def _material(options: argparse.Namespace, progress: Reporter) -> Iterator[Material]:
+    """What the folder holds, on a machine of its own."""
+    from openevolve_unified.config.experiment import load_experiment
+    from openevolve_unified.evaluation.machine import Machine
+    from openevolve_unified.validation.material import (
+        is_validation,
+        material_of_run,
+        material_of_validation,
+    )
+    from openevolve_unified.validation.run_folder import read_run
+
+    if is_validation(options.folder):
+        if options.config is None:
+            raise ConfigError("--config: got none, wanted the config file that was validated")
+        experiment = load_experiment(options.config, options.overrides)
+        store_dir = options.store or experiment.store_dir
+        with Machine(experiment.scaling_law.execution, store_dir / "logs") as machine:
+            yield material_of_validation(options.folder, experiment, store_dir, machine, progress)
+        return
+    if options.overrides:
+        raise ConfigError(
+            f"--set: got {options.overrides[0]}, but a run's folder has its resolved "
+            "configuration; leave it out"
+        )
+    base_dir = None if options.config is None else options.config.resolve().parent
+    run = read_run(options.folder, options.store, base_dir)
+    with Machine(run.config.execution, run.require_store().root / "logs") as machine:
+        yield material_of_run(run, machine, progress)

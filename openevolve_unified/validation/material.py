@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from openevolve_unified.calibration.seeds import at_its_seeds
+from openevolve_unified.config.experiment import Experiment
+from openevolve_unified.config.schema import TrainingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.criteria import Criteria
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.runs.events import Listener
-from openevolve_unified.validation.finding import Arm
+from openevolve_unified.store import open_store
+from openevolve_unified.validation.finding import ARMS, Arm, read_json, read_text
+from openevolve_unified.validation.registered import (
+    DEVIATIONS,
+    REGISTRATION,
+    VALIDATION,
+    plan_in_force,
+)
 from openevolve_unified.validation.run_folder import RunFolder
+from openevolve_unified.validation.statistics import claim
 
 RUN_DOCUMENTS = ("confirmation.json", "noise.json")
+VALIDATION_DOCUMENTS = (REGISTRATION, DEVIATIONS, VALIDATION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +98,79 @@ def material_of_run(run: RunFolder, machine: Machine, listener: Listener) -> Mat
         sentence=sentence,
         mapping=run.experiment.mapping,
         config_hash=str(run.settings.get("config_hash")),
-        documents={
-            document: run.path / document
-            for document in RUN_DOCUMENTS
-            if (run.path / document).exists()
-        },
+        documents=_present(run.path, RUN_DOCUMENTS),
     )
+
+
+def is_validation(folder: Path) -> bool:
+    """Whether a validation was registered in the folder."""
+    return (folder / REGISTRATION).exists()
+
+
+def material_of_validation(
+    folder: Path,
+    experiment: Experiment,
+    store_dir: Path,
+    machine: Machine,
+    listener: Listener,
+) -> Material:
+    """Both arms of a validation at the seeds that were registered, each with its own settings.
+
+    Args:
+        experiment: that was validated.
+        store_dir: where its store is now.
+
+    Raises:
+        ConfigError: the validation is not finished, was edited, or is another experiment's.
+    """
+    documents = _present(folder, VALIDATION_DOCUMENTS)
+    if VALIDATION not in documents:
+        raise ConfigError(
+            f"{folder}: the validation is registered but not finished; continue it with "
+            "openevolve-unified validate, and the same --output"
+        )
+    record = read_json(documents[VALIDATION])
+    deviations = documents.get(DEVIATIONS)
+    plan = plan_in_force(
+        read_json(documents[REGISTRATION]), None if deviations is None else read_json(deviations)
+    )
+    if plan["config"] != experiment.hash:
+        raise ConfigError(
+            f"--config: {experiment.path.name}, with its --set, is not the experiment that was "
+            f"validated in {folder}; wanted the same file and settings"
+        )
+    programs: dict[Arm, str] = {arm: read_text(folder / f"{arm}.py") for arm in ARMS}
+    seeds = tuple(plan["seeds"]["pairs"])
+    traced = (*seeds, plan["seeds"]["tuning"])
+    pipelines: dict[Arm, Pipeline] = {}
+    for arm in ARMS:
+        training = {**record["arms"][arm]["training"], "seeds": traced}
+        law = dataclasses.replace(
+            experiment.scaling_law, training=from_mapping(TrainingConfig, training, "training")
+        )
+        context = Context(
+            machine=machine,
+            config=at_its_seeds(law),
+            base_dir=experiment.base_dir,
+            store=open_store(store_dir),
+            listener=listener,
+            needs_full_isolation=experiment.needs_full_isolation,
+        )
+        pipelines[arm] = Pipeline(context, programs["standard"])
+    judgement = record["judgement"]
+    return Material(
+        kind="validation",
+        pipelines=pipelines,
+        programs=programs,
+        seeds=seeds,
+        verdict=claim(judgement["verdict"], judgement["is_strong"]),
+        sentence=judgement["sentence"],
+        mapping=experiment.mapping,
+        config_hash=experiment.hash,
+        documents=documents,
+        criteria=from_mapping(Criteria, plan["criteria"], "criteria"),
+    )
+
+
+def _present(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    return {name: folder / name for name in names if (folder / name).exists()}

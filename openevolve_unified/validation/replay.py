@@ -27,6 +27,7 @@ from openevolve_unified.validation.export import held_out_hashes, rows_hash, ver
 from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
 from openevolve_unified.validation.finding_arms import FindingArms
 from openevolve_unified.validation.independent_reader import HeldOut, read_held_out
+from openevolve_unified.validation.registered import doubts
 from openevolve_unified.validation.statistics import recompute
 from openevolve_unified.validation.tasks import OperationsRequest, RescoreRequest
 
@@ -137,6 +138,8 @@ def replay(arms: FindingArms, retrain: SizeConfig | None, say: Callable[[str], N
     finding = arms.finding
     say("replay: records, versions")
     checks = [_versions(finding), _records(finding)]
+    if finding.about.kind == "validation":
+        checks.append(_registration(finding))
     say("replay: programs, through the jail and every check")
     checked, programs = _programs(arms)
     say("replay: the text, by this package and by an independent reader")
@@ -218,6 +221,14 @@ def _doubts(stored: StoredRun, finding: Finding) -> list[str]:
     if job.data_fingerprint != finding.about.held_out.fingerprint:
         found.append("it was trained on other text")
     return found
+
+
+def _registration(finding: Finding) -> Check:
+    found = doubts(finding)
+    if found:
+        return Check(name="registration", outcome="differs", words="; ".join(found[:3]))
+    words = "programs, seeds, criteria, data and every run are those of the registered plan"
+    return Check(name="registration", outcome="agrees", words=words)
 
 
 def _programs(arms: FindingArms) -> tuple[dict[Arm, CheckedProgram] | None, Check]:

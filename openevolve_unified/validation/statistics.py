@@ -13,7 +13,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.confirmation import confirm
 from openevolve_unified.judgement.criteria import Criteria
 from openevolve_unified.judgement.replicates import score_difference_spread, scores_by_seed
-from openevolve_unified.judgement.validation import ArmLosses, Judgement, judge
+from openevolve_unified.judgement.validation import ArmLosses, judge
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import SizeResult
 from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
@@ -59,12 +59,12 @@ def _validated(finding: Finding, operations_per_token: Mapping[Arm, float]) -> R
             operations_per_token=operations_per_token[arm],
         )
     found = judge(arms["standard"], arms["evolved"], criteria)
-    return Recomputed(verdict=claim_of(found), sentence=found.sentence)
+    return Recomputed(verdict=claim(found.verdict, found.is_strong), sentence=found.sentence)
 
 
-def claim_of(judgement: Judgement) -> str:
-    """The verdict of a validation as a finding states it: strong, or not."""
-    return f"strongly {judgement.verdict}" if judgement.is_strong else judgement.verdict
+def claim(verdict: str, is_strong: bool) -> str:
+    """The verdict of a validation as a finding states it."""
+    return f"strongly {verdict}" if is_strong else verdict
 
 
 def _confirmed(finding: Finding) -> Recomputed:

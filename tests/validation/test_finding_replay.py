@@ -7,43 +7,15 @@ import json
 
 import pytest
 import torch
-from made_finding import HERE, copy_of, finding_config, forge, made_material
+from made_finding import STORE, copy_of, finding_config, forge, made_material, outcomes, words
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.judgement.criteria import Criteria
-from openevolve_unified.judgement.validation import ArmLosses, judge
-from openevolve_unified.runs.events import nobody
 from openevolve_unified.training.weights import load_weights
 from openevolve_unified.validation.export import WeightChoice, export_finding
 from openevolve_unified.validation.finding import read_finding
-from openevolve_unified.validation.finding_arms import open_arms
 from openevolve_unified.validation.manifest import MANIFEST
-from openevolve_unified.validation.replay import replay, size_named
-from openevolve_unified.validation.statistics import claim_of
 
 LARGEST = "records/evolved/32x1_seed_1042.json"
-
-
-@pytest.fixture(scope="module")
-def replayed(machine, tmp_path_factory):
-    """Replay a folder; what one replay traced the next ones find."""
-    place = tmp_path_factory.mktemp("replay")
-
-    def run(folder, retrain=None):
-        read = read_finding(folder, HERE)
-        arms = open_arms(read, machine, place, nobody)
-        size = None if retrain is None else size_named(read, retrain)
-        return replay(arms, size, lambda text: None)
-
-    return run
-
-
-def outcomes(found):
-    return {check.name: check.outcome for check in found.checks}
-
-
-def words(found, name):
-    return next(check.words for check in found.checks if check.name == name)
 
 
 def test_an_honest_finding_agrees_in_every_point(finding, replayed):
@@ -186,48 +158,6 @@ def test_a_verdict_that_the_records_do_not_give_is_caught(finding, tmp_path, rep
     assert f"claimed is '{other}'" in words(found, "statistics")
 
 
-def validated(finding, machine, criteria):
-    """The same records as a validation of its own, judged here from the losses as they are."""
-    material = made_material(finding.folder.parent, machine)
-    checked = material.pipelines["evolved"].check(material.programs["evolved"])
-    operations = {"standard": 1.0, "evolved": checked.features["flops_ratio"]}
-    arms = {}
-    for arm, runs in finding.runs.items():
-        by_seed = [[s.run for s in runs if s.job.seed == seed] for seed in finding.about.seeds]
-        arms[arm] = ArmLosses(
-            seeds=finding.about.seeds,
-            num_params=[run.num_params_non_embedding for run in by_seed[0]],
-            final_losses=[[run.final_loss_nats for run in row] for row in by_seed],
-            test_losses=[[run.test_loss_nats for run in row] for row in by_seed],
-            operations_per_token=operations[arm],
-        )
-    judgement = judge(arms["standard"], arms["evolved"], criteria)
-    return judgement, dataclasses.replace(
-        material, kind="validation", criteria=criteria, verdict=claim_of(judgement), documents={}
-    )
-
-
-def test_a_validations_verdict_is_computed_again_by_its_own_criteria(
-    finding, machine, tmp_path, replayed
-):
-    lenient = Criteria(alpha=0.99, min_relative_gain=1e-4, equivalence_margin=1e-5)
-    judgement, material = validated(finding, machine, lenient)
-    assert judgement.verdict in ("improved", "worse"), "else the criteria decide nothing here"
-    export_finding(material, tmp_path / "lenient", WeightChoice(sizes="none"), lambda text: None)
-    found = replayed(tmp_path / "lenient")
-    assert found.agrees
-    assert words(found, "statistics") == judgement.sentence
-    assert found.rescored == ()
-
-    def stricter(record):
-        record["criteria"]["alpha"] = 0.001
-
-    forge(tmp_path / "lenient", "finding.json", stricter)
-    found = replayed(tmp_path / "lenient")
-    assert outcomes(found)["statistics"] == "differs"
-    assert f"claimed is '{material.verdict}'" in words(found, "statistics")
-
-
 def test_other_text_is_caught_by_the_independent_reader(finding, tmp_path, replayed):
     folder = copy_of(finding.folder, tmp_path / "copy")
     other = {"validation": "0" * 64}
@@ -264,7 +194,7 @@ def test_only_the_machine_and_the_place_of_the_text_may_be_set(finding):
 
 def test_weights_that_were_not_kept_are_told_or_trained_again(machine, tmp_path):
     material = made_material(tmp_path, machine)
-    weights = tmp_path / "store" / "weights"
+    weights = tmp_path / STORE / "weights"
     assert weights.is_dir()
     weights.rename(tmp_path / "lost")
     told = []
