@@ -24,6 +24,7 @@ from openevolve_unified.cli import (
     rank,
     redteam,
     replay,
+    validate,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
@@ -36,6 +37,7 @@ COMMANDS = (
     noise,
     rank,
     control,
+    validate,
     finding,
     replay,
     redteam,

@@ -15,6 +15,7 @@ from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.selection import SelectionConfig
+from openevolve_unified.config.validation import ValidationConfig
 from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
 
@@ -323,6 +324,7 @@ class ScalingLawConfig:
     fitness: FitnessConfig = field(default_factory=FitnessConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
 

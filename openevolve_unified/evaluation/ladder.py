@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,38 @@ def train_ladder(
     requests = train_requests(context, checked, seeds)
     jobs = [request.job for request in requests]
     keep_weights(context, checked.program, [job.key for job in jobs])
+    runs = run_jobs(context, requests, listener, _require_healthy)
+    return tuple(
+        SizeResult(
+            size=size,
+            runs=tuple(run for job, run in zip(jobs, runs, strict=True) if job.size == size),
+        )
+        for size in context.config.sizes
+    )
+
+
+def run_jobs(
+    context: Context,
+    requests: Sequence[TrainRequest],
+    listener: Listener,
+    inspect: Callable[[TrainRun, TrainJob], None] = lambda run, job: None,
+) -> list[TrainRun]:
+    """Train what is not in the store yet, the largest first; the runs in the order of requests.
+
+    Args:
+        requests: also of several programs, all on the context's machine and store.
+        inspect: hears of each run as it is known; what it raises ends the others.
+
+    Raises:
+        DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
+    """
+    jobs = [request.job for request in requests]
     runs: dict[int, TrainRun] = {}
     for index, job in enumerate(jobs):
         stored = context.store.get("runs", job.key)
         if stored is not None:
             runs[index] = from_mapping(TrainRun, stored, "run")
-            _require_healthy(runs[index], job)
+            inspect(runs[index], job)
     say_lacking_weights(context, [jobs[index].key for index in runs], listener)
     # Largest first: the last jobs to end are then the short ones.
     missing = [index for index in range(len(jobs)) if index not in runs]
@@ -63,16 +89,9 @@ def train_ladder(
     executor = context.machine.executor()
     for position, result in executor.run(tasks, context.deadline(), from_worker(listener)):
         run = from_mapping(TrainRun, result, "run")
-        _require_healthy(run, jobs[missing[position]])
+        inspect(run, jobs[missing[position]])
         runs[missing[position]] = run
-    ordered = [runs[index] for index in range(len(jobs))]
-    return tuple(
-        SizeResult(
-            size=size,
-            runs=tuple(run for job, run in zip(jobs, ordered, strict=True) if job.size == size),
-        )
-        for size in context.config.sizes
-    )
+    return [runs[index] for index in range(len(jobs))]
 
 
 def train_requests(

@@ -25,10 +25,11 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import (
     CheckedProgram,
     keep_weights,
+    run_jobs,
     say_lacking_weights,
     train_ladder,
 )
-from openevolve_unified.evaluation.requests import CheckRequest
+from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
     require_target_beyond,
@@ -40,7 +41,14 @@ from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import TRAINING_VERSION, Evaluation, Failure, Program, SizeResult
+from openevolve_unified.records import (
+    TRAINING_VERSION,
+    Evaluation,
+    Failure,
+    Program,
+    SizeResult,
+    TrainRun,
+)
 from openevolve_unified.runs.events import Event, StageStarted, from_worker
 from openevolve_unified.stages import Stage
 
@@ -139,6 +147,15 @@ class Pipeline:
             executor, hear = self.context.machine.executor(), from_worker(self.context.listener)
             results = dict(executor.run(tasks, self.context.deadline(), hear))
         return [results[index] for index in range(len(tasks))]
+
+    def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
+        """Train jobs of this experiment's machine and store; runs that failed are among them.
+
+        Raises:
+            MachineError: the machine could not finish; what it finished is in the store.
+        """
+        with self._machine_errors():
+            return run_jobs(self.context, requests, self.context.listener)
 
     def _evaluate_fresh(self, program: Program, seeds: tuple[int, ...]) -> Evaluation | Failure:
         try:

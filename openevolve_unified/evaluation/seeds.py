@@ -17,7 +17,7 @@ def seeds_of(config: ScalingLawConfig, num_noise: int | None = None) -> SeedPlan
         search,
         max_seeds=max(selection.max_seeds, len(search)),
         num_confirmation=max(1, selection.num_confirmation_seeds),
-        num_validation=0,
+        num_validation=config.validation.num_seeds,
         num_noise=config.noise.num_seeds if num_noise is None else num_noise,
     )
 

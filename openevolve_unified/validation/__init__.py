@@ -1,1 +1,1 @@
-"""Validation: from a winner to a finding that others can repeat."""
+"""Validation: what must be true before a winner of the search is called a finding."""
