@@ -42,6 +42,7 @@ from openevolve_unified.store import Store
 from openevolve_unified.validation.finding import (
     ABOUT,
     ARMS,
+    DOCUMENTS,
     About,
     Arm,
     Finding,
@@ -91,8 +92,8 @@ def export_finding(
         for _, stored in found[arm]:
             write_json(part / "records" / arm / f"{stored.name}.json", stored)
     for name, path in material.documents.items():
-        with disk_errors(part / "documents" / name):
-            write_bytes(part / "documents" / name, path.read_bytes())
+        with disk_errors(part / DOCUMENTS / name):
+            write_bytes(part / DOCUMENTS / name, path.read_bytes())
     context = material.pipelines["standard"].context
     law, has_corpus = _with_corpus(material, part, left_out, say)
     write_text(part / "config.yaml", yaml.safe_dump(law, sort_keys=False))

@@ -29,6 +29,7 @@ from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.validation.manifest import require_sealed
 
 ABOUT = "finding.json"
+DOCUMENTS = "documents"
 PREDICTION = "prediction.json"
 Arm = Literal["standard", "evolved"]
 ARMS: tuple[Arm, ...] = ("standard", "evolved")
@@ -124,12 +125,12 @@ class Finding:
         ]
 
     def document(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of ``documents/``; None where there is none.
+        """A JSON file of ``DOCUMENTS``; None where there is none.
 
         Raises:
             ConfigError: it is no JSON object.
         """
-        path = self.folder / "documents" / name
+        path = self.folder / DOCUMENTS / name
         return read_json(path) if path.exists() else None
 
     @property

@@ -20,17 +20,13 @@ from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import open_store
 from openevolve_unified.validation.finding import ARMS, Arm, read_json, read_text
-from openevolve_unified.validation.registered import (
-    DEVIATIONS,
-    REGISTRATION,
-    VALIDATION,
-    plan_in_force,
-)
+from openevolve_unified.validation.record import RECORD
+from openevolve_unified.validation.registration import DEVIATIONS, REGISTRATION, read_registration
 from openevolve_unified.validation.run_folder import RunFolder
 from openevolve_unified.validation.statistics import claim
 
 RUN_DOCUMENTS = ("confirmation.json", "noise.json")
-VALIDATION_DOCUMENTS = (REGISTRATION, DEVIATIONS, VALIDATION)
+VALIDATION_DOCUMENTS = (REGISTRATION, DEVIATIONS, RECORD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,17 +119,13 @@ def material_of_validation(
     Raises:
         ConfigError: the validation is not finished, was edited, or is another experiment's.
     """
-    documents = _present(folder, VALIDATION_DOCUMENTS)
-    if VALIDATION not in documents:
+    documents, registration = _present(folder, VALIDATION_DOCUMENTS), read_registration(folder)
+    if RECORD not in documents or registration is None:
         raise ConfigError(
             f"{folder}: the validation is registered but not finished; continue it with "
             "openevolve-unified validate, and the same --output"
         )
-    record = read_json(documents[VALIDATION])
-    deviations = documents.get(DEVIATIONS)
-    plan = plan_in_force(
-        read_json(documents[REGISTRATION]), None if deviations is None else read_json(deviations)
-    )
+    plan, record = registration.plan, read_json(documents[RECORD])
     if plan["config"] != experiment.hash:
         raise ConfigError(
             f"--config: {experiment.path.name}, with its --set, is not the experiment that was "
