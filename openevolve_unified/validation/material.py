@@ -58,15 +58,12 @@ def material_of_run(run: RunFolder, machine: Machine, listener: Listener) -> Mat
     Raises:
         ConfigError: the run has no winner, or its store is not found.
     """
-    told = run.told.confirmation
-    is_confirmed = told is not None and told.get("gain") is not None
-    name = told["program"] if told is not None and is_confirmed else run.best["program"]
-    if name == run.baseline["program"]:
+    if not run.has_winner:
         raise ConfigError(
             f"{run.path}: the initial program is the best of this run, so there is no finding in "
             "it; wanted a run with a winner, or a validation"
         )
-    entry = next(entry for entry in run.told.entries if entry["program"] == name)
+    told, entry = run.confirmation, run.best
     pipeline = Pipeline(
         Context(
             machine=machine,
@@ -78,13 +75,14 @@ def material_of_run(run: RunFolder, machine: Machine, listener: Listener) -> Mat
         ),
         run.source_of(run.baseline),
     )
-    if told is not None and is_confirmed:
+    if told is not None and told["gain"] is not None:
         seeds, verdict = tuple(told["seeds"]), str(told["verdict"])
         sentence = f"{verdict} at {len(seeds)} seeds that had no part in choosing the program"
     else:
         known = set(run.sizes_of(run.baseline)[0].seeds)
         seeds = tuple(seed for seed in run.sizes_of(entry)[0].seeds if seed in known)
-        verdict, sentence = None, "a winner of the search, not confirmed at other seeds"
+        how = "not confirmed at other seeds" if told is None else "refused at a fresh seed"
+        verdict, sentence = None, f"a winner of the search, {how}"
     return Material(
         kind="run",
         pipelines={"standard": pipeline, "evolved": pipeline},

@@ -6,6 +6,7 @@ The run itself is rebuilt from its events; the losses of every program, size and
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.replicates import scores_by_seed
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Evaluation, SizeResult, TrainRun
+from openevolve_unified.records import Evaluation, Program, SizeResult, TrainRun
 from openevolve_unified.runs.event_log import EventFile, read_events
 from openevolve_unified.runs.events import FORMAT_VERSION
 from openevolve_unified.runs.history import best_entry
@@ -79,6 +80,13 @@ class RunFolder:
         return bool(self.best["program"] != self.baseline["program"])
 
     @property
+    def confirmation(self) -> dict[str, Any] | None:
+        """As in ``confirmation.json``; None where the best was not confirmed, or another one was
+        before."""
+        told = self.told.confirmation
+        return told if told is not None and told["program"] == self.best["program"] else None
+
+    @property
     def unfinished(self) -> str | None:
         """The reason why this run is not at its end, in one line; None for one that is."""
         last = self.told.sessions[-1] if self.told.sessions else None
@@ -93,6 +101,19 @@ class RunFolder:
             how += f" ({last.ended.reason})" if last.ended.reason else ""
         done, asked = len(self.told.proposals), self.experiment.iterations
         return f"unfinished after {done} of {asked} iterations: {how}"
+
+    def on_device(self, device: str) -> RunFolder:
+        """The same run, whose models are used on another device of this machine.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        execution = dataclasses.replace(
+            self.config.execution, device=device, backend="local", address=None, gpus_per_job=None
+        )
+        law = dataclasses.replace(self.config, execution=execution)
+        experiment = dataclasses.replace(self.experiment, scaling_law=law)
+        return dataclasses.replace(self, experiment=experiment)
 
     def source_of(self, entry: Mapping[str, Any]) -> str:
         """The program of an entry.
@@ -165,15 +186,13 @@ class RunFolder:
         Raises:
             ConfigError: it is not in the store.
         """
-        told = self.told.confirmation
+        told = self.confirmation
         if told is None or told.get("gain") is None:
             return None
         store, wanted = self.require_store(), tuple(told["winner_scores"])
         for record in store.every("evaluations"):
-            found = _evaluation(record)
-            if found is None or not found.program.source_hash.startswith(told["program"]):
-                continue
-            if found.sizes[0].seeds != tuple(told["seeds"]):
+            found = _evaluation(record, told["program"])
+            if found is None or found.sizes[0].seeds != tuple(told["seeds"]):
                 continue
             scores = scores_by_seed(found.sizes, found.baseline, self.config.fitness)
             if tuple(scores.values()) == wanted:
@@ -221,14 +240,14 @@ def read_run(path: Path, store: Path | None = None, base_dir: Path | None = None
         )
     base = (base_dir or path).resolve()
     experiment = Experiment(path=base / "config.yaml", mapping=mapping, scaling_law=law)
-    found, trouble = _find_store(path.resolve(), store, base_dir, law)
+    opened, trouble = _find_store(path.resolve(), store, base_dir, law)
     return RunFolder(
         path=path.resolve(),
         experiment=experiment,
         settings=settings,
         events=events,
         told=told,
-        store=found,
+        store=opened,
         store_trouble=trouble,
     )
 
@@ -253,11 +272,14 @@ def _find_store(
     return open_store(folder), ""
 
 
-def _evaluation(record: Mapping[str, Any]) -> Evaluation | None:
-    """None for a failure and for a record of another version."""
+def _evaluation(record: Mapping[str, Any], program: str) -> Evaluation | None:
+    """Of the program whose hash begins so; None for another one, a failure, another version."""
     try:
+        found = from_mapping(Program, record["Evaluation"]["program"], "program")
+        if not found.source_hash.startswith(program):
+            return None
         return from_mapping(Evaluation, record["Evaluation"], "evaluation")
-    except (ConfigError, KeyError, ValueError):
+    except (ConfigError, KeyError, TypeError, ValueError):
         return None
 
 
