@@ -30,6 +30,7 @@ from openevolve_unified.validation.finding import ARMS, PREDICTION, Arm, Finding
 from openevolve_unified.validation.finding_arms import FindingArms, arm_config
 from openevolve_unified.validation.manifest import is_sealed, read_sealed, sealed
 from openevolve_unified.validation.statistics import losses_of
+from openevolve_unified.validation.tasks import CountRequest
 
 DEFAULT_SEEDS = 3
 """Of the finding's seeds, the first ones."""
@@ -198,8 +199,14 @@ def _foretell(
                     f"--predict-size: {size.name} was trained in {arms.folder} before it was "
                     "predicted, so that would be no prediction; choose another size"
                 )
-        (measured,) = pipeline.perform([requests[0].measurement()])
-        targets[arm] = float(measured["num_params_non_embedding"])
+        counting = CountRequest(
+            trace_path=requests[0].trace_path,
+            gates=requests[0].gates,
+            size_name=size.name,
+            vocab_size=requests[0].job.vocab_size,
+        )
+        (counted,) = pipeline.perform([counting.task()])
+        targets[arm] = float(counted["num_params_non_embedding"])
         counts[arm], losses = losses_of(finding.runs[arm], common)
         arrays[arm] = losses
         if targets[arm] <= counts[arm][-1]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openevolve_unified.candidate.program.budget import flops_per_token
+from openevolve_unified.candidate.program.budget import flops_per_token, num_parameters
 from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import ConfigError
@@ -51,8 +51,8 @@ class RescoreRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperationsRequest:
-    """Count the forward operations of a model."""
+class CountRequest:
+    """Count the parameters and operations of a model, before anything runs."""
 
     trace_path: str
     gates: GatesConfig
@@ -62,18 +62,21 @@ class OperationsRequest:
     def task(self) -> Task:
         """The task that does it."""
         return Task(
-            function="validation.tasks.count_operations",
+            function="validation.tasks.count",
             arguments=to_plain(self),
-            title=f"count the operations of {self.size_name}",
+            title=f"count {self.size_name}",
             files=("trace_path",),
         )
 
 
-def count_operations(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Forward operations per token of the whole model, a multiply-add counting 2."""
-    request = from_mapping(OperationsRequest, arguments, "request")
+def count(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Forward operations per token (a multiply-add counting 2) and parameters of a whole model."""
+    request = from_mapping(CountRequest, arguments, "request")
     traced = load_traced(Path(request.trace_path), request.gates).sizes[request.size_name]
-    return {"operations_per_token": flops_per_token(traced, request.vocab_size)}
+    return {
+        "operations_per_token": flops_per_token(traced, request.vocab_size),
+        "num_params_non_embedding": num_parameters(traced),
+    }
 
 
 def rescore(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -104,5 +107,5 @@ def _mean_loss_nats(model: Transformer, rows: np.ndarray) -> float:
     return math.fsum(sums) / (rows.shape[0] * (rows.shape[1] - 1))
 
 
-TASKS = (rescore, count_operations)
+TASKS = (rescore, count)
 """What an executor may be asked for by name; see ``execution.outcome.find_task``."""

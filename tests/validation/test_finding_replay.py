@@ -9,10 +9,13 @@ import pytest
 import torch
 from made_finding import STORE, copy_of, finding_config, forge, made_material, outcomes, words
 
+from openevolve_unified.data.stories import generate_stories
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.training.weights import load_weights
-from openevolve_unified.validation.export import WeightChoice, export_finding
+from openevolve_unified.validation import export as export_module
+from openevolve_unified.validation.export import WeightChoice, export_finding, rows_hash
 from openevolve_unified.validation.finding import read_finding
+from openevolve_unified.validation.independent_reader import read_held_out
 from openevolve_unified.validation.manifest import MANIFEST
 
 LARGEST = "records/evolved/32x1_seed_1042.json"
@@ -229,3 +232,31 @@ def test_equal_material_gives_equal_folders(machine, finding, tmp_path):
     material = made_material(finding.folder.parent, machine)
     again = export_finding(material, tmp_path / "again", WeightChoice(), lambda text: None)
     assert again.manifest_hash == json.loads((finding.folder / MANIFEST).read_text())["hash"]
+
+
+@pytest.mark.slow
+def test_text_goes_along_where_it_is_small(machine, tmp_path, monkeypatch):
+    (tmp_path / "mine.txt").write_text("\n\n".join(generate_stories(500, seed=1)))
+    config = finding_config(tmp_path, training_steps=2, eval_frequency=1)
+    data = dataclasses.replace(config.data, source="text", path=str(tmp_path / "mine.txt"))
+    material = made_material(tmp_path, machine, dataclasses.replace(config, data=data))
+
+    def export(name):
+        return export_finding(
+            material, tmp_path / name, WeightChoice(sizes="none"), lambda text: None
+        )
+
+    whole = export("whole")
+    assert whole.config.data.path == "corpus/mine.txt"
+    rows = read_held_out(whole.config.data, whole.corpus)
+    assert rows_hash(rows.validation) == whole.about.held_out.validation
+    assert str(tmp_path) not in (whole.folder / "config.yaml").read_text()
+
+    monkeypatch.setattr(export_module, "MAX_CORPUS_BYTES", 1_000)
+    bare = export("bare")
+    assert not bare.about.has_corpus
+    assert not (bare.folder / "corpus").exists()
+    assert any("the text: more than" in line for line in bare.about.left_out)
+    given = read_finding(bare.folder, (f"scaling_law.data.path={tmp_path / 'mine.txt'}",))
+    rows = read_held_out(given.config.data, given.corpus)
+    assert rows_hash(rows.test) == bare.about.held_out.test

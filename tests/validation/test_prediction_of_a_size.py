@@ -56,6 +56,8 @@ def test_a_size_is_predicted_before_it_is_trained_and_the_prediction_is_judged(a
         assert judged.measured.inside[name] == (low <= mean <= high)
     runs = sorted((folder / "store").rglob("runs/*/*.json"))
     assert len(runs) == 4, "two arms, two seeds, nothing else"
+    counts = {json.loads(path.read_text())["num_params_non_embedding"] for path in runs}
+    assert counts == set(judged.foretold.num_params.values()), "counted before, without a step"
     assert judged.measured.measured_at >= judged.foretold.written_at
 
     # Once judged it is not done again; and read-back gives the same.
