@@ -20,12 +20,14 @@ from openevolve_unified.cli import (
     evaluate,
     evaluator_path,
     evolve,
+    finding,
     init,
     noise,
     plan,
     rank,
     record,
     redteam,
+    replay,
     validate,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
@@ -34,7 +36,7 @@ from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
-    *(validate, ablate, compare, ensemble, record),
+    *(validate, ablate, compare, ensemble, record, finding, replay),
     *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
