@@ -133,7 +133,11 @@ class _Programs:
         return {name: rows for name, rows in self.losses.items() if name not in self.failures}
 
     def train(self, seeds: Sequence[int], say: Say) -> None:
-        """All that take part, seed by seed in turn; one that fails is trained no further."""
+        """All that take part, seed by seed in turn; one that fails is trained no further.
+
+        Raises:
+            ConfigError: the standard or the evolved program failed: nothing can be compared.
+        """
         for place, seed in enumerate(seeds, start=1):
             for name, checked in self.distinct.items():
                 if name in self.failures:
@@ -143,6 +147,7 @@ class _Programs:
                     sizes = self.pipeline.train(checked, (seed,))
                 except CandidateError as error:
                     self.failures[name] = f"at seed {seed}: {error}"
+                    self.require(STANDARD, EVOLVED)
                     continue
                 if name == STANDARD:
                     self.num_params = tuple(float(s.num_params_non_embedding) for s in sizes)
@@ -235,7 +240,6 @@ def ablate(
     if len(constants) > 1:
         unions = [programs.add_part(found, ALL_CONSTANTS, sum(constants, ()))]
     programs.train(seeds, say)
-    programs.require(STANDARD, EVOLVED)
     noise = find_noise(programs.pipeline)
     num_params = programs.num_params if noise is None else noise.num_params
     config = pipeline.config

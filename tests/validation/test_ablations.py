@@ -10,6 +10,7 @@ import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.calibration.noise_floor import measure_noise_floor
+from openevolve_unified.candidate.source.block import split_block
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.validation.ablations import (
@@ -30,7 +31,14 @@ def edited(*changes, source=INITIAL):
     return source
 
 
-SCALE = ("return k / math.sqrt(self.head_dim)", "return 2.5 * k / math.sqrt(self.head_dim)")
+def scattered():
+    """The standard program with a comment on every other line of its block."""
+    split = split_block(STANDARD_PROGRAM)
+    lines = split.block.split("\n")
+    lines[::2] = [f"{line} #" if line else line for line in lines[::2]]
+    return split.before + "\n".join(lines) + split.after
+
+
 DECAY = ("        return {}\n", '        return {"log_bias": -self.rate(x).exp().mT}\n')
 RATE = (
     "        super().__init__(hidden_dim, num_heads, dropout)\n",
@@ -96,15 +104,12 @@ def test_constants_are_a_class_of_their_own_and_a_rename_is_inert(planted):
     assert not report.judgement.unions, "one group of constants is its own union"
 
 
-def test_every_distinct_program_is_trained_once_seed_by_seed_in_turn(planted, folder, base):
+def test_every_distinct_program_is_trained_once_seed_by_seed_in_turn(planted, folder):
     report, told = planted
     assert len(report.losses) == 2 + 2 * 3
     assert len(runs_in(folder)) == len(report.losses) * 3 * len(SEEDS)
     turns = [title.partition(", ")[2] for title in told[1:]]
     assert turns == [*report.losses, *report.losses]
-    before = runs_in(folder)
-    assert ablate(base[0], STANDARD_PROGRAM, PLANTED, SEEDS, told.append) == report
-    assert runs_in(folder) == before
 
 
 def test_the_effects_are_of_the_programs_named(planted):
@@ -163,10 +168,10 @@ def test_a_program_that_diverges_is_told_and_the_others_are_judged(planted, base
     assert found.judgement.parts[2].within is None
     assert found.judgement.parts[1].within.comparison == report.judgement.parts[1].within.comparison
     # Of the two programs that everything is compared with, none may fail.
-    path, record = stored_run(pipeline.context.store, report.losses[EVOLVED][0][1])
+    path, record = stored_run(pipeline.context.store, report.losses["standard with hunk 3"][0][1])
     pipeline.context.store.put("runs", path.stem, {**record, **{"status": "diverged"}})
     with pytest.raises(ConfigError, match="the evolved program is refused: at seed 6042: diverged"):
-        ablate(pipeline, STANDARD_PROGRAM, PLANTED, SEEDS, str)
+        ablate(pipeline, STANDARD_PROGRAM, TUNED, SEEDS, str)
 
 
 def test_one_seed_is_unknown_until_a_noise_floor_is_stored(base, folder):
@@ -197,6 +202,7 @@ def test_one_seed_is_unknown_until_a_noise_floor_is_stored(base, folder):
         (edited(("return z\n", "return z + float(z)\n")), r"the evolved program is refused: \w+"),
         (edited(("import math\n", "import math as m\n")), "the text before the evolve block"),
         (STANDARD_PROGRAM, "there is nothing to ablate"),
+        (scattered(), r"got \d\d hunks, wanted at most 12: .* --group 1,2,3"),
     ],
 )
 def test_what_cannot_be_ablated_is_one_clear_line(evolved, wanted, base, planted, folder):
