@@ -36,7 +36,7 @@ from openevolve_unified.evaluation.scoring import (
     score_of,
 )
 from openevolve_unified.evaluation.seeds import traced_seeds
-from openevolve_unified.execution.executor import DeadlineError, WorkerDiedError
+from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash, to_plain
@@ -135,6 +135,18 @@ class Pipeline:
         """
         with self._machine_errors():
             return self._train(checked, self.config.training.seeds)
+
+    def perform(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """The result of each task, in their order.
+
+        Raises:
+            CandidateError, ConfigError: raised by a task.
+            MachineError: the machine could not finish.
+        """
+        with self._machine_errors():
+            executor, hear = self.context.machine.executor(), from_worker(self.context.listener)
+            results = dict(executor.run(tasks, self.context.deadline(), hear))
+        return [results[index] for index in range(len(tasks))]
 
     def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
         """Train jobs of this experiment's machine and store; runs that failed are among them.
