@@ -1,8 +1,9 @@
-"""The processor: whether it has bfloat16, and how busy it is with others; no torch."""
+"""The processor: its name, whether it has bfloat16, and how busy it is with others; no torch."""
 
 from __future__ import annotations
 
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def has_bfloat16() -> bool:
     except OSError:
         return False
     return any(flag in words for flag in _FLAGS)
+
+
+def processor_name() -> str:
+    """The model as the kernel names it, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 class OtherPrograms:

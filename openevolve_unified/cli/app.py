@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from openevolve_unified import __version__, exits
 from openevolve_unified.cli import (
+    ablate,
     bench,
     check,
     compare,
@@ -19,12 +20,14 @@ from openevolve_unified.cli import (
     evaluate,
     evaluator_path,
     evolve,
+    finding,
     init,
     noise,
     plan,
     rank,
     record,
     redteam,
+    replay,
     validate,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
@@ -32,20 +35,9 @@ from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
-    check,
-    evaluate,
-    plan,
-    noise,
-    rank,
-    control,
-    validate,
-    compare,
-    ensemble,
-    record,
-    redteam,
-    bench,
-    init,
-    evaluator_path,
+    *(check, evaluate, plan, noise, rank, control),
+    *(validate, ablate, compare, ensemble, record, finding, replay),
+    *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 

@@ -91,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
             simulate_experiments,
         )
 
+        validation = experiment.scaling_law.validation
         settings = RunSettings(
             num_noise=len(seeds.noise),
             max_seeds=len(seeds.search),
@@ -103,7 +104,12 @@ def run(options: argparse.Namespace) -> int:
         experiments = simulate_experiments(
             ladder_of(noise),
             noise.floor(),
-            ExperimentSettings(search=settings, num_candidates=experiment.iterations),
+            ExperimentSettings(
+                search=settings,
+                num_candidates=experiment.iterations,
+                num_pairs=validation.num_seeds,
+                num_trials=validation.tuning.num_trials,
+            ),
             SIMULATED_RUNS,
         )
         print_experiments(experiments, reporter)

@@ -126,15 +126,32 @@ class Pipeline:
         with self._machine_errors():
             return self._check_trace(checked.program, path, checked.evidence["isolation"], free)
 
-    def train(self, checked: CheckedProgram) -> tuple[SizeResult, ...]:
+    def train(
+        self, checked: CheckedProgram, seeds: Sequence[int] | None = None
+    ) -> tuple[SizeResult, ...]:
         """Train what is not in the store yet; see ``train_ladder``.
+
+        Args:
+            seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
 
         Raises:
             CandidateError: a model diverged or its trained weights were refused.
             MachineError: the machine could not finish; what it finished is in the store.
         """
         with self._machine_errors():
-            return self._train(checked, self.config.training.seeds)
+            return self._train(checked, self.config.training.seeds if seeds is None else seeds)
+
+    def perform(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """The result of each task, in their order.
+
+        Raises:
+            CandidateError, ConfigError: raised by a task.
+            MachineError: the machine could not finish.
+        """
+        with self._machine_errors():
+            executor, hear = self.context.machine.executor(), from_worker(self.context.listener)
+            results = dict(executor.run(tasks, self.context.deadline(), hear))
+        return [results[index] for index in range(len(tasks))]
 
     def perform(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """The result of each task, in their order.

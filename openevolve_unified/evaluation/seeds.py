@@ -1,4 +1,4 @@
-"""The seeds of an experiment: which serve the search, the confirmation and the noise floor."""
+"""The seeds of an experiment: for the search, the confirmation, the validation, the noise floor."""
 
 from __future__ import annotations
 

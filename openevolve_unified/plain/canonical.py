@@ -14,6 +14,11 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def json_text(value: Any) -> str:
+    """The one text that a record has in a file of its own."""
+    return json.dumps(to_plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def to_plain(value: Any) -> Any:
     """Records, tuples and mappings as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

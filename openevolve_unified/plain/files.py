@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.errors import ConfigError, MachineError, shortage
-from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.canonical import json_text
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -21,8 +20,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ConfigError: the disk is full or the folder cannot be written.
     """
-    text = json.dumps(to_plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_text(path, text)
+    write_text(path, json_text(value))
 
 
 def write_text(path: Path, text: str) -> None:
