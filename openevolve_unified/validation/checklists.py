@@ -17,6 +17,7 @@ from openevolve_unified.validation.checklist_before import (
     answers_before,
     validation_seeds,
 )
+from openevolve_unified.validation.dossier_doubts import limitations, threats
 from openevolve_unified.validation.dossier_records import MISSING, NOT_MEASURED, Records
 from openevolve_unified.validation.validation_files import find
 
@@ -160,7 +161,7 @@ def _claiming(records: Records) -> list[Answer]:
                 row.get("evidence", MISSING),
             )
         )
-    beaten, ranked = beaten_arms(records), records.ranking
+    beaten, ranked = records.beaten_arms, records.ranking
     taken_apart, repeated = records.other("ablation.json"), records.other("replay.json")
     agrees = find(repeated, "agrees", "agreement", "is_equal")
     return [
@@ -199,16 +200,6 @@ def _named(records: Records) -> str:
     return "named there" if is_named else "not named there"
 
 
-def beaten_arms(records: Records) -> list[str]:
-    """The arms of a control that evolution beats after correction."""
-    comparisons = (records.control or {}).get("comparisons", [])
-    return [
-        str(pair.get("against"))
-        for pair in comparisons
-        if pair.get("verdict") == "beat" and pair.get("arm") in ("grammar", "llm")
-    ]
-
-
 def _reporting(records: Records) -> list[Answer]:
     run, cost, validation = records.run, records.cost, records.validation
     estimates = [] if validation is None else validation.rows("estimates")
@@ -217,6 +208,7 @@ def _reporting(records: Records) -> list[Answer]:
     number = len(run.told.entries)
     versions = run.settings.get("versions", {})
     deviations = [] if validation is None else validation.deviations
+    doubts = len(limitations(records)) + sum(map(len, threats(records).values()))
     return [
         answer(
             "Is the effect reported with its interval?",
@@ -268,9 +260,9 @@ def _reporting(records: Records) -> list[Answer]:
         ),
         answer(
             "Are limitations and threats to validity stated?",
-            True,
+            doubts > 0,
             "this record",
-            "sections 'limitations' and 'threats to validity'",
+            f"{doubts} of them, each with the record that it is from",
         ),
     ]
 

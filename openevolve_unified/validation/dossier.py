@@ -14,7 +14,7 @@ from typing import Any
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.notations import NOTATIONS
 from openevolve_unified.validation.checklist_before import Answer
-from openevolve_unified.validation.checklists import beaten_arms, checklists
+from openevolve_unified.validation.checklists import checklists
 from openevolve_unified.validation.dossier_doubts import (
     deviations,
     limitations,
@@ -292,7 +292,7 @@ def _controls(records: Records) -> Section:
         ("against luck, tuning and random search", verdicts, "control/control.json"),
         (
             "arms that evolution beats",
-            None if control is None else beaten_arms(records) or "none",
+            None if control is None else records.beaten_arms or "none",
             "control/control.json",
         ),
         (

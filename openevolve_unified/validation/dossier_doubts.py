@@ -6,7 +6,6 @@ Each line is (text, record): it is said because a record says so, or because non
 from __future__ import annotations
 
 from openevolve_unified.config.schema import FULL_TRAINING_STEPS
-from openevolve_unified.validation.checklists import beaten_arms
 from openevolve_unified.validation.dossier_records import Records
 
 Lines = list[tuple[str, str]]
@@ -207,7 +206,7 @@ def _construct(records: Records) -> Lines:
             "fitness_history.json",
         ),
     ]
-    if records.control is None or not beaten_arms(records):
+    if records.control is None or not records.beaten_arms:
         lines.append(
             (
                 "what evolution finds was not shown to be more than luck, tuning or random search",

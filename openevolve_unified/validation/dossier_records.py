@@ -25,6 +25,8 @@ from openevolve_unified.validation.validation_files import (
 
 MISSING = "not recorded"
 NOT_MEASURED = "not measured"
+EVOLVING_ARMS = ("grammar", "llm")
+"""Of a control; the others do not breed what scored well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,15 @@ class Records:
     @property
     def verdict(self) -> str | None:
         return None if self.validation is None else self.validation.verdict
+
+    @property
+    def beaten_arms(self) -> list[str]:
+        """The arms of a control that evolution beats after correction."""
+        return [
+            str(pair.get("against"))
+            for pair in (self.control or {}).get("comparisons", [])
+            if pair.get("verdict") == "beat" and pair.get("arm") in EVOLVING_ARMS
+        ]
 
     def validation_s(self) -> tuple[float, int] | None:
         """Seconds of training and models of the validation, tuning included, from the store; None

@@ -32,13 +32,14 @@ from openevolve_unified.validation.run_folder import RunFolder
 
 BY_NATURE = ("scaling_law.framework", "scaling_law.initial_program")
 """Settings that differ between frameworks, whoever runs them."""
-PLACES = (
+NO_NUMBERS = (
+    "scaling_law.validation",
     "scaling_law.output_dir",
     "scaling_law.execution.store_dir",
     "scaling_law.execution.keep_weights",
     "scaling_law.execution.price_per_hour",
 )
-"""Settings that change no number."""
+"""Settings, and sections of them, that change no number of a run."""
 UNFINISHED = "unfinished"
 """What is declared where a run that is not at its end takes part."""
 TEST_LOSS, TEST_SLOPE = "test loss at the largest size", "slope of the test losses"
@@ -174,7 +175,11 @@ def settings_of(run: RunFolder) -> dict[str, Any]:
         settings[f"machine.{name}"] = (run.told.plan or {}).get(name)
     noise = run.told.noise or {}
     settings["data.fingerprint"] = noise.get("settings", {}).get("scaling_law.data")
-    return {name: value for name, value in settings.items() if name not in PLACES}
+    return {
+        name: value
+        for name, value in settings.items()
+        if not any(_covers(section, name) for section in NO_NUMBERS)
+    }
 
 
 def _declared(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.validation.record import RECORD
+from openevolve_unified.validation.registration import DEVIATIONS, REGISTRATION
 
-REGISTRATION, RESULT, DEVIATIONS = "registration.json", "validation.json", "deviations.json"
 OTHERS = ("ablation.json", "replay.json", "comparison.json", "ensemble.json")
 """What further commands leave, in the same folder or in the run's."""
 
@@ -120,15 +121,15 @@ def _deviation(item: Any) -> str:
 def read_validation(folder: Path) -> ValidationFiles:
     """Read a folder, whatever is in it."""
     troubles: list[str] = []
-    names = (REGISTRATION, RESULT, DEVIATIONS, *OTHERS)
+    names = (REGISTRATION, RECORD, DEVIATIONS, *OTHERS)
     read = {name: _read(folder / name, troubles) for name in names}
-    for name in (REGISTRATION, RESULT):
+    for name in (REGISTRATION, RECORD):
         if not (folder / name).exists():
             troubles.append(f"{name} is missing in {folder.name}")
     return ValidationFiles(
         folder=folder,
         registration=read[REGISTRATION],
-        result=read[RESULT],
+        result=read[RECORD],
         declared=read[DEVIATIONS],
         others={name: value for name in OTHERS if (value := read[name]) is not None},
         troubles=tuple(troubles),

@@ -11,7 +11,12 @@ FINISHED = {
     **CONFIRMED,
     "scaling_law.selection": {"max_seeds": 1, "num_confirmation_seeds": 3},
     "scaling_law.execution.keep_weights": "all",
+    "scaling_law.validation": {"num_seeds": 3, "tuning": {"mode": "none"}},
 }
+
+
+def replies(record, name):
+    return {line["question"]: line["answer"] for line in record["checklists"][name]}
 
 
 @pytest.mark.slow
@@ -20,7 +25,7 @@ def test_two_real_runs_are_compared_averaged_and_written_down(tiny, run, tmp_pat
     for folder in ("run", "second"):
         status, _, errors = run("openevolve", config, "--output", folder)
         assert status == 0, errors
-    make_the_candidate_win(tmp_path / "run")
+    winner = make_the_candidate_win(tmp_path / "run")
     status, _, errors = run("openevolve", config, "--output", "run", "--resume")
     assert status == 0, errors
 
@@ -42,10 +47,29 @@ def test_two_real_runs_are_compared_averaged_and_written_down(tiny, run, tmp_pat
     assert status == 0, errors
     assert json.loads(output.splitlines()[-1])["validation"]["over_mean"]["value"] <= 0
 
+    pytest.importorskip("optuna")
+    pytest.importorskip("statsmodels")
+    evolved = f"run/programs/{winner['file']}"
+    status, _, errors = run(
+        *("openevolve-unified", "validate", config, "--evolved", evolved, "--despite-power")
+    )
+    assert status == 0, errors
     status, output, errors = run("openevolve-unified", "record", "run", "--json")
     assert status == 0, errors
     record = json.loads(output.splitlines()[-1])
-    during = {line["question"]: line["answer"] for line in record["checklists"]["during"]}
+    before = replies(record, "before")
+    assert {question for question, answer in before.items() if answer == "no"} == {
+        "Does the number of seeds follow from the measured noise (power)?",
+        "Were both arms to be tuned with the same space and budget?",
+        "Was the noise of the instrument measured first?",
+    }
+    claiming = replies(record, "before claiming")
+    assert claiming["Is the program that was validated this run's best?"] == "yes"
+    assert claiming["Are its results reported under the plan that was registered?"] == "yes"
+    (cost,) = [section for section in record["sections"] if section["title"] == "cost"]
+    (hours,) = [item for item in cost["facts"] if item["name"].startswith("training of the vali")]
+    assert hours["value"] > 0
+    during = replies(record, "during")
     assert during["Was every compared model trained for the same steps?"] == "yes"
     assert during["Is the program that was trained the one that was proposed?"] == "yes"
     assert "## Checklist: before claiming" in (tmp_path / "run/experiment_record.md").read_text()

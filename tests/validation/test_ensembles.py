@@ -231,6 +231,15 @@ def test_weights_of_another_model_are_refused(copied, measure):
         measure(run, members)
 
 
+def test_a_program_that_is_refused_today_is_one_line(copied, measure):
+    run = read_run(copied)
+    members = best_members(run, 2)
+    path = copied / "programs" / members[1].file
+    path.write_text(path.read_text().replace("import torch\n", "import os\nimport torch\n", 1))
+    with pytest.raises(ConfigError, match=r"was trained, and is refused today at stage 'block': "):
+        measure(run, members)
+
+
 def test_a_text_beside_a_config_file_that_is_not_known_is_asked_for(copied, measure):
     config = copied / "config.yaml"
     text = config.read_text().replace("source: stories", "source: text\n    path: my.txt")

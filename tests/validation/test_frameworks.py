@@ -131,10 +131,11 @@ def test_other_data_leaves_no_common_test_split(made):
     assert found.not_tested == "no common test split: scaling_law.data.seed differs"
 
 
-def test_where_the_data_or_store_lie_is_no_difference(made):
+def test_settings_that_change_no_number_of_a_run_are_no_difference(made):
     elsewhere = [
         "scaling_law.execution.keep_weights=best",
         "scaling_law.execution.price_per_hour=2.5",
+        "scaling_law.validation.num_seeds=12",
     ]
     assert compared(made("one"), made("two", "matrix_mixer", overrides=elsewhere)).declared == ()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from openevolve_unified.errors import ConfigError
+from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.evaluation.machine import Machine
@@ -25,7 +25,7 @@ from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.estimates import Estimate, mean_with_error
 from openevolve_unified.records import TrainJob, TrainRun
-from openevolve_unified.runs.events import Listener, from_worker
+from openevolve_unified.runs.events import Listener
 from openevolve_unified.validation.ensembles.requests import EnsembleRequest, Split, TrainedModel
 from openevolve_unified.validation.run_folder import RunFolder
 
@@ -129,8 +129,9 @@ def measure_ensemble(
         machine: workers and device that are left open; None: one of its own.
 
     Raises:
-        ConfigError: weights are not kept, or are not those of the records.
-        CandidateError, MachineError: see ``Pipeline.check``.
+        ConfigError: weights are not kept, are not those of the records, or a program is refused
+            today.
+        MachineError: the machine could not finish.
     """
     weights = _weights(run, members)
     seeds = tuple(s for s in members[0].runs if all(s in member.runs for member in members))
@@ -167,9 +168,7 @@ def measure_ensemble(
             for split in splits
             for seed in seeds
         ]
-        tasks = [request.task() for request in requests]
-        found = dict(machine.executor().run(tasks, context.deadline(), from_worker(listener)))
-    outcomes = [found[place] for place in range(len(tasks))]
+        outcomes = pipeline.perform([request.task() for request in requests])
     validation = outcomes[: len(seeds)]
     _require_recorded(members, seeds, validation)
     means = np.mean([outcome["losses_nats"] for outcome in validation], axis=0)
@@ -241,9 +240,16 @@ def _models(
     """By seed, the files of a member's models at the largest size.
 
     Raises:
-        ConfigError: the record is of another job than this run's settings give.
+        ConfigError: the record is of another job than this run's settings give, or the program is
+            refused.
     """
-    checked = pipeline.check((run.path / "programs" / member.file).read_text(encoding="utf-8"))
+    try:
+        checked = pipeline.check(run.source_of({"file": member.file}))
+    except CandidateError as error:
+        raise ConfigError(
+            f"ensemble: {member.file} was trained, and is refused today at stage '{error.stage}': "
+            f"{error.reason}; read this run with the release that made it"
+        ) from None
     models = {}
     for request in train_requests(pipeline.context, checked, seeds):
         if request.job.size != run.config.sizes[-1]:
