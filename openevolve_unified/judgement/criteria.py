@@ -18,6 +18,7 @@ SLOPE, TEST_SPLIT, EQUIVALENCE = "slope, paired t", "test split, paired t", "equ
 TEST_NAMES = (PAIRED_T, SIGN_FLIP, WILCOXON, SLOPE, TEST_SPLIT, EQUIVALENCE)
 """Every test of the plan; Holm corrects for all of them."""
 PRIMARY = (PAIRED_T, SIGN_FLIP)
+MIN_PAIRS = 3
 ValidationVerdict = Literal["improved", "equal within the margin", "worse", "inconclusive"]
 
 

@@ -29,7 +29,8 @@ def cohens_d_interval(d: float, num_pairs: int, coverage: float = 0.95) -> Inter
     tail = (1 - coverage) / 2
 
     def excess(noncentrality: float, probability: float) -> float:
-        return float(stats.nct.cdf(t, freedom, noncentrality)) - probability
+        with np.errstate(divide="ignore"):  # scipy 1.11 says so beside the right number
+            return float(stats.nct.cdf(t, freedom, noncentrality)) - probability
 
     # The distribution falls from 1 to 0 as the noncentrality grows. At t = 0 it is the normal one,
     # and larger beyond, so both ends lie in here; much further out scipy gives no number.

@@ -21,6 +21,7 @@ from openevolve_unified.judgement.arms import holm
 from openevolve_unified.judgement.contrasts import slope_weights
 from openevolve_unified.judgement.criteria import (
     EQUIVALENCE,
+    MIN_PAIRS,
     PAIRED_T,
     PRIMARY,
     SIGN_FLIP,
@@ -51,7 +52,6 @@ from openevolve_unified.judgement.paired_tests import (
     wilcoxon,
 )
 
-MIN_PAIRS = 3
 ROUNDING = 1e-12
 """Of the mean loss: gains that spread by less do not move."""
 

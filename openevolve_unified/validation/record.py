@@ -1,6 +1,7 @@
 """The record of a validation: ``validation.json``, the same bytes however often it was killed.
 
-It has no times and no paths: what ran when is in the store, by the key of each job.
+It has no times, no paths and not the certificates, whose cuts are drawn afresh each time so that no
+program can know them: all that is in the store, by the key of each job.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from openevolve_unified.validation.tuning import Tuned
 
 RECORD = "validation.json"
 RECORD_VERSION = 1
-_TIMES = ("train_time_s", "tokens_per_s")
+_NEVER_TWICE = ("train_time_s", "tokens_per_s", "certificate")
 
 
 def arm_losses(
@@ -80,7 +81,7 @@ def make_record(
                 "operations_ratio": operations[name],
                 "sizes": [size.name for size in sizes],
                 "seeds": [row[0].seed for row in runs[name]],
-                "runs": [[_without_times(run) for run in row] for row in runs[name]],
+                "runs": [[_repeatable(run) for run in row] for row in runs[name]],
             }
             for name, arm in arms.items()
         },
@@ -115,5 +116,5 @@ def _number(run: TrainRun, name: str) -> float:
     return float("nan") if value is None or run.status != "finished" else float(value)
 
 
-def _without_times(run: TrainRun) -> dict[str, Any]:
-    return {name: value for name, value in to_plain(run).items() if name not in _TIMES}
+def _repeatable(run: TrainRun) -> dict[str, Any]:
+    return {name: value for name, value in to_plain(run).items() if name not in _NEVER_TWICE}

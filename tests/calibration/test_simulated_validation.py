@@ -56,19 +56,17 @@ def test_pairs_that_find_nothing_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("search", [QUICKSTART, FULL], ids=["quickstart", "full"])
 @pytest.mark.parametrize(
-    "law",
+    ("search", "law"),
     [
-        {"program_correlation": 0.0},
-        {"program_correlation": 0.9},
-        {"program_correlation": 0.5, "seed_sd": LOUD},
+        (QUICKSTART, {"program_correlation": 0.0}),
+        (FULL, {"program_correlation": 0.9}),
+        (QUICKSTART, {"program_correlation": 0.5, "seed_sd": LOUD}),
     ],
-    ids=["no shared luck", "much shared luck", "loud"],
+    ids=["quickstart, no shared luck", "full, much shared luck", "quickstart, loud"],
 )
 def test_of_2000_experiments_at_most_5_percent_err_and_at_least_80_find(search, law):
     found = rates(2000, search, **law)
-    assert found.false_rate <= 0.05
-    assert found.false_rate_ungated <= 0.05
+    assert found.false_rate <= found.false_rate_ungated <= 0.05
     assert found.power >= 0.80
     assert found.validation_power >= 0.80

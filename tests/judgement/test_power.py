@@ -6,7 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+import scipy
 from ladders import COUNTS, ladder
+from packaging.version import Version
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 from validated_arms import NUM_PARAMS, arm
@@ -27,6 +29,8 @@ from openevolve_unified.judgement.power import (
 )
 from openevolve_unified.judgement.validation import decide
 
+SCIPYS_OWN = 1e-10 if Version(scipy.__version__) >= Version("1.17") else 1e-6
+"""statsmodels' noncentral t is scipy's, which was less exact in 1.11."""
 QUIET = PairNoise(loss_sd=0.002, slope_sd=0.001, correlation=0.6, log_span=2.2)
 NOISY = PairNoise(loss_sd=0.02, slope_sd=0.01, correlation=0.6, log_span=2.2)
 
@@ -38,7 +42,7 @@ def test_the_t_tests_power_is_that_of_the_noncentral_t():
         expected = stats.nct.sf(critical, number - 1, shift) + stats.nct.cdf(
             -critical, number - 1, shift
         )
-        assert power_of(d, number, alpha) == pytest.approx(expected, abs=1e-10)
+        assert power_of(d, number, alpha) == pytest.approx(expected, abs=SCIPYS_OWN)
 
 
 def test_the_pairs_that_the_t_test_needs_are_those_of_statsmodels():
@@ -64,7 +68,7 @@ def test_where_noise_is_small_only_the_criterion_counts():
     # The mean gain must reach 1%: 0.84 standard errors above it there are 80%.
     expected = 0.01 + stats.norm.isf(0.2) * 0.002 / 10**0.5
     found = detectable_gain(QUIET, 10, Criteria(), 0.8)
-    assert found == pytest.approx(expected, abs=5e-5)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_where_noise_is_large_the_t_test_counts():

@@ -157,6 +157,7 @@ class TestPostMortem:
         assert found.estimate("d").value == pytest.approx(-6.87, abs=1e-9)
         assert found.test("paired t").p < 0.0001
         assert (found.verdict, found.is_strong) == ("worse", False)
+        assert unmet(found) == ["paired t", "sign flip", "gain", "seeds", "slope", "test split"]
         assert "2.93% higher" in found.sentence
 
     def test_three_seeds_with_gains_of_one_to_three_percent_showed_nothing(self):

@@ -30,7 +30,8 @@ def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, 
     assert not list(tmp_path.rglob("noise/*/*.json"))
 
     status, output, errors = run(
-        *("openevolve-unified", "noise", config, "--seeds", "2", "--gain", "0.5", "--json")
+        *("openevolve-unified", "noise", config, "--seeds", "2", "--gain", "0.5", "--json"),
+        "--simulate",
     )
     assert status == 0, errors
     assert "noise: rounding twin, 2 seeds: training" in errors
@@ -40,6 +41,8 @@ def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, 
     report = json.loads(output.splitlines()[-1])
     assert report["seeds"] == [42, 1042]
     assert report["gain"] == 0.5
+    assert report["simulated_experiments"]["num_experiments"] == 400
+    assert "400 experiments of 3 frameworks" in output
     assert f"tiny.yaml {report['sentence']}" in output
     assert len(list(tmp_path.rglob("noise/*/*.json"))) == 1
     assert json.loads((tmp_path / "run" / "noise.json").read_text())["seeds"] == [42, 1042]
