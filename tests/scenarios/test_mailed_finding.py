@@ -69,3 +69,40 @@ def test_a_winner_is_mailed_and_judged_again_elsewhere(
     assert status == 2
     (line,) = errors.strip().splitlines()
     assert "programs/evolved.py was changed since the manifest was written" in line
+
+
+@pytest.mark.slow
+def test_a_validation_is_mailed_and_judged_again(tiny, run, tmp_path):
+    config = tiny(
+        {
+            "scaling_law.validation": {"num_seeds": 3, "tuning": {"mode": "none"}},
+            "scaling_law.execution.keep_weights": "all",
+        }
+    )
+    evolved = tmp_path / "evolved.py"
+    evolved.write_text(INITIAL.replace(IMPULSE, IMPULSE.replace("return k", "return 1.5 * k")))
+    status, output, errors = run(
+        *("openevolve-unified", "validate", config, "--evolved", evolved, "--despite-power")
+    )
+    assert status == 0, errors
+    validation = tmp_path / "run" / "validation"
+    verdict = json.loads((validation / "validation.json").read_text())["judgement"]["verdict"]
+
+    finding = ("openevolve-unified", "finding", validation, "--output", "sent", "--config", config)
+    status, _, errors = run(*finding, "--set", "scaling_law.training.training_steps=21")
+    assert status == 2
+    assert "is not the experiment that was validated" in errors
+    status, output, errors = run(*finding)
+    assert status == 0, errors
+    assert "weights    of 2 models" in output
+    status, output, errors = run(
+        *("openevolve-unified", "replay", "sent", "--json"),
+        *("--set", "scaling_law.execution.device=cpu"),
+        *("--set", "scaling_law.execution.num_workers=1"),
+    )
+    assert status == 0, errors + output
+    found = json.loads(output.splitlines()[-1])
+    assert found["verdict"] == verdict
+    outcomes = {check["name"]: check["outcome"] for check in found["checks"]}
+    assert outcomes["registration"] == outcomes["statistics"] == "agrees"
+    assert len(found["rescored"]) == 4

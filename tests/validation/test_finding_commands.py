@@ -73,3 +73,17 @@ def test_what_is_no_finding_and_no_run_is_one_line(tmp_path, capsys):
     assert "no folder of a run" in line
     assert main(["finding", str(tmp_path), "--output", "x", "--weight-seeds", "0"]) == 2
     assert "--weight-seeds: got 0, wanted 1 or more" in capsys.readouterr().err
+
+
+def test_a_validation_needs_its_config_and_a_run_has_its_own(tmp_path, capsys):
+    output = ["--output", str(tmp_path / "new")]
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "validation" / "registration.json").write_text("{}")
+    assert main(["finding", str(tmp_path / "validation"), *output]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "--config: got none, wanted the config file that was validated" in line
+    (tmp_path / "run").mkdir()
+    setting = "scaling_law.training.training_steps=1"
+    assert main(["finding", str(tmp_path / "run"), *output, "--set", setting]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "a run's folder has its resolved configuration; leave it out" in line

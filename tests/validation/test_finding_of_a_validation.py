@@ -17,6 +17,8 @@ from openevolve_unified.validation.export import WeightChoice, export_finding
 from openevolve_unified.validation.manifest import sealed
 from openevolve_unified.validation.material import is_validation, material_of_validation
 
+pytest.importorskip("optuna")
+pytest.importorskip("statsmodels")
 LENIENT = ValidationConfig(
     num_seeds=3,
     tuning=TuningConfig(num_trials=2, size="smallest"),
