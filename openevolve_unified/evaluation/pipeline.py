@@ -153,18 +153,6 @@ class Pipeline:
             results = dict(executor.run(tasks, self.context.deadline(), hear))
         return [results[index] for index in range(len(tasks))]
 
-    def perform(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-        """The result of each task, in their order.
-
-        Raises:
-            CandidateError, ConfigError: raised by a task.
-            MachineError: the machine could not finish.
-        """
-        with self._machine_errors():
-            executor, hear = self.context.machine.executor(), from_worker(self.context.listener)
-            results = dict(executor.run(tasks, self.context.deadline(), hear))
-        return [results[index] for index in range(len(tasks))]
-
     def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
         """Train jobs of this experiment's machine and store; runs that failed are among them.
 
