@@ -157,6 +157,7 @@ class ScalingFit:
     """Of the slope, in its units: how far the sizes lie off a straight line. It is no error over
     seeds, and nothing is compared by it where that is known."""
     r2: float
+    """The share of the variance that the line explains; 0 when identical losses have none."""
     residuals: tuple[float, ...]
     degrees_of_freedom: int
     num_points: int
