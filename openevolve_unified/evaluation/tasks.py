@@ -23,7 +23,11 @@ from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.data import TokenData, open_cached
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.applied import parameter_changes
-from openevolve_unified.evaluation.certificate import certify, mechanisms_of
+from openevolve_unified.evaluation.certificate import (
+    certify,
+    mechanisms_of,
+    require_causal,
+)
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import work_slot
@@ -186,15 +190,21 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
     candidate = _load(request.trace_path, request.gates)
 
     def inspect(model: Transformer) -> Findings:
+        found = certify(model, data.validation, job.training.batch_size)
+        if found is None:
+            return Findings(final_loss_nats=None)
+        loss, certificate = found
         changes = parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
         try:
-            certificate = certify(model, data.validation, job.training.batch_size)
+            require_causal(certificate)
         except CandidateError as error:
-            return Findings(parameter_changes=changes, rejection=error.reason)
+            return Findings(final_loss_nats=loss, parameter_changes=changes, rejection=error.reason)
         if request.keep_weights:
             store = Store(Path(request.store))
             save_weights(store.path("weights", job.key, ".safetensors"), job, model)
-        return Findings(parameter_changes=changes, certificate=to_plain(certificate))
+        return Findings(
+            final_loss_nats=loss, parameter_changes=changes, certificate=to_plain(certificate)
+        )
 
     def progress(report: Progress) -> None:
         event = Training(

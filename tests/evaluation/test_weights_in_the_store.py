@@ -75,7 +75,7 @@ def test_refused_weights_are_not_kept(trained, tmp_path, monkeypatch, rejection,
         def refuse(*arguments):
             raise tasks.CandidateError("trained_causality", rejection)
 
-        monkeypatch.setattr(tasks, "certify", refuse)
+        monkeypatch.setattr(tasks, "require_causal", refuse)
     run = tasks.train(to_plain(request), lambda event: None)
     assert run["rejection"] == rejection
     assert bool(list(tmp_path.rglob("*.safetensors"))) == is_kept
