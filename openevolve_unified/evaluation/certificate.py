@@ -1,4 +1,4 @@
-"""The causality certificate of a trained model: what it learnt must not come from the future.
+"""What trained weights show: their loss, how far they moved, and the certificate of causality.
 
 The checks before training look at initial and scrambled parameters; a leak can hide behind a gate
 that only training opens, and it pays most exactly then. So the whole model that bears the loss is
@@ -8,17 +8,23 @@ asked again with its trained weights and real text, in the same passes that meas
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.fx
+import torch.nn as nn
 
+from openevolve_unified.candidate.program.traced import TracedSize
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.model.attention import Block
 from openevolve_unified.model.transformer import Transformer
+from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import TrainJob
 from openevolve_unified.training.batches import padded_batches
 from openevolve_unified.training.evaluation import MeanLoss, finite
+from openevolve_unified.training.loop import Findings
 
 TOLERANCE = 1e-4
 """Of the largest activation. Float32 sums in another order differ by about 1e-6 of it."""
@@ -41,6 +47,29 @@ class Certificate:
     """The same tokens, when neither they nor anything after them was ever in the input."""
     canary_change_nats: float
     """Change of the loss when the mechanism's output is set to zero: it is really in use."""
+
+
+def inspect_weights(
+    model: Transformer, traced: TracedSize, job: TrainJob, validation: np.ndarray
+) -> Findings:
+    """What is found out about the trained weights of a job, and whether they are refused.
+
+    Args:
+        traced: the candidate at the job's size.
+        validation: (sequences, time + 1) uint16.
+    """
+    found = certify(model, validation, job.training.batch_size)
+    if found is None:
+        return Findings(final_loss_nats=None)
+    loss, certificate = found
+    changes = parameter_changes(mechanisms_of(model), traced, job.seed)
+    try:
+        require_causal(certificate)
+    except CandidateError as error:
+        return Findings(final_loss_nats=loss, parameter_changes=changes, rejection=error.reason)
+    return Findings(
+        final_loss_nats=loss, parameter_changes=changes, certificate=to_plain(certificate)
+    )
 
 
 @torch.no_grad()
@@ -150,3 +179,29 @@ def _canary(model: Transformer, tokens: torch.Tensor, targets: torch.Tensor) -> 
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def parameter_changes(
+    mechanisms: Sequence[nn.Module], traced: TracedSize, seed: int
+) -> dict[str, float]:
+    """Largest relative change over the layers, for each parameter by its author's name.
+
+    The change is ``|trained - initial| / max(|trained|, |initial|)`` in the Euclidean norm, so that
+    a parameter that starts at zero and moves has 1. Empty when the candidate has no parameters.
+
+    Args:
+        mechanisms: the trained modules, layer by layer.
+    """
+    changes: dict[str, float] = {}
+    for layer, mechanism in enumerate(mechanisms):
+        initial = traced.initial_parameters(seed, layer)
+        for slot, (name, before) in enumerate(zip(traced.parameter_names, initial, strict=True)):
+            after = mechanism.get_parameter(f"p{slot}").detach().cpu().double()
+            change = _relative_change(before.double(), after)
+            changes[name] = max(changes.get(name, 0.0), change)
+    return changes
+
+
+def _relative_change(before: torch.Tensor, after: torch.Tensor) -> float:
+    scale = max(float(before.norm()), float(after.norm()))
+    return float((after - before).norm()) / scale if scale > 0 else 0.0
