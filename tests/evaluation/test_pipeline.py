@@ -214,7 +214,7 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
-    hasty = ExecutionConfig(num_workers=1, deadline_s=8)
+    hasty = ExecutionConfig(num_workers=1, deadline_s=4)
     config = tiny_config(folder, hasty, training_steps=100_000)
     hurried, _ = build_pipeline(config, folder, "hurried", pipeline.context.machine)
     result = hurried.evaluate(INITIAL)
