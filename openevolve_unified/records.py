@@ -89,7 +89,7 @@ class TrainRun:
     certificate: dict[str, Any] = field(default_factory=dict)
     """Causality and canary on the trained weights; see ``evaluation.certificate``."""
     parameter_changes: dict[str, float] = field(default_factory=dict)
-    """How far training moved each parameter of the candidate's own; see ``evaluation.applied``."""
+    """How far training moved each parameter of the candidate's own, relative."""
     rejection: str | None = None
     """Why the trained weights were refused, for example a leak that training opened."""
     test_loss_nats: float | None = None
@@ -157,6 +157,7 @@ class ScalingFit:
     """Of the slope, in its units: how far the sizes lie off a straight line. It is no error over
     seeds, and nothing is compared by it where that is known."""
     r2: float
+    """The share of the variance that the line explains; 0 when identical losses have none."""
     residuals: tuple[float, ...]
     degrees_of_freedom: int
     num_points: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import shutil
 import tempfile
 import time
@@ -41,8 +42,9 @@ from openevolve_unified.bench.results import (
     WorkersResult,
 )
 from openevolve_unified.bench.rounds import steps_in
-from openevolve_unified.config.schema import CERTIFICATE_PASSES, ScalingLawConfig
+from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.plan import evaluated_batches
 from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
 from openevolve_unified.execution.pool import WorkerPool
 from openevolve_unified.execution.resources import Resources, num_cores
@@ -239,12 +241,16 @@ class _Run:
     ) -> list[EvaluationResult]:
         results: list[EvaluationResult] = []
         num_workers, budget_s = scene.resources.num_workers, self._effort.evaluation_s
+        config = self._bench.config
+        split = config.data.validation_sequences
+        batches = evaluated_batches(config.training, split, config.data.test_sequences)
+        num_passes = batches / math.ceil(split / config.training.batch_size)
         slowdown = max(1.0, workers[-1].num_workers / workers[-1].gain.value)
         for entry in (contestant.entry for contestant in scene.contestants):
             if entry.kind != "ours":
                 continue
             own = [step for step in steps if step.contestant == entry.label]
-            passes_s = (1 + CERTIFICATE_PASSES) * sum(step.validation_s or 0.0 for step in own)
+            passes_s = num_passes * sum(step.validation_s or 0.0 for step in own)
             if passes_s / num_workers > self._effort.max_validation_s:
                 self._skip_evaluation(
                     entry,
@@ -259,9 +265,7 @@ class _Run:
                 results.append(
                     measure_evaluation(
                         self._bench,
-                        bounded_config(
-                            self._bench.config, entry.precision, own[-1].step_kind, num_steps
-                        ),
+                        bounded_config(config, entry.precision, own[-1].step_kind, num_steps),
                         step_s,
                         self._effort.num_evaluations,
                         lambda: eager_evaluation(scene.eager, scene.jobs, scene.setting, budget_s),

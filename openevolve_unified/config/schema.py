@@ -76,7 +76,8 @@ NUM_AVERAGED = 3
 """The averaged weights are the mean over this many evaluation points, the last step among them; the
 quickstart has no more."""
 CERTIFICATE_PASSES = 3
-"""Over the validation split after training: as it is, and twice with tokens replaced."""
+"""Over the validation split after training: as it is, which gives the final loss too, and twice
+with tokens replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,13 @@
-"""Training a checked candidate at every size and seed, continuing where an earlier run stopped."""
+"""Training a checked candidate at every size and seed, continuing where an earlier run stopped.
+
+For this, as for every stage before it, an experiment needs its corpus, its workers and its store: a
+``Workplace`` has them all.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
+from openevolve_unified.execution.executor import Task
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
 from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
@@ -30,6 +35,135 @@ class CheckedProgram:
     evidence: dict[str, Any]
 
 
+class Workplace:
+    """Where an experiment's programs become verdicts: all that this takes is looked up once.
+
+    Args:
+        listener: hears of what is done here.
+
+    Attributes:
+        data, resources: of ``context`` and its machine.
+
+    Raises:
+        ConfigError: the corpus, the device or the cluster is not what the experiment needs.
+        MachineError: the machine does not say what it has.
+    """
+
+    def __init__(self, context: Context, listener: Listener):
+        machine = context.machine
+        self.config, self.store = context.config, context.store
+        self.data, self.resources = context.data(), machine.resources()
+        self.say = listener
+        self.warm_up, self.tracer = machine.warm_up, context.tracer
+        self._executor, self._deadline = machine.executor, context.deadline
+        self._weights = context.weights
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Perform ``tasks`` until the deadline of an evaluation that begins now.
+
+        Raises:
+            DeadlineError, WorkerDiedError, CandidateError: see ``Executor.run``.
+        """
+        return self._executor().run(tasks, self._deadline(), from_worker(self.say))
+
+    def requests(
+        self, checked: CheckedProgram, seeds: Sequence[int] | None = None
+    ) -> list[TrainRequest]:
+        """One request per size and seed, sizes from small to large: all that training takes."""
+        config, data, resources = self.config, self.data, self.resources
+        return [
+            TrainRequest(
+                job=TrainJob(
+                    framework=config.framework,
+                    program_fingerprint=checked.job_fingerprints[f"{size.name}:{seed}"],
+                    size=size,
+                    vocab_size=data.vocab_size,
+                    seq_len=data.seq_len,
+                    training=dataclasses.replace(config.training, seeds=(seed,)),
+                    seed=seed,
+                    data_fingerprint=data.fingerprint,
+                    precision=resources.precision,
+                    device_type=resources.device_type,
+                ),
+                trace_path=str(checked.trace_path),
+                gates=config.gates,
+                data_folder=str(data.folder),
+                store=str(self.store.root),
+                device=resources.device,
+                step_kind=config.execution.step,
+                num_slots=resources.num_workers,
+                keep_weights=config.execution.keep_weights != "none",
+            )
+            for size in config.sizes
+            for seed in (config.training.seeds if seeds is None else seeds)
+        ]
+
+    def train(
+        self, checked: CheckedProgram, seeds: Sequence[int] | None = None
+    ) -> tuple[SizeResult, ...]:
+        """See ``train_ladder``."""
+        requests = self.requests(checked, seeds)
+        jobs = [request.job for request in requests]
+        self.keep_weights(checked.program, [job.key for job in jobs])
+        runs = self.train_each(requests, _require_healthy)
+        return tuple(
+            SizeResult(
+                size=size,
+                runs=tuple(run for job, run in zip(jobs, runs, strict=True) if job.size == size),
+            )
+            for size in self.config.sizes
+        )
+
+    def keep_weights(self, program: Program, keys: Sequence[str]) -> None:
+        """Claim the weights of a program's jobs, where the experiment keeps some.
+
+        Raises:
+            ConfigError: the claims cannot be written.
+        """
+        if self._weights is not None:
+            self._weights.claim(program.source_hash[:12], keys)
+
+    def say_lacking_weights(self, known: Sequence[str]) -> None:
+        """Say how many of the jobs ``known`` to the store have no weights there, if kept."""
+        lacking = [] if self._weights is None else self._weights.lacking(known)
+        if lacking:
+            text = (
+                f"{len(lacking)} of this program's models were trained before and have no weights "
+                "in the store; they are not trained again for them (in another "
+                "scaling_law.execution.store_dir they would be)"
+            )
+            self.say(Notice(message=text))
+
+    def train_each(
+        self,
+        requests: Sequence[TrainRequest],
+        inspect: Callable[[TrainRun, TrainJob], None] = lambda run, job: None,
+    ) -> list[TrainRun]:
+        """Train what is not in the store yet, the largest first; the runs in the requests' order.
+
+        Args:
+            requests: also of several programs, all for this machine and store.
+            inspect: hears of each run as it is known; what it raises ends the others.
+        """
+        jobs = [request.job for request in requests]
+        runs: dict[int, TrainRun] = {}
+        for index, job in enumerate(jobs):
+            stored = self.store.get("runs", job.key)
+            if stored is not None:
+                runs[index] = from_mapping(TrainRun, stored, "run")
+                inspect(runs[index], job)
+        self.say_lacking_weights([jobs[index].key for index in runs])
+        # Largest first: the last jobs to end are then the short ones.
+        missing = [index for index in range(len(jobs)) if index not in runs]
+        missing.sort(key=lambda index: -cost(jobs[index].size))
+        self.say(StageStarted(stage="training", num_jobs=len(missing)))
+        for position, result in self.run([requests[index].training() for index in missing]):
+            run = from_mapping(TrainRun, result, "run")
+            inspect(run, jobs[missing[position]])
+            runs[missing[position]] = run
+        return [runs[index] for index in range(len(jobs))]
+
+
 def train_ladder(
     context: Context,
     checked: CheckedProgram,
@@ -45,113 +179,19 @@ def train_ladder(
         CandidateError: a model diverged or its trained weights were refused.
         DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
     """
-    requests = train_requests(context, checked, seeds)
-    jobs = [request.job for request in requests]
-    keep_weights(context, checked.program, [job.key for job in jobs])
-    runs = run_jobs(context, requests, listener, _require_healthy)
-    return tuple(
-        SizeResult(
-            size=size,
-            runs=tuple(run for job, run in zip(jobs, runs, strict=True) if job.size == size),
-        )
-        for size in context.config.sizes
-    )
-
-
-def run_jobs(
-    context: Context,
-    requests: Sequence[TrainRequest],
-    listener: Listener,
-    inspect: Callable[[TrainRun, TrainJob], None] = lambda run, job: None,
-) -> list[TrainRun]:
-    """Train what is not in the store yet, the largest first; the runs in the order of requests.
-
-    Args:
-        requests: also of several programs, all on the context's machine and store.
-        inspect: hears of each run as it is known; what it raises ends the others.
-
-    Raises:
-        DeadlineError, WorkerDiedError: see ``Executor.run``; finished jobs stay in the store.
-    """
-    jobs = [request.job for request in requests]
-    runs: dict[int, TrainRun] = {}
-    for index, job in enumerate(jobs):
-        stored = context.store.get("runs", job.key)
-        if stored is not None:
-            runs[index] = from_mapping(TrainRun, stored, "run")
-            inspect(runs[index], job)
-    say_lacking_weights(context, [jobs[index].key for index in runs], listener)
-    # Largest first: the last jobs to end are then the short ones.
-    missing = [index for index in range(len(jobs)) if index not in runs]
-    missing.sort(key=lambda index: -cost(jobs[index].size))
-    tasks = [requests[index].training() for index in missing]
-    listener(StageStarted(stage="training", num_jobs=len(missing)))
-    executor = context.machine.executor()
-    for position, result in executor.run(tasks, context.deadline(), from_worker(listener)):
-        run = from_mapping(TrainRun, result, "run")
-        inspect(run, jobs[missing[position]])
-        runs[missing[position]] = run
-    return [runs[index] for index in range(len(jobs))]
+    return Workplace(context, listener).train(checked, seeds)
 
 
 def train_requests(
     context: Context, checked: CheckedProgram, seeds: Sequence[int] | None = None
 ) -> list[TrainRequest]:
-    """One request per size and seed, sizes from small to large: all that training takes."""
-    config, data, resources = context.config, context.data(), context.machine.resources()
-    return [
-        TrainRequest(
-            job=TrainJob(
-                framework=config.framework,
-                program_fingerprint=checked.job_fingerprints[f"{size.name}:{seed}"],
-                size=size,
-                vocab_size=data.vocab_size,
-                seq_len=data.seq_len,
-                training=dataclasses.replace(config.training, seeds=(seed,)),
-                seed=seed,
-                data_fingerprint=data.fingerprint,
-                precision=resources.precision,
-                device_type=resources.device_type,
-            ),
-            trace_path=str(checked.trace_path),
-            gates=config.gates,
-            data_folder=str(data.folder),
-            store=str(context.store.root),
-            device=resources.device,
-            step_kind=config.execution.step,
-            num_slots=resources.num_workers,
-            keep_weights=config.execution.keep_weights != "none",
-        )
-        for size in config.sizes
-        for seed in (config.training.seeds if seeds is None else seeds)
-    ]
+    """See ``Workplace.requests``."""
+    return Workplace(context, context.listener).requests(checked, seeds)
 
 
 def cost(size: SizeConfig) -> int:
     """What orders jobs from short to long."""
     return size.num_layers * size.hidden_dim**2
-
-
-def keep_weights(context: Context, program: Program, keys: Sequence[str]) -> None:
-    """Claim the weights of a program's jobs, where the experiment keeps some.
-
-    Raises:
-        ConfigError: the claims cannot be written.
-    """
-    if context.weights is not None:
-        context.weights.claim(program.source_hash[:12], keys)
-
-
-def say_lacking_weights(context: Context, known: Sequence[str], listener: Listener) -> None:
-    """Say how many of the jobs ``known`` to the store have no weights there, if any are kept."""
-    lacking = [] if context.weights is None else context.weights.lacking(known)
-    if lacking:
-        text = (
-            f"{len(lacking)} of this program's models were trained before and have no weights in "
-            "the store; they are not trained again for them (in another "
-            "scaling_law.execution.store_dir they would be)"
-        )
-        listener(Notice(message=text))
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,7 @@ from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
-from openevolve_unified.evaluation.ladder import (
-    CheckedProgram,
-    keep_weights,
-    run_jobs,
-    say_lacking_weights,
-    train_ladder,
-)
+from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
@@ -49,7 +44,7 @@ from openevolve_unified.records import (
     SizeResult,
     TrainRun,
 )
-from openevolve_unified.runs.events import Event, StageStarted, from_worker
+from openevolve_unified.runs.events import Event, Listener, StageStarted
 from openevolve_unified.stages import Stage
 
 EVALUATION_VERSION = 7
@@ -86,19 +81,20 @@ class Pipeline:
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
         chosen = self.config.training.seeds if seeds is None else tuple(seeds)
-        key = self._evaluation_key(program, chosen)
-        stored = self._load(key)
+        attempt = self._attempt(program)
+        place, key = attempt.place, attempt.key(chosen)
+        stored = _verdict(place.store.get("evaluations", key) or {})
         if stored is not None:
             if isinstance(stored, Evaluation):
                 keys = [run.job_key for size in stored.sizes for run in size.runs]
-                keep_weights(self.context, program, keys)
-                say_lacking_weights(self.context, keys, lambda event: self._say(program, event))
+                place.keep_weights(program, keys)
+                place.say_lacking_weights(keys)
             return stored
-        result = self._evaluate_fresh(program, chosen)
+        result = self._evaluate_fresh(attempt, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or not result.is_machine_trouble:
             record = {type(result).__name__: to_plain(result)}
-            self.context.store.put("evaluations", key, record)
+            place.store.put("evaluations", key, record)
         return result
 
     def check(self, source: str) -> CheckedProgram:
@@ -111,20 +107,22 @@ class Pipeline:
         """
         program = Program(source=source, framework=self.config.framework)
         with self._machine_errors():
-            return self._check(program)
+            self._require_allowed(program)
+            return self._attempt(program).check()
 
     def check_twin(self, checked: CheckedProgram) -> CheckedProgram:
         """The rounding twin of a program that passed every check, held to the same ones.
 
         Its two operators of its own cost it no budget. Raises like ``check``.
         """
-        path = self.context.store.path("twins", checked.trace_path.stem, ".safetensors")
-        if not path.exists():
-            write_rounding_twin(checked.trace_path, path)
         gates = self.config.gates
         free = dataclasses.replace(gates, max_flops_ratio=gates.max_flops_ratio + 1)
         with self._machine_errors():
-            return self._check_trace(checked.program, path, checked.evidence["isolation"], free)
+            attempt = self._attempt(checked.program)
+            path = attempt.place.store.path("twins", checked.trace_path.stem, ".safetensors")
+            if not path.exists():
+                write_rounding_twin(checked.trace_path, path)
+            return attempt.check_trace(path, checked.evidence["isolation"], free)
 
     def train(
         self, checked: CheckedProgram, seeds: Sequence[int] | None = None
@@ -139,7 +137,16 @@ class Pipeline:
             MachineError: the machine could not finish; what it finished is in the store.
         """
         with self._machine_errors():
-            return self._train(checked, self.config.training.seeds if seeds is None else seeds)
+            return self._attempt(checked.program).place.train(checked, seeds)
+
+    def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
+        """Train jobs of this experiment's machine and store; runs that failed are among them.
+
+        Raises:
+            MachineError: the machine could not finish; what it finished is in the store.
+        """
+        with self._machine_errors():
+            return Workplace(self.context, self.context.listener).train_each(requests)
 
     def perform(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """The result of each task, in their order.
@@ -149,38 +156,30 @@ class Pipeline:
             MachineError: the machine could not finish.
         """
         with self._machine_errors():
-            executor, hear = self.context.machine.executor(), from_worker(self.context.listener)
-            results = dict(executor.run(tasks, self.context.deadline(), hear))
+            results = dict(Workplace(self.context, self.context.listener).run(tasks))
         return [results[index] for index in range(len(tasks))]
 
-    def train_each(self, requests: Sequence[TrainRequest]) -> list[TrainRun]:
-        """Train jobs of this experiment's machine and store; runs that failed are among them.
-
-        Raises:
-            MachineError: the machine could not finish; what it finished is in the store.
-        """
-        with self._machine_errors():
-            return run_jobs(self.context, requests, self.context.listener)
-
-    def _evaluate_fresh(self, program: Program, seeds: tuple[int, ...]) -> Evaluation | Failure:
+    def _evaluate_fresh(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation | Failure:
         try:
             with self._machine_errors():
-                return self._judge(program, seeds)
+                self._require_allowed(attempt.program)
+                return self._judge(attempt, seeds)
         except CandidateError as error:
-            return self._failure(program, error.stage, error.reason)
+            return self._failure(attempt.program, error.stage, error.reason)
         except MachineError as error:
-            return self._failure(program, error.stage, str(error))
+            return self._failure(attempt.program, error.stage, str(error))
 
-    def _judge(self, program: Program, seeds: tuple[int, ...]) -> Evaluation:
+    def _judge(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation:
+        program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
-        checked = self._check(program)
+        checked = attempt.check()
         baseline = () if is_initial else self._baseline(seeds)
-        sizes = self._train(checked, seeds)
+        sizes = attempt.place.train(checked, seeds)
         doubt = too_good_to_be_true(
             sizes,
             baseline,
             self.config.fitness.max_gain_nats,
-            self.context.data().entropy_floor_nats,
+            attempt.place.data.entropy_floor_nats,
         )
         if doubt is not None:
             raise CandidateError("too_good", doubt)
@@ -217,110 +216,11 @@ class Pipeline:
             )
         return result.sizes
 
-    def _train(self, checked: CheckedProgram, seeds: Sequence[int]) -> tuple[SizeResult, ...]:
-        return train_ladder(
-            self.context, checked, lambda event: self._say(checked.program, event), seeds
-        )
-
-    def _check(self, program: Program) -> CheckedProgram:
-        self._say(program, StageStarted(stage="policy"))
+    def _require_allowed(self, program: Program) -> None:
+        """What the text alone decides."""
+        self._said_of(program)(StageStarted(stage="policy"))
         require_same_outside(program.source, self.initial.source)
         check_source(program.source, program.framework, self.config.gates)
-        self._say(program, StageStarted(stage="trace"))
-        self.context.machine.warm_up()
-        trace_path, isolation = self._trace(program)
-        return self._check_trace(program, trace_path, isolation, self.config.gates)
-
-    def _check_trace(
-        self, program: Program, trace_path: Path, isolation: dict[str, Any], gates: GatesConfig
-    ) -> CheckedProgram:
-        machine, deadline = self.context.machine, self.context.deadline()
-        baseline_path, _ = self._trace(self.initial)
-        self._say(program, StageStarted(stage="checks"))
-        request = CheckRequest(
-            trace_path=str(trace_path),
-            baseline_path=str(baseline_path),
-            gates=gates,
-            seq_len=self.config.data.seq_len,
-            vocab_size=self.context.data().vocab_size,
-            seeds=traced_seeds(self.config),
-            batch_size=self.config.training.batch_size,
-            store=str(self.context.store.root),
-            num_slots=machine.resources().num_workers,
-        )
-        tasks = [request.task()]
-        hear = from_worker(lambda event: self._say(program, event))
-        ((_, report),) = machine.executor().run(tasks, deadline, hear)
-        return CheckedProgram(
-            program=program,
-            trace_path=trace_path,
-            fingerprint=report["fingerprint"],
-            job_fingerprints=report["job_fingerprints"],
-            features=report["features"],
-            evidence={**report["evidence"], "isolation": isolation},
-        )
-
-    def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
-        """The traced program's file and how it was confined, from the store or made now."""
-        config, gates = self.config, self.config.gates
-        request = {
-            "version": EVALUATION_VERSION,
-            "source": program.source_hash,
-            "framework": program.framework,
-            "sizes": config.sizes,
-            "seq_len": config.data.seq_len,
-            "seeds": traced_seeds(config),
-            "batch_size": config.training.batch_size,
-            "bounds": (gates.max_nodes, gates.max_constant_elements),
-        }
-        store, key = self.context.store, content_hash(request)
-        path = store.path("traces", key, ".safetensors")
-        record = store.get("traces", key)  # written last: with it, the trace beside it is whole
-        if record is None or not path.exists():
-            training = config.training
-            isolation = self.context.tracer().trace(
-                program,
-                config.sizes,
-                config.data.seq_len,
-                traced_seeds(config),
-                gates,
-                training.batch_size,
-                path,
-            )
-            record = {"isolation": isolation.to_plain()}
-            store.put("traces", key, record)
-        return path, record["isolation"]
-
-    def _evaluation_key(self, program: Program, seeds: tuple[int, ...]) -> str:
-        config, resources = self.config, self.context.machine.resources()
-        return content_hash(
-            {
-                "version": EVALUATION_VERSION,
-                "training_version": TRAINING_VERSION,
-                "program": program,
-                "initial": self.initial.source_hash,
-                "sizes": config.sizes,
-                "data": self.context.data().fingerprint,
-                "training": dataclasses.replace(config.training, seeds=seeds),
-                "traced_seeds": traced_seeds(config),
-                "gates": config.gates,
-                "fitness": config.fitness,
-                "precision": resources.precision,
-                "device_type": resources.device_type,
-            }
-        )
-
-    def _load(self, key: str) -> Evaluation | Failure | None:
-        stored = self.context.store.get("evaluations", key) or {}
-        try:
-            if "Evaluation" in stored:
-                evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
-                return dataclasses.replace(evaluation, cached=True)
-            if "Failure" in stored:
-                return from_mapping(Failure, stored["Failure"], "failure")
-        except ConfigError:
-            return None  # written by another version: evaluate again
-        return None
 
     def _failure(self, program: Program, stage: Stage, reason: str) -> Failure:
         training = self.config.training
@@ -358,5 +258,120 @@ class Pipeline:
             "program continues from them when it is evaluated again"
         )
 
-    def _say(self, program: Program, event: Event) -> None:
-        self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))
+    def _attempt(self, program: Program) -> _Attempt:
+        place = Workplace(self.context, self._said_of(program))
+        return _Attempt(place=place, program=program, initial=self.initial)
+
+    def _said_of(self, program: Program) -> Listener:
+        def say(event: Event) -> None:
+            self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))
+
+        return say
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """A program on its way to its verdict, and all that this takes."""
+
+    place: Workplace
+    program: Program
+    initial: Program
+
+    def key(self, seeds: tuple[int, ...]) -> str:
+        """Of the verdict in the store: all that it is a function of."""
+        config, resources = self.place.config, self.place.resources
+        return content_hash(
+            {
+                "version": EVALUATION_VERSION,
+                "training_version": TRAINING_VERSION,
+                "program": self.program,
+                "initial": self.initial.source_hash,
+                "sizes": config.sizes,
+                "data": self.place.data.fingerprint,
+                "training": dataclasses.replace(config.training, seeds=seeds),
+                "traced_seeds": traced_seeds(config),
+                "gates": config.gates,
+                "fitness": config.fitness,
+                "precision": resources.precision,
+                "device_type": resources.device_type,
+            }
+        )
+
+    def check(self) -> CheckedProgram:
+        """Trace the program and hold it to every check; raises like ``Pipeline.check``."""
+        self.place.say(StageStarted(stage="trace"))
+        self.place.warm_up()
+        trace_path, isolation = self._trace(self.program)
+        return self.check_trace(trace_path, isolation, self.place.config.gates)
+
+    def check_trace(
+        self, trace_path: Path, isolation: dict[str, Any], gates: GatesConfig
+    ) -> CheckedProgram:
+        """Hold a trace of the program to every check."""
+        place, config = self.place, self.place.config
+        baseline_path, _ = self._trace(self.initial)
+        place.say(StageStarted(stage="checks"))
+        request = CheckRequest(
+            trace_path=str(trace_path),
+            baseline_path=str(baseline_path),
+            gates=gates,
+            seq_len=config.data.seq_len,
+            vocab_size=place.data.vocab_size,
+            seeds=traced_seeds(config),
+            batch_size=config.training.batch_size,
+            store=str(place.store.root),
+            num_slots=place.resources.num_workers,
+        )
+        ((_, report),) = place.run([request.task()])
+        return CheckedProgram(
+            program=self.program,
+            trace_path=trace_path,
+            fingerprint=report["fingerprint"],
+            job_fingerprints=report["job_fingerprints"],
+            features=report["features"],
+            evidence={**report["evidence"], "isolation": isolation},
+        )
+
+    def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
+        """The traced program's file and how it was confined, from the store or made now."""
+        config, gates = self.place.config, self.place.config.gates
+        request = {
+            "version": EVALUATION_VERSION,
+            "source": program.source_hash,
+            "framework": program.framework,
+            "sizes": config.sizes,
+            "seq_len": config.data.seq_len,
+            "seeds": traced_seeds(config),
+            "batch_size": config.training.batch_size,
+            "bounds": (gates.max_nodes, gates.max_constant_elements),
+        }
+        store, key = self.place.store, content_hash(request)
+        path = store.path("traces", key, ".safetensors")
+        record = store.get("traces", key)  # written last: with it, the trace beside it is whole
+        if record is None or not path.exists():
+            training = config.training
+            isolation = self.place.tracer().trace(
+                program,
+                config.sizes,
+                config.data.seq_len,
+                traced_seeds(config),
+                gates,
+                training.batch_size,
+                path,
+            )
+            record = {"isolation": isolation.to_plain()}
+            store.put("traces", key, record)
+        return path, record["isolation"]
+
+
+def _verdict(stored: dict[str, Any]) -> Evaluation | Failure | None:
+    """Of a record of the store; None for none, and for one that another version wrote."""
+    try:
+        if "Evaluation" in stored:
+            evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
+            return dataclasses.replace(evaluation, cached=True)
+        if "Failure" in stored:
+            return from_mapping(Failure, stored["Failure"], "failure")
+    except ConfigError:
+        return None
+    return None

@@ -184,7 +184,7 @@ def evaluated_batches(training: TrainingConfig, num_validation: int, num_test: i
         math.ceil(number / training.batch_size)
         for number in (num_validation, num_test, min(CURVE_SEQUENCES, num_validation))
     )
-    num_whole = 1 + training.has_averaged_weights + CERTIFICATE_PASSES
+    num_whole = CERTIFICATE_PASSES + training.has_averaged_weights
     return training.num_points_on_the_way * on_the_way + num_whole * whole + test
 
 

@@ -21,9 +21,7 @@ from openevolve_unified.candidate.program.budget import training_flops_per_step
 from openevolve_unified.candidate.program.traced import TracedCandidate, load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.data import TokenData, open_cached
-from openevolve_unified.errors import CandidateError
-from openevolve_unified.evaluation.applied import parameter_changes
-from openevolve_unified.evaluation.certificate import certify, mechanisms_of
+from openevolve_unified.evaluation.certificate import inspect_weights, mechanisms_of
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import work_slot
@@ -186,15 +184,11 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
     candidate = _load(request.trace_path, request.gates)
 
     def inspect(model: Transformer) -> Findings:
-        changes = parameter_changes(mechanisms_of(model), candidate.sizes[job.size.name], job.seed)
-        try:
-            certificate = certify(model, data.validation, job.training.batch_size)
-        except CandidateError as error:
-            return Findings(parameter_changes=changes, rejection=error.reason)
-        if request.keep_weights:
+        findings = inspect_weights(model, candidate.sizes[job.size.name], job, data.validation)
+        if request.keep_weights and findings.certificate:
             store = Store(Path(request.store))
             save_weights(store.path("weights", job.key, ".safetensors"), job, model)
-        return Findings(parameter_changes=changes, certificate=to_plain(certificate))
+        return findings
 
     def progress(report: Progress) -> None:
         event = Training(

@@ -51,14 +51,17 @@ def fit_scaling_law(
     if not np.isfinite(losses).all():
         raise ValueError("losses must be finite and parameter counts positive")
     line = stats.linregress(log_counts, losses)
+    # Identical losses leave no variance to explain: 0 / 0, which newer releases of scipy call NaN.
+    is_flat = bool((losses == losses[0]).all())
+    lack_of_fit, r2 = (0.0, 0.0) if is_flat else (float(line.stderr), float(line.rvalue) ** 2)
     degrees_of_freedom = len(losses) - 2
-    half_width = t_quantile(0.975, degrees_of_freedom) * float(line.stderr)
+    half_width = t_quantile(0.975, degrees_of_freedom) * lack_of_fit
     by_seed = _by_seed(losses_by_size)
     return ScalingFit(
         slope=float(line.slope),
         intercept=float(line.intercept),
-        lack_of_fit=float(line.stderr),
-        r2=float(line.rvalue) ** 2,
+        lack_of_fit=lack_of_fit,
+        r2=r2,
         residuals=tuple((losses - (line.intercept + line.slope * log_counts)).tolist()),
         degrees_of_freedom=degrees_of_freedom,
         num_points=len(losses),

@@ -1,4 +1,4 @@
-"""Accounts of finished iterations: a record, a line, a hint to the proposer, perhaps the end."""
+"""Accounts of finished iterations: a record, an event, a hint to the proposer, perhaps the end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, shortage
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.feedback import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
-from openevolve_unified.plugin.answering.answer import INTERNAL_ERROR, Answer
+from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.records import MACHINE_STAGES, Program
-from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.events import IterationEnded, Listener
-from openevolve_unified.runs.proposals import Outcome, Proposal, ProposalLog
+from openevolve_unified.runs.proposals import INTERNAL_ERROR, Outcome, Proposal, ProposalLog
 
 HASH_DIGITS = 12
 MAX_TROUBLES_IN_A_ROW = 3
@@ -40,7 +39,6 @@ class Accounts:
         experiment: Experiment,
         log: ProposalLog,
         rules: StoppingRules,
-        reporter: Reporter,
         listener: Listener,
         stop: Callable[[str], None],
     ):
@@ -57,7 +55,6 @@ class Accounts:
         self._initial = self._hash_of(experiment.initial_program.read_text(encoding="utf-8"))
         self._log = log
         self._rules = rules
-        self._reporter = reporter
         self._listener = listener
         self._stop = stop
 
@@ -114,17 +111,13 @@ class Accounts:
         self._stop(f"{self.title(iteration)}: {cause}")
 
     def _without_program(self, iteration: int, answer: Answer, parent: str = "") -> None:
-        title, trouble = self.title(iteration), str(answer.trouble)
-        self.last_trouble = answer.detail
+        trouble, self.last_trouble = str(answer.trouble), answer.detail
         proposal = Proposal(iteration=iteration, outcome="unusable", reason=trouble, parent=parent)
         self._keep(proposal, answer.detail)
         if answer.is_failed_call:
-            self._reporter.say(f"{title}: the call of the language model failed: {answer.detail}")
             reason = self._rules.observe_backend_failure(answer.detail)
             self.is_model_dead = self.is_model_dead or reason is not None
         else:
-            where = "no program" if answer.is_internal else "no usable program in the answer"
-            self._reporter.say(f"{title}: {where}: {answer.detail}")
             if not answer.is_internal:
                 self._tell(f"answer: {answer.detail}")
             reason = self._rules.observe_rejection("answer")
@@ -136,8 +129,8 @@ class Accounts:
         score = float(child["metrics"].get("combined_score", UNTRAINED_SCORE))
         stage, why = ("", "") if score > UNTRAINED_SCORE else _refusal(report.entry, result)
         answer = report.answer
-        if answer.unmatched:
-            self._reporter.say(f"{self.title(iteration)}: {answer.detail}")
+        unmatched = answer.detail if answer.unmatched else ""
+        if unmatched:
             self._tell(f"answer: {answer.detail}")
         trained = Proposal(
             iteration=iteration,
@@ -149,21 +142,19 @@ class Accounts:
         )
         if stage in MACHINE_STAGES:
             self.last_trouble = f"{stage}: {why}"
-            self._keep(replace(trained, outcome="machine", reason=stage), why)
-            if report.entry is None:
-                self._reporter.say(f"{self.title(iteration)}: not judged: {why}")
+            lost = replace(trained, outcome="machine", reason=stage)
+            self._keep(lost, why, unmatched, has_verdict=report.entry is not None)
             self._count_trouble(stage, why)
             return
         self._troubles_in_a_row = 0
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
-            self._keep(
-                replace(trained, outcome="duplicate") if is_known else trained, answer.detail
-            )
+            kept = replace(trained, outcome="duplicate") if is_known else trained
+            self._keep(kept, answer.detail, unmatched)
             self._stop_for(self._rules.observe_trained(Standing.of_metrics(child["metrics"])))
             return
         outcome: Outcome = "duplicate" if is_known else "rejected"
-        self._keep(replace(trained, outcome=outcome, reason=stage), why)
+        self._keep(replace(trained, outcome=outcome, reason=stage), why, unmatched)
         self._tell(f"{stage}: {why}")
         self._stop_for(self._rules.observe_rejection(stage))
 
@@ -178,9 +169,11 @@ class Accounts:
                 f"{why}"
             )
 
-    def _keep(self, proposal: Proposal, detail: str) -> None:
+    def _keep(
+        self, proposal: Proposal, detail: str, unmatched: str = "", has_verdict: bool = True
+    ) -> None:
         self._log.add(proposal)
-        self._listener(IterationEnded.of(proposal, detail))
+        self._listener(IterationEnded.of(proposal, detail, unmatched, has_verdict))
 
     def _tell(self, text: str) -> None:
         if self.feedback is not None:

@@ -104,7 +104,6 @@ class EvolutionRun:
             experiment,
             log,
             StoppingRules(experiment.scaling_law.stopping, Standing.of_entry(best)),
-            reporter,
             listener,
             self._stop,
         )

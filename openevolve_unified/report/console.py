@@ -15,11 +15,14 @@ from openevolve_unified.runs.events import (
     Bug,
     DataPrepared,
     Event,
+    IterationEnded,
     Notice,
     StageStarted,
     Training,
 )
+from openevolve_unified.runs.proposals import FAILED_CALL, INTERNAL_ERROR
 
+_UNUSABLE = {FAILED_CALL: "the call of the language model failed", INTERNAL_ERROR: "no program"}
 PLAIN_INTERVAL_S = 15.0
 
 
@@ -59,6 +62,8 @@ class Reporter:
                 self._on_stage(event)
             case Training():
                 self._on_training(event)
+            case IterationEnded():
+                self._on_iteration(event)
             case Notice(message=message):
                 self.say(f"note: {message}")
             case Bug(message=message):
@@ -96,6 +101,16 @@ class Reporter:
             self.say(f"{self._candidate}: training {event.num_jobs} models")
         elif not self.console.is_terminal and event.stage in ("trace", "checks"):
             self.say(f"{self._candidate}: {event.stage}")
+
+    def _on_iteration(self, event: IterationEnded) -> None:
+        """What no verdict tells."""
+        if event.unmatched:
+            self.say(f"{self._candidate}: {event.unmatched}")
+        if event.outcome == "unusable":
+            words = _UNUSABLE.get(event.reason, "no usable program in the answer")
+            self.say(f"{self._candidate}: {words}: {event.detail}")
+        elif event.outcome == "machine" and not event.has_verdict:
+            self.say(f"{self._candidate}: not judged: {event.detail}")
 
     def _on_training(self, event: Training) -> None:
         name = f"{event.size} seed {event.seed}"

@@ -180,6 +180,10 @@ class IterationEnded(Event):
     num_edits: int = 0
     num_unmatched: int = 0
     parent: str = ""
+    unmatched: str = ""
+    """One line about the edits that matched nothing, whatever became of the rest."""
+    has_verdict: bool = True
+    """False for a program that the history could not take: no ``Verdict`` told of it."""
 
     @property
     def proposal(self) -> Proposal:
@@ -188,9 +192,12 @@ class IterationEnded(Event):
         return Proposal(**{name: getattr(self, name) for name in names})
 
     @classmethod
-    def of(cls, proposal: Proposal, detail: str = "") -> IterationEnded:
+    def of(
+        cls, proposal: Proposal, detail: str = "", unmatched: str = "", has_verdict: bool = True
+    ) -> IterationEnded:
         """The event that says what the record says."""
-        return cls(**plain_value(proposal), detail=detail)
+        record = plain_value(proposal)
+        return cls(**record, detail=detail, unmatched=unmatched, has_verdict=has_verdict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,9 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "unusable": "without a usable program",
     "machine": "lost to trouble of the machine",
 }
+FAILED_CALL = "failed call"
+INTERNAL_ERROR = "an error inside OpenEvolve"
+"""Reasons of a proposal that is unusable through no fault of the answer."""
 _OUTCOMES: dict[str, tuple[Outcome, Outcome]] = {
     "trained": ("trained", "duplicate"),
     "rejected": ("rejected", "duplicate"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import platform
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from openevolve_unified.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from openevolve_unified.training.evaluation import mean_loss_nats
+from openevolve_unified.training.evaluation import finite, mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import DivergedError, LossMonitor
 from openevolve_unified.training.machine import training_settings
@@ -42,6 +41,8 @@ _log = logging.getLogger(__name__)
 class Findings:
     """What was found out about trained weights; fields as in ``TrainRun``."""
 
+    final_loss_nats: float | None
+    """On the whole validation split; None when it is not finite, and nothing else counts then."""
     parameter_changes: dict[str, float] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     rejection: str | None = None
@@ -57,7 +58,7 @@ def train(
     read_fingerprint: Callable[[Transformer], str],
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
     step_kind: StepKind = "auto",
-    inspect: Callable[[Transformer], Findings] = lambda model: Findings(),
+    inspect: Callable[[Transformer], Findings] | None = None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -73,7 +74,8 @@ def train(
         read_fingerprint: evaluated on the model after its training, as evidence of what it was.
         checkpoint_interval_s: least time between checkpoints.
         step_kind: which form of the step, see ``choose_step``.
-        inspect: called with a model that did not diverge; its time counts as training.
+        inspect: called once with the model after its last step, to find at least its loss; its time
+            counts as training. None: the loss alone is measured.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
@@ -84,13 +86,13 @@ def train(
             run.resume(checkpoint_path)
         try:
             run.advance(checkpoint_path, checkpoint_interval_s, step_kind)
-            loss = run.final_loss()
+            findings = (inspect or run.loss_alone)(run.model)
+            run.end(findings.final_loss_nats)
             run.measure_besides()
         except DivergedError as error:
-            return run.record("diverged", error.step, None, read_fingerprint(run.model))
-        findings = inspect(run.model)
+            return run.record("diverged", error.step, read_fingerprint(run.model))
         status: Status = "finished" if findings.rejection is None else "rejected"
-        record = run.record(status, run.step, loss, read_fingerprint(run.model))
+        record = run.record(status, run.step, read_fingerprint(run.model))
         return dataclasses.replace(record, **vars(findings))
 
 
@@ -170,15 +172,18 @@ class _Run:
         self._monitor.look(self.step)
         self._watch.stop_steps()
 
-    def final_loss(self) -> float:
-        """Loss on the whole validation split; it is the last point of the curve.
+    def loss_alone(self, model: Transformer) -> Findings:
+        """The loss of the run's own model, where nobody wants to find more."""
+        return Findings(final_loss_nats=self._finite_loss(self._validation))
+
+    def end(self, final_loss_nats: float | None) -> None:
+        """Take the loss on the whole validation split as the last point of the curve.
 
         Raises:
             DivergedError: it is not finite.
         """
-        loss = self._measure(self._validation)
+        self._add_point(final_loss_nats)
         self._report()
-        return loss
 
     def measure_besides(self) -> None:
         """Losses that judge nothing: of the test split, and of the averaged weights.
@@ -194,17 +199,16 @@ class _Run:
         self,
         status: Status,
         step: int,
-        final_loss_nats: float | None,
         fingerprint: str,
     ) -> TrainRun:
-        """The record of the run as it stands."""
+        """The record of the run as it stands, without what was found in its weights."""
         count = self.model.parameter_count
         return TrainRun(
             job_key=self.job.key,
             seed=self.job.seed,
             status=status,
             step=step,
-            final_loss_nats=final_loss_nats,
+            final_loss_nats=None,
             curve=tuple(self._curve),
             num_params_non_embedding=count.non_embedding,
             num_params_total=count.total,
@@ -225,13 +229,12 @@ class _Run:
     def _evaluate(self) -> None:
         self._monitor.look(self.step)
         self._watch.stop_steps()
-        self._measure(self._validation[:CURVE_SEQUENCES])
+        self._add_point(self._finite_loss(self._validation[:CURVE_SEQUENCES]))
         self._average.add(self.step)
         self._report()
         self._watch.start_steps()
 
-    def _measure(self, sequences: np.ndarray) -> float:
-        loss = self._finite_loss(sequences)
+    def _add_point(self, loss: float | None) -> None:
         if loss is None:
             raise DivergedError(self.step)
         point = CurvePoint(
@@ -240,13 +243,11 @@ class _Run:
             validation_loss_nats=loss,
         )
         self._curve.append(point)
-        return loss
 
     def _finite_loss(self, sequences: np.ndarray) -> float | None:
         """Mean loss of the model as it is, if it is finite."""
         batch_size = self.job.training.batch_size
-        loss = mean_loss_nats(self.model, sequences, batch_size, self._device)
-        return loss if math.isfinite(loss) else None
+        return finite(mean_loss_nats(self.model, sequences, batch_size, self._device))
 
     def _report(self) -> None:
         self._monitor.look(self.step)

@@ -18,7 +18,7 @@ CONFIG = ScalingLawConfig(
     framework="coefficient_dynamics",
     initial_program="p.py",
     output_dir="o",
-    data=DataConfig(source="stories", validation_sequences=1024),
+    data=DataConfig(source="stories", validation_sequences=1024, test_sequences=512),
     training=TrainingConfig(training_steps=100, eval_frequency=25, warmup_steps=10),
 )
 AGAIN = dataclasses.replace(OURS, label="ours again")
@@ -90,10 +90,12 @@ def test_a_quick_benchmark_runs_the_first_one_only_and_says_so(monkeypatch, tmp_
 
 
 def test_an_evaluation_that_only_validates_is_left_out_and_said(monkeypatch, tmp_path):
-    # The loss and three passes of the certificate over both sizes, shared by two workers.
-    effort = dataclasses.replace(QUICK, max_validation_s=4 * 3.0 / 2 - 0.1)
+    # Over both sizes, shared by two workers: three passes of the certificate, of which one gives
+    # the loss, the averaged weights, three points on the way of 512 and the test split of 512.
+    num_passes = 3 + 1 + 3 * 0.5 + 0.5
+    effort = dataclasses.replace(QUICK, max_validation_s=num_passes * 3.0 / 2 - 0.1)
     given, skipped = evaluations(monkeypatch, tmp_path, effort)
     assert given == []
-    assert skipped[0].endswith("float32: validating and certifying alone takes 6 s here")
-    effort = dataclasses.replace(QUICK, max_validation_s=4 * 3.0 / 2 + 0.1)
+    assert skipped[0].endswith("float32: validating and certifying alone takes 9 s here")
+    effort = dataclasses.replace(QUICK, max_validation_s=num_passes * 3.0 / 2 + 0.1)
     assert evaluations(monkeypatch, tmp_path, effort)[1] == []

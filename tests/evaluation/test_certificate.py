@@ -10,10 +10,11 @@ import torch
 import torch.fx
 import torch.nn as nn
 
-from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.config.schema import CERTIFICATE_PASSES, SizeConfig, TrainingConfig
 from openevolve_unified.errors import CandidateError
-from openevolve_unified.evaluation.certificate import TOLERANCE, certify
+from openevolve_unified.evaluation.certificate import TOLERANCE, certify, require_causal
 from openevolve_unified.records import TrainJob
+from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.step import build_model
 
 JOB = TrainJob(
@@ -56,15 +57,47 @@ class Ignored(Softmax):
         return self.scores(q, k) * 0.0
 
 
+class Overflows(Softmax):
+    def scores(self, q, k):
+        return super().scores(q, k).exp() * 1e38 * 1e38
+
+
+def built(mechanism):
+    return build_model(JOB, lambda layer: torch.fx.symbolic_trace(mechanism()), torch.device("cpu"))
+
+
 def certified(mechanism):
-    model = build_model(
-        JOB, lambda layer: torch.fx.symbolic_trace(mechanism()), torch.device("cpu")
-    )
-    return certify(model, VALIDATION, JOB.training.batch_size)
+    _, certificate = certify(built(mechanism), VALIDATION, JOB.training.batch_size)
+    return certificate
+
+
+@pytest.mark.parametrize("batch_size", [4, 1, 16], ids=["with filler", "one by one", "one batch"])
+def test_the_loss_of_its_passes_is_the_loss_of_the_split_to_the_bit(batch_size):
+    model = built(Softmax)
+    loss, _ = certify(model, VALIDATION, batch_size)
+    assert loss == mean_loss_nats(model, VALIDATION, batch_size, torch.device("cpu"))
+
+
+def test_its_passes_are_those_that_a_plan_counts(monkeypatch):
+    model, shapes = built(Softmax), []
+    whole = model.hidden
+    monkeypatch.setattr(model, "hidden", lambda tokens: shapes.append(len(tokens)) or whole(tokens))
+    certify(model, VALIDATION, JOB.training.batch_size)
+    num_batches, canary = 3, 2
+    assert len(shapes) == CERTIFICATE_PASSES * num_batches + canary
+
+
+def test_a_loss_that_is_not_finite_ends_the_passes_at_once(monkeypatch):
+    model, num_passes = built(Overflows), []
+    whole = model.hidden
+    monkeypatch.setattr(model, "hidden", lambda tokens: num_passes.append(1) or whole(tokens))
+    assert certify(model, VALIDATION, JOB.training.batch_size) is None
+    assert len(num_passes) == 1, "a diverged model is refused anyway"
 
 
 def test_an_honest_model_is_certified_with_its_evidence():
     found = certified(Softmax)
+    require_causal(found)
     assert found.max_prefix_change < TOLERANCE
     assert found.max_neighbour_change < TOLERANCE
     assert found.ordinary_loss_nats == pytest.approx(found.blind_loss_nats, abs=1e-5)
@@ -77,8 +110,9 @@ def test_an_honest_model_is_certified_with_its_evidence():
     [(ReadsTheFuture, "outputs depend on later tokens"), (MixesSequences, "sequences mix")],
 )
 def test_what_leaks_is_refused_for_its_reason(mechanism, reason):
+    found = certified(mechanism)
     with pytest.raises(CandidateError, match=reason) as refusal:
-        certified(mechanism)
+        require_causal(found)
     assert refusal.value.stage == "trained_causality"
 
 

@@ -214,7 +214,7 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
-    hasty = ExecutionConfig(num_workers=1, deadline_s=8)
+    hasty = ExecutionConfig(num_workers=1, deadline_s=4)
     config = tiny_config(folder, hasty, training_steps=100_000)
     hurried, _ = build_pipeline(config, folder, "hurried", pipeline.context.machine)
     result = hurried.evaluate(INITIAL)
@@ -253,10 +253,10 @@ def test_events_tell_stage_size_step_and_loss(baseline_and_events):
 
 
 @pytest.mark.parametrize("name", ["EVALUATION_VERSION", "TRAINING_VERSION"])
-def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, monkeypatch):
-    before = pipeline._evaluation_key(pipeline.initial, (42,))
+def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, baseline, monkeypatch):
+    assert pipeline.evaluate(INITIAL).cached
     monkeypatch.setattr(pipeline_module, name, 99)
-    assert pipeline._evaluation_key(pipeline.initial, (42,)) != before
+    assert not pipeline.evaluate(INITIAL).cached
 
 
 def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, monkeypatch):

@@ -161,7 +161,7 @@ def evaluate_rates(folder, rates):
     return found
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_trying_many_learning_rates_starts_no_process_twice(number, started, tmp_path):
     rates = [1e-3 * 1.2**i for i in range(number)]
     found = evaluate_rates(tmp_path, rates)

@@ -11,7 +11,8 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.schema import ExecutionConfig
-from openevolve_unified.evaluation import tasks
+from openevolve_unified.errors import CandidateError
+from openevolve_unified.evaluation import certificate, tasks
 from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.runs.events import Notice
@@ -73,9 +74,9 @@ def test_refused_weights_are_not_kept(trained, tmp_path, monkeypatch, rejection,
     if rejection is not None:
 
         def refuse(*arguments):
-            raise tasks.CandidateError("trained_causality", rejection)
+            raise CandidateError("trained_causality", rejection)
 
-        monkeypatch.setattr(tasks, "certify", refuse)
+        monkeypatch.setattr(certificate, "require_causal", refuse)
     run = tasks.train(to_plain(request), lambda event: None)
     assert run["rejection"] == rejection
     assert bool(list(tmp_path.rglob("*.safetensors"))) == is_kept

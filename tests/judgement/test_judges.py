@@ -14,6 +14,8 @@ from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.judges import judge
 from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.plain.files import write_json
+from openevolve_unified.runs.history import new_entry
 
 BASELINE = (2.40, 2.31, 2.25, 2.15)
 
@@ -30,6 +32,18 @@ def floor_of(sd):
 def lower(*nats, baseline=BASELINE):
     losses = [loss - gain for loss, gain in zip(baseline, nats, strict=True)]
     return made_evaluation(losses, baseline)
+
+
+@pytest.mark.parametrize("losses", [2.5, {0: 2.5, 1: 2.5}], ids=["one seed", "two seeds"])
+@pytest.mark.parametrize("baseline", [(), BASELINE], ids=["initial program", "candidate"])
+def test_a_program_whose_losses_are_identical_is_recorded_and_not_taken_for_a_failure(
+    losses, baseline, tmp_path
+):
+    evaluation = made_evaluation((losses,) * 4, baseline)
+    write_json(tmp_path / "evaluation.json", evaluation)
+    write_json(tmp_path / "entry.json", new_entry(1, evaluation, None, judge(evaluation)))
+    assert metrics(evaluation)["trained"] == 1.0
+    assert "R2 0.000" in str(artifacts(evaluation))
 
 
 def test_without_a_floor_one_seed_has_no_error_and_no_standing():

@@ -48,6 +48,13 @@ def test_the_published_mistake_is_not_repeated():
         fit_scaling_law([524_288, 2_890_496], [[8.4974], [8.5035]])
 
 
+def test_identical_losses_are_a_flat_line_without_error_that_explains_nothing():
+    fit = fit_scaling_law(COUNTS, [[3.1, 3.1]] * 4)
+    assert (fit.slope, fit.intercept) == (pytest.approx(0.0, abs=1e-12), pytest.approx(3.1))
+    assert (fit.r2, fit.lack_of_fit, fit.seed_slope_stderr) == pytest.approx((0.0, 0.0, 0.0))
+    assert fit.slope_ci95 == pytest.approx((0.0, 0.0))
+
+
 def test_repeated_sizes_do_not_count_as_sizes():
     with pytest.raises(ValueError, match="at least 3 distinct sizes"):
         fit_scaling_law([1e6, 1e6, 2e6], [[2.0], [2.0], [1.9]])

@@ -24,16 +24,22 @@ from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT, RejectionF
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.records import MACHINE_STAGES, Failure, Program
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.runs.events import IterationEnded
 from openevolve_unified.runs.proposals import ProposalLog
 
 
 class Lines:
-    """Stands in for the reporter and the feedback: what a person and the proposer are told."""
+    """Stands in for the feedback: what the proposer is told."""
 
     def __init__(self):
         self.lines = []
 
-    say = add = lambda self, text: self.lines.append(text)
+    def add(self, text):
+        self.lines.append(text)
+
+
+def ended(outcome, reason, **more):
+    return IterationEnded(iteration=2, outcome=outcome, reason=reason, detail="why", **more)
 
 
 @pytest.fixture
@@ -44,13 +50,11 @@ def scene(tmp_path):
     experiment = SimpleNamespace(
         scaling_law=SimpleNamespace(framework="matrix_mixer"), iterations=9, initial_program=program
     )
-    stops, heard, said, fed = [], [], Lines(), Lines()
+    stops, heard, fed = [], [], Lines()
     rules = StoppingRules(StoppingConfig(max_invalid_in_a_row=1), Standing(value=0.0, stderr=0.0))
-    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, said, heard.append, stops.append)
+    accounts = Accounts(experiment, ProposalLog(tmp_path), rules, heard.append, stops.append)
     accounts.feedback = fed
-    return SimpleNamespace(
-        accounts=accounts, stops=stops, heard=heard, said=said, fed=fed, path=tmp_path
-    )
+    return SimpleNamespace(accounts=accounts, stops=stops, heard=heard, fed=fed, path=tmp_path)
 
 
 def failure(stage, number=1):
@@ -72,12 +76,12 @@ def finished(result, number=1):
 @pytest.mark.parametrize("stage", [stage for stage in MACHINE_STAGES if stage != "set-up"])
 def test_trouble_is_said_as_such_and_reaches_neither_the_rules_nor_the_proposer(stage, scene):
     scene.accounts.account(1, finished(failure(stage)))
-    assert scene.said.lines == [f"candidate 1/9: not judged: because of the {stage}"]
     assert scene.stops == scene.fed.lines == []
     (record,) = ProposalLog(scene.path).proposals
     assert (record.outcome, record.reason) == ("machine", stage)
     (event,) = scene.heard
     assert (event.proposal, event.detail) == (record, f"because of the {stage}")
+    assert not event.has_verdict
 
 
 def test_a_rejection_still_reaches_both(scene):
@@ -126,6 +130,26 @@ def test_a_candidate_that_was_not_judged_is_not_shown_as_rejected(capsys):
     reporter.start_candidate("candidate 2/3")
     reporter.show_verdict(entry)
     assert capsys.readouterr().out == "candidate 2/3: not judged: no time was left\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (ended("unusable", "failed call"), "the call of the language model failed: why"),
+        (ended("unusable", "an error inside OpenEvolve"), "no program: why"),
+        (ended("unusable", "no match"), "no usable program in the answer: why"),
+        (ended("rejected", "causality", unmatched="1 of 2 edits applied"), "1 of 2 edits applied"),
+        (ended("machine", "deadline", has_verdict=False), "not judged: why"),
+        (ended("machine", "deadline"), None),
+        (ended("rejected", "causality"), None),
+        (ended("trained", ""), None),
+    ],
+)
+def test_what_no_verdict_tells_is_shown_when_the_iteration_ends(event, line, capsys):
+    reporter = Reporter()
+    reporter.start_candidate("candidate 2/3")
+    reporter(event)
+    assert capsys.readouterr().out == ("" if line is None else f"candidate 2/3: {line}\n")
 
 
 def test_a_parent_that_joined_after_the_last_rejection_shows_it_too():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from openevolve.config import Config, EvaluatorConfig, LLMModelConfig
 from openevolve.database import ProgramDatabase
 from openevolve.population import PopulationStrategy
+from rich.console import Console
 from scripted_model import diff
 
 from openevolve_unified.config.schema import StoppingConfig
@@ -19,6 +21,7 @@ from openevolve_unified.plugin.answering.client import create_watched_client
 from openevolve_unified.plugin.observed import NoProgramError, ObservedOpenEvolve
 from openevolve_unified.plugin.population import RejectionFeedback, admit
 from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
 FIRST = Standing(value=1.0, stderr=0.0)
@@ -66,14 +69,14 @@ MORE_ANSWERS = [
 ]
 
 
-class Lines:
-    """Stands in for the reporter: what a person is told."""
-
-    def __init__(self):
-        self.text = ""
-
-    def say(self, text):
-        self.text += text + "\n"
+def shown(accounts, events):
+    """What a person is told of these events."""
+    text = io.StringIO()
+    reporter = Reporter(Console(file=text, width=500))
+    for event in events:
+        reporter.start_candidate(accounts.title(event.iteration))
+        reporter(event)
+    return text.getvalue()
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def evolve(tmp_path, scripted_model):
             iterations=num_iterations,
             initial_program=tmp_path / "initial.py",
         )
-        seen = SimpleNamespace(model=model, reasons=[], run=run, lines=Lines(), events=[])
+        seen = SimpleNamespace(model=model, reasons=[], run=run, events=[])
 
         def stop(reason):
             seen.reasons.append(reason)
@@ -119,7 +122,7 @@ def evolve(tmp_path, scripted_model):
 
         log = ProposalLog(tmp_path / "out")
         seen.accounts = Accounts(
-            experiment, log, StoppingRules(rules, FIRST), seen.lines, seen.events.append, stop
+            experiment, log, StoppingRules(rules, FIRST), seen.events.append, stop
         )
         seen.accounts.feedback = RejectionFeedback(run.database)
         run.when_done = seen.accounts.account
@@ -131,6 +134,7 @@ def evolve(tmp_path, scripted_model):
             if str(tmp_path) in sys.path:
                 sys.path.remove(str(tmp_path))
         seen.proposals = ProposalLog(tmp_path / "out").proposals
+        seen.text = shown(seen.accounts, seen.events)
         seen.told = "".join(
             str(run.database.get_artifacts(name).get("recently_rejected"))
             for name in run.database.programs
@@ -148,13 +152,13 @@ def test_each_kind_of_answer_has_its_one_outcome(evolve):
     assert outcomes == [outcome for _, outcome in script]
     (partial,) = [p for p in seen.proposals if p.num_unmatched]
     assert (partial.num_edits, partial.num_unmatched) == (2, 1)
-    lines = seen.lines.text.splitlines()
+    lines = seen.text.splitlines()
     assert len(lines) == len([p for p in seen.proposals if p.outcome == "unusable"]) + 1
-    assert f"candidate 7/{len(script)}: 1 of 2 edits applied" in seen.lines.text
-    assert "'value = 8'" in seen.lines.text
+    assert f"candidate 7/{len(script)}: 1 of 2 edits applied" in seen.text
+    assert "'value = 8'" in seen.text
     assert (
         f"candidate {len(script)}/{len(script)}: the call of the language model failed: Auth"
-        in (seen.lines.text)
+        in seen.text
     )
     assert "tool calls instead of text" in seen.told
     assert "AuthenticationError" not in seen.told, "nothing that the proposer could mend"
@@ -226,7 +230,7 @@ def test_an_iteration_that_openevolve_gives_up_is_accounted_for(evolve, monkeypa
     monkeypatch.setattr(ProgramDatabase, "sample_from_island", broken_once)
     seen = evolve([GOOD], num_iterations=3)
     assert [p.reason for p in seen.proposals] == ["an error inside OpenEvolve", "", ""]
-    assert "candidate 1/3: no program: NotAsked" in seen.lines.text
+    assert "candidate 1/3: no program: NotAsked" in seen.text
 
 
 def test_iterations_keep_their_numbers_on_islands(evolve):
@@ -234,4 +238,4 @@ def test_iterations_keep_their_numbers_on_islands(evolve):
     seen = evolve([good[0], "prose", good[1], "prose", good[2]], islands=3)
     assert sorted(p.iteration for p in seen.proposals) == [1, 2, 3, 4, 5]
     unusable = [p.iteration for p in seen.proposals if p.outcome == "unusable"]
-    assert all(f"candidate {n}/5: no usable program" in seen.lines.text for n in unusable)
+    assert all(f"candidate {n}/5: no usable program" in seen.text for n in unusable)

@@ -215,23 +215,32 @@ def _train_inspected(job, mechanism, findings):
 
 
 def test_what_is_found_in_trained_weights_is_in_the_record():
-    kept = Findings(parameter_changes={"turn": 0.5}, certificate={"cut_seed": 7})
+    changes = {"turn": 0.5}
+    kept = Findings(final_loss_nats=2.5, parameter_changes=changes, certificate={"cut_seed": 7})
     run, _ = _train_inspected(make_job(), softmax, kept)
     assert (run.status, run.parameter_changes, run.certificate) == (
         "finished",
-        {"turn": 0.5},
+        changes,
         {"cut_seed": 7},
     )
-    refused = Findings(parameter_changes={"turn": 0.5}, rejection="a leak")
+    assert run.final_loss_nats == run.curve[-1].validation_loss_nats == 2.5
+    refused = Findings(final_loss_nats=2.5, parameter_changes=changes, rejection="a leak")
     run, _ = _train_inspected(make_job(), softmax, refused)
     assert (run.status, run.rejection, run.certificate) == ("rejected", "a leak", {})
 
 
-def test_only_a_model_that_did_not_diverge_is_inspected():
+def test_only_a_model_whose_steps_did_not_diverge_is_inspected():
     """Certifying takes passes over the whole split, and a diverged model is refused anyway."""
-    run, num_inspected = _train_inspected(make_job(), lambda layer: Exploding(), Findings())
+    found = Findings(final_loss_nats=2.5)
+    run, num_inspected = _train_inspected(make_job(), lambda layer: Exploding(), found)
     assert (run.status, num_inspected) == ("diverged", 0)
-    assert _train_inspected(make_job(), softmax, Findings())[1] == 1
+    assert _train_inspected(make_job(), softmax, found)[1] == 1
+
+
+def test_a_model_whose_final_loss_is_not_finite_is_a_diverged_run_of_all_steps():
+    run, _ = _train_inspected(make_job(), softmax, Findings(final_loss_nats=None))
+    assert (run.status, run.step) == ("diverged", 40)
+    assert run.final_loss_nats is run.test_loss_nats is run.averaged_loss_nats is None
 
 
 def test_a_run_that_learns_is_finished():

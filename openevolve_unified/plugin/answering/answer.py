@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from openevolve.utils.code_utils import apply_diff_blocks, extract_diffs
 
+from openevolve_unified.runs.proposals import FAILED_CALL, INTERNAL_ERROR
+
 if TYPE_CHECKING:
     from openevolve.config import Config
 
     from openevolve_unified.plugin.answering.exchange import Exchange
 
-FAILED_CALL = "failed call"
-INTERNAL_ERROR = "an error inside OpenEvolve"
 _EXCERPT_CHARACTERS = 70
 
 
