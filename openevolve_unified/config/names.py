@@ -59,7 +59,8 @@ seeds of the one before it, ``UNKNOWN_STDERR`` where one seed says nothing of it
 
 ``dominance``: 1 for a program that is better than the baseline at every size beyond noise, -1 for
 one that is worse at every size, else 0; ``num_sizes_better``, ``num_sizes_worse``: beyond noise.
-``lack_of_fit``: how far the sizes lie off the line, no error over seeds. ``leave_one_out_rms``:
-nats by which the line through the others misses each size, ``UNKNOWN_STDERR`` with three.
+``lack_of_fit``: how far the sizes lie off the line, as far as that moves ``fitness``; no error
+over seeds. ``leave_one_out_rms``: nats by which the line through the others misses each size,
+``UNKNOWN_STDERR`` with three.
 ``power_law_exponent``: 0 where it is not identified. ``slope_total``: over total parameters.
 ``harm``: mean nats above the baseline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.shared_seeds import on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, Score
@@ -155,10 +156,11 @@ def with_error(estimate: Estimate) -> str:
 
 def _verdict(result: Evaluation, judges: Judges) -> str:
     fit, scored = result.fit, result.score
+    missed = lack_of_fit(fit, result.sizes, scored)
     plural = "" if judges.num_seeds == 1 else "s"
     text = (
         f"trained at {len(result.sizes)} sizes with {judges.num_seeds} seed{plural}: fitness "
-        f"{scored.fitness:+.4f} ({FITNESS_WORDS[scored.kind]}, lack of fit {fit.lack_of_fit:.4f}, "
+        f"{scored.fitness:+.4f} ({FITNESS_WORDS[scored.kind]}, lack of fit {missed:.4f}, "
         f"R2 {fit.r2:.3f}); {told_score(scored, judges.num_seeds)}"
     )
     if result.is_pilot:

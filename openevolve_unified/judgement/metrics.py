@@ -16,6 +16,7 @@ from openevolve_unified.config.names import (
     UNTRAINED_SCORE,
 )
 from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.records import Evaluation, Failure
 
@@ -36,7 +37,7 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
     values = {
         **_score_metrics(result),
         "fitness": result.score.fitness,
-        "lack_of_fit": result.fit.lack_of_fit,
+        "lack_of_fit": lack_of_fit(result.fit, result.sizes, result.score),
         "slope": result.fit.slope,
         "slope_stderr": _stderr(judges.slope),
         "slope_total": judges.slope_total.value,
