@@ -260,7 +260,7 @@ class ScalingLawEvaluator:
                     program=entry["program"],
                     entry=entry,
                     metrics=metrics(result, judges),
-                    verdict=artifacts(result, judges)["verdict"],
+                    artifacts=artifacts(result, judges),
                 )
             )
 
