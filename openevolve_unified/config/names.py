@@ -26,12 +26,16 @@ METRIC_NAMES = (
     "slope",
     "slope_stderr",
     "slope_total",
+    "slope_total_stderr",
     "intercept",
+    "intercept_stderr",
     "r2",
     "gain_slope",
     "gain_slope_stderr",
     "loss_smallest",
+    "loss_smallest_stderr",
     "loss_largest",
+    "loss_largest_stderr",
     "gain_largest",
     "gain_largest_stderr",
     "predicted_loss",
@@ -49,7 +53,9 @@ METRIC_NAMES = (
     "trained",
 )
 """``combined_score``: the mean over seeds, shrunk where there is a noise floor.
-``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
+``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds; it is that of
+``fitness`` too, where no guard lowered the score. ``score_degrees_of_freedom``: of all errors here,
+0 where they are unknown.
 ``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
 
 Every gain is over the baseline at the same seeds, more is better: ``gain_slope`` in nats per

@@ -111,7 +111,16 @@ class Comparison:
     """The candidate's value less the reference's."""
     stderr: float | None
     """Of the gain; None when either's is unknown."""
+    degrees_of_freedom: float | None = None
+    """Of ``stderr``: the fewer of both."""
     verdict: Verdict
+
+    @property
+    def estimate(self) -> Estimate:
+        """The gain with its error over seeds."""
+        return Estimate(
+            value=self.gain, stderr=self.stderr, degrees_of_freedom=self.degrees_of_freedom
+        )
 
     @property
     def is_better(self) -> bool:
@@ -128,7 +137,14 @@ def compare(candidate: Standing, reference: Standing) -> Comparison:
     verdict: Verdict = "equal"
     if margin is not None and abs(gain) > NUM_STDERR * margin:
         verdict = "better" if gain > 0 else "worse"
-    return Comparison(gain=gain, stderr=stderr, verdict=verdict)
+    freedoms = (candidate.degrees_of_freedom, reference.degrees_of_freedom)
+    known = [freedom for freedom in freedoms if freedom is not None]
+    return Comparison(
+        gain=gain,
+        stderr=stderr,
+        degrees_of_freedom=min(known) if stderr is not None and known else None,
+        verdict=verdict,
+    )
 
 
 def best_of(items: Iterable[T], standing: Callable[[T], Standing]) -> T | None:

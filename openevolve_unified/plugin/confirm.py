@@ -8,7 +8,7 @@ from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed, confirm_winner
 from openevolve_unified.evaluation.seeds import confirmation_seeds
-from openevolve_unified.judgement.compare import Standing
+from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.judgement.selection import settled_best
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_json
@@ -53,7 +53,7 @@ def confirm_best(
         if best["program"] == initial["program"]:
             return None
         source = directory.source_of(best)
-        gain = Standing.of_entry(best).value - Standing.of_entry(initial).value
+        gain = compare(Standing.of_entry(best), Standing.of_entry(initial)).estimate
         noise = known_noise(evaluator.pipeline)
         found = confirm_winner(evaluator.pipeline, source, gain, noise.floor() if noise else None)
     reporter.close()
