@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from openevolve_unified.calibration.ranking import one_seed_each
 from openevolve_unified.calibration.seeds import ControlSeeds
 from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.evaluation.pipeline import Pipeline
@@ -27,6 +26,7 @@ from openevolve_unified.judgement.arms import (
     detectable_effect,
     summarise,
 )
+from openevolve_unified.judgement.replicates import scores_by_seed
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.plain.files import write_json, write_text
 from openevolve_unified.plain.strict import from_mapping
@@ -345,11 +345,9 @@ def _gains(pipeline: Pipeline, result: Evaluation) -> tuple[tuple[float, ...], t
     """Seed by seed: of the score, and of the loss at the largest size."""
     baseline = evaluated(pipeline, pipeline.initial.source)
     assert isinstance(baseline, Evaluation), "the winner's evaluation needed it"
-    tolerance = pipeline.config.fitness.guard_tolerance_nats
-    scores, references = (
-        [one.score.combined for one in one_seed_each(both, tolerance)]
-        for both in (result, baseline)
-    )
+    fitness = pipeline.config.fitness
+    scores = scores_by_seed(result.sizes, result.baseline, fitness).values()
+    references = scores_by_seed(baseline.sizes, baseline.baseline, fitness).values()
     losses = zip(baseline.sizes[-1].losses_nats, result.sizes[-1].losses_nats, strict=True)
     return (
         tuple(own - other for own, other in zip(scores, references, strict=True)),

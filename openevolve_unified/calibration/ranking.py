@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openevolve_unified.calibration.published import ORDERS, SOFTMAX, PublishedOrder
+from openevolve_unified.config.fitness import FitnessConfig
 from openevolve_unified.errors import ConfigError, MachineError, nearest
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.contrasts import largest_weights
@@ -19,6 +20,7 @@ from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.judgement.noise import NoiseFloor
 from openevolve_unified.judgement.ranking import Agreement, Ranking, agreement, rank
+from openevolve_unified.judgement.replicates import score_spread
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.mechanisms.catalog import mechanisms
 from openevolve_unified.records import Evaluation, Failure
@@ -174,13 +176,12 @@ def rank_mechanisms(
             refused.append(Refused(name=entrant.name, stage=result.stage, reason=result.reason))
             on_result(refused[-1])
             continue
-        tolerance = config.fitness.guard_tolerance_nats
-        measured.append(_measured(entrant, one_seed_each(result, tolerance), result))
+        measured.append(_measured(entrant, one_seed_each(result, config.fitness), result))
         on_result(measured[-1])
     prior_loss = prior_score = None
     if noise is not None:
         prior_loss = noise.of(largest_weights(noise.num_params))
-        prior_score = noise.slope
+        prior_score = score_spread(noise, config.fitness)
     scores = {one.name: one.scores for one in measured}
     losses = {one.name: one.losses_nats[-1] for one in measured}
     return RankingReport(
@@ -217,11 +218,11 @@ def rank_mechanisms(
     )
 
 
-def one_seed_each(evaluation: Evaluation, tolerance_nats: float) -> tuple[Evaluation, ...]:
+def one_seed_each(evaluation: Evaluation, fitness: FitnessConfig) -> tuple[Evaluation, ...]:
     """The evaluation as it would be with each of its seeds alone, the baseline's likewise.
 
     Args:
-        tolerance_nats: ``scaling_law.fitness.guard_tolerance_nats``.
+        fitness: says what is scored.
     """
     found = []
     for seed in evaluation.sizes[0].seeds:
@@ -232,7 +233,14 @@ def one_seed_each(evaluation: Evaluation, tolerance_nats: float) -> tuple[Evalua
         fit = fit_scaling_law(
             [size.num_params_non_embedding for size in sizes], [size.losses_nats for size in sizes]
         )
-        scored = score(fit, sizes, baseline, tolerance_nats)
+        scored = score(
+            fit,
+            sizes,
+            baseline,
+            fitness.guard_tolerance_nats,
+            fitness.kind,
+            fitness.target_params,
+        )
         found.append(
             dataclasses.replace(evaluation, sizes=sizes, baseline=baseline, fit=fit, score=scored)
         )

@@ -17,6 +17,7 @@ from openevolve_unified.calibration.simulated_runs import RunSettings, simulate_
 from openevolve_unified.calibration.simulation import SimulatedLadder
 from openevolve_unified.judgement.contrasts import slope_weights
 from openevolve_unified.judgement.noise import detectable_difference
+from openevolve_unified.judgement.replicates import score_difference_spread
 
 PLANTED = 2.0
 """The planted gain, in differences that the confirmation's seeds can tell apart."""
@@ -31,7 +32,7 @@ class SimulatedRates:
     false_rate: float
     """Runs without any true difference that say 'improved'."""
     planted_gain: float
-    """Of one candidate in each of the other runs: its slope is truly lower by so much."""
+    """Of one candidate in each of the other runs: its score is truly higher by so much."""
     power: float
     """Runs in which that candidate is found and confirmed."""
     ladders_per_candidate: float
@@ -47,12 +48,11 @@ def simulate(
 ) -> SimulatedRates:
     """Simulate ``num_runs`` evolutions without a true difference, and as many with one."""
     ladder = ladder_of(noise)
-    spread = noise.floor().slope_difference
+    spread = score_difference_spread(noise.floor(), settings.fitness)
     gain = PLANTED * detectable_difference(spread, settings.num_confirmation)
-    log_counts = np.log(np.asarray(noise.num_params))
     equal = np.zeros((num_candidates, len(noise.sizes)))
     planted = equal.copy()
-    planted[num_candidates // 2] = gain * (log_counts - log_counts.mean())
+    planted[num_candidates // 2] = gain * _gain_per_size(noise, settings)
     random = np.random.default_rng(0)
     without = [simulate_run(ladder, equal, settings, random) for _ in range(num_runs)]
     found = [simulate_run(ladder, planted, settings, random) for _ in range(num_runs)]
@@ -65,6 +65,14 @@ def simulate(
         / num_runs,
         ladders_per_candidate=sum(run.num_trained for run in without) / num_runs / num_candidates,
     )
+
+
+def _gain_per_size(noise: MeasuredNoise, settings: RunSettings) -> np.ndarray:
+    """Nats by which each size is better where the score is by 1: the line turned, or lowered."""
+    log_counts = np.log(np.asarray(noise.num_params))
+    if settings.fitness.kind == "slope":
+        return log_counts - log_counts.mean()
+    return np.ones(len(log_counts))
 
 
 def ladder_of(noise: MeasuredNoise) -> SimulatedLadder:

@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and score; the exit status."""
+    from openevolve_unified.plain.canonical import to_plain
     from openevolve_unified.records import Failure
 
     read_program(options.program)
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         report = {
             "metrics": result.metrics,
             "artifacts": result.artifacts,
+            "judges": to_plain(evaluator.judges_of(verdict)),
             "machine_trouble": is_trouble,
         }
         print(json.dumps(report))

@@ -21,6 +21,9 @@ def parser() -> argparse.ArgumentParser:
     add_config(parser)
     parser.add_argument("--iterations", type=int, metavar="N", help="candidates to propose")
     parser.add_argument("--resume", action="store_true", help="continue the run in its folder")
+    parser.add_argument(
+        "--verbose", action="store_true", help="all that is known of every candidate, not one line"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s-unified {__version__}")
     return parser
 
@@ -35,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         overrides=_overrides(options),
         output=options.output,
         resume=options.resume,
+        is_verbose=options.verbose,
     )
 
 

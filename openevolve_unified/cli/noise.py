@@ -97,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
             max_seeds=len(seeds.search),
             num_confirmation=len(seeds.confirmation),
             has_twin=noise.has_twin,
+            fitness=experiment.scaling_law.fitness,
         )
         simulated = simulate(noise, experiment.iterations, SIMULATED_RUNS, settings)
         print_simulated(simulated, reporter)

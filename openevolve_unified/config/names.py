@@ -26,12 +26,16 @@ METRIC_NAMES = (
     "slope",
     "slope_stderr",
     "slope_total",
+    "slope_total_stderr",
     "intercept",
+    "intercept_stderr",
     "r2",
     "gain_slope",
     "gain_slope_stderr",
     "loss_smallest",
+    "loss_smallest_stderr",
     "loss_largest",
+    "loss_largest_stderr",
     "gain_largest",
     "gain_largest_stderr",
     "predicted_loss",
@@ -49,7 +53,9 @@ METRIC_NAMES = (
     "trained",
 )
 """``combined_score``: the mean over seeds, shrunk where there is a noise floor.
-``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds.
+``mean_score``: before that. ``score_stderr``: of the mean, over ``num_seeds`` seeds; it is that of
+``fitness`` too, where no guard lowered the score. ``score_degrees_of_freedom``: of all errors here,
+0 where they are unknown.
 ``reliability``: the share of the gain over the baseline that shrinking keeps; 1 without shrinking.
 
 Every gain is over the baseline at the same seeds, more is better: ``gain_slope`` in nats per
@@ -59,7 +65,8 @@ seeds of the one before it, ``UNKNOWN_STDERR`` where one seed says nothing of it
 
 ``dominance``: 1 for a program that is better than the baseline at every size beyond noise, -1 for
 one that is worse at every size, else 0; ``num_sizes_better``, ``num_sizes_worse``: beyond noise.
-``lack_of_fit``: how far the sizes lie off the line, no error over seeds. ``leave_one_out_rms``:
-nats by which the line through the others misses each size, ``UNKNOWN_STDERR`` with three.
+``lack_of_fit``: how far the sizes lie off the line, as far as that moves ``fitness``; no error
+over seeds. ``leave_one_out_rms``: nats by which the line through the others misses each size,
+``UNKNOWN_STDERR`` with three.
 ``power_law_exponent``: 0 where it is not identified. ``slope_total``: over total parameters.
 ``harm``: mean nats above the baseline."""

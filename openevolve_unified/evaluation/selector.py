@@ -8,22 +8,25 @@ resumed run decides alike.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.seeds import seeds_of
-from openevolve_unified.judgement.compare import Standing, best_of
-from openevolve_unified.judgement.estimates import mean_with_error
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.noise import NoiseFloor
 from openevolve_unified.judgement.replicates import (
     score_difference_spread,
     score_spread,
     scores_by_seed,
 )
-from openevolve_unified.judgement.selection import SelectionRule, decide, parent_to_measure
+from openevolve_unified.judgement.selection import (
+    SelectionRule,
+    is_due,
+    next_to_train,
+    rivals_of,
+)
 from openevolve_unified.judgement.shrinkage import Baseline, Observed, shrink
 from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.runs.events import Notice
@@ -87,12 +90,12 @@ class Selector:
             return result
         scores = {**self._noise.scores, **self._scores(result)}
         spread = score_spread(self._noise.floor, self._config.fitness)
-        # Its seeds are among those of the floor, so they must not count twice in the error; and
-        # what candidates are shrunk to is all that is known of it.
+        standing = Standing.of_baseline(result.score.by_seed, spread)
         scored = dataclasses.replace(
             result.score,
-            stderr=spread.sd / math.sqrt(len(result.score.by_seed)),
-            degrees_of_freedom=spread.degrees_of_freedom,
+            stderr=standing.stderr,
+            degrees_of_freedom=standing.degrees_of_freedom,
+            # What candidates are shrunk to is all that is known of it.
             shrunk=sum(scores.values()) / len(scores),
             reliability=1.0,
         )
@@ -119,8 +122,7 @@ class Selector:
         if isinstance(first, Failure) or self._rule is None:
             return first
         seen[name] = self._scores(first)
-        rivals = (elite(first), self._best({key: seen[key] for key in seen if key != name}))
-        for rival in dict.fromkeys(rival for rival in rivals if rival is not None):
+        for rival in self._rivals(name, elite(first), seen):
             while (behind := self._behind(name, rival, seen)) is not None:
                 text = source if behind == name else known[behind].source
                 seeds = self._search[: len(seen[behind]) + 1]
@@ -136,7 +138,7 @@ class Selector:
         return self._shrunk(self._evaluations[name], name, seen)
 
     def is_due(self, source: str, times_parent: int, known: Mapping[str, Known]) -> bool:
-        """Whether a program was a parent too often for the seeds it has; see ``parent_to_measure``.
+        """Whether a program was a parent too often for the seeds it has; see ``selection.is_due``.
 
         Args:
             times_parent: this time included.
@@ -145,8 +147,8 @@ class Selector:
         seen = {other: item.scores for other, item in known.items() if other == name}
         if self._rule is None or not seen:
             return False
-        found = parent_to_measure(self._population(seen), {name: times_parent}, self._rule)
-        return found is not None
+        (parent,) = self._population(seen)
+        return is_due(parent, times_parent, self._rule)
 
     def measure_again(self, source: str, known: Mapping[str, Known]) -> Evaluation | None:
         """A program that is known, at one more seed; None when it has them all, or cannot be."""
@@ -162,34 +164,18 @@ class Selector:
         seen[name] = self._scores(result)
         return self._shrunk(result, name, seen)
 
-    def _best(self, seen: Mapping[str, Mapping[int, float]]) -> str:
-        """The best of those that were tried before, by the one rule; the initial program first."""
-        population = self._population(seen)
-        initial = self._baseline(population).as_observed
-        best = best_of([initial, *population], lambda item: self._standing(item.scores))
-        return initial.name if best is None else best.name
-
-    def _standing(self, scores: Sequence[float]) -> Standing:
+    def _rivals(
+        self, name: str, elite: str | None, seen: Mapping[str, Mapping[int, float]]
+    ) -> tuple[str, ...]:
         assert self._noise is not None
-        found = mean_with_error(scores, score_spread(self._noise.floor, self._config.fitness))
-        return Standing(value=found.value, stderr=found.stderr)
+        population = self._population(seen)
+        spread = score_spread(self._noise.floor, self._config.fitness)
+        return rivals_of(name, elite, population, self._baseline(population), spread)
 
     def _behind(self, name: str, rival: str, seen: Mapping[str, Mapping[int, float]]) -> str | None:
-        """Which of the two is trained at one more seed; None when it is decided."""
         assert self._rule is not None
-        if rival == name:
-            return None
         population = self._population(seen)
-        baseline = self._baseline(population)
-        observed = {item.name: item for item in population}
-        decision = decide(
-            observed[name],
-            observed.get(rival, baseline.as_observed),
-            population,
-            baseline,
-            self._rule,
-        )
-        return decision.train
+        return next_to_train(name, rival, population, self._baseline(population), self._rule)
 
     def _measure(self, name: str, source: str, seeds: Sequence[int]) -> Evaluation | Failure:
         result = self._pipeline.evaluate(source, seeds)
@@ -201,15 +187,15 @@ class Selector:
     def _with_error(self, evaluation: Evaluation) -> Evaluation:
         by_seed = self._scores(evaluation)
         spread = score_spread(self._noise.floor, self._config.fitness) if self._noise else None
-        estimate = mean_with_error(list(by_seed.values()), spread)
+        standing = Standing.of_scores(list(by_seed.values()), spread)
         return dataclasses.replace(
             evaluation,
             score=dataclasses.replace(
                 evaluation.score,
                 by_seed=tuple(by_seed.values()),
-                mean=estimate.value,
-                stderr=estimate.stderr,
-                degrees_of_freedom=estimate.degrees_of_freedom,
+                mean=standing.value,
+                stderr=standing.stderr,
+                degrees_of_freedom=standing.degrees_of_freedom,
             ),
         )
 

@@ -5,8 +5,8 @@ the one is better whose mean score over its seeds, guards included, is higher by
 standard error of both. That is where ``selection`` stops to give a newcomer more seeds, and it
 steers a search; it proves nothing. Whether a winner improves is said by ``confirmation`` alone.
 
-Where no error over seeds is known (one seed, no noise floor) the lack of fit of both is the margin:
-it is no error, but keeps equal programs from taking turns.
+Where no error over seeds is known (one seed, no noise floor) the lack of fit of both is the margin,
+in the units of the score: it is no error, but keeps equal programs from taking turns.
 
 'Equal' is not transitive: a slow drift of equal steps ends at something better. So nothing is
 sorted; programs are compared in the order of their trial, and an equal one never replaces an
@@ -15,12 +15,15 @@ earlier one.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from openevolve_unified.config.names import UNKNOWN_STDERR, UNTRAINED_SCORE
+from openevolve_unified.judgement.estimates import Estimate, Spread, mean_with_error
+from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.records import Evaluation
 
 NUM_STDERR = 1.0
@@ -41,7 +44,29 @@ class Standing:
     degrees_of_freedom: float | None = None
     """Of ``stderr``; None where it is not known."""
     lack_of_fit: float | None = None
-    """Of its line; the margin where an error is unknown."""
+    """Of its line, as far as it moves the score; the margin where an error is unknown."""
+
+    @classmethod
+    def of_scores(cls, scores: Sequence[float], spread: Spread | None) -> Standing:
+        """From its score at each seed.
+
+        Args:
+            spread: of one program's score from seed to seed; None: not measured.
+        """
+        found = _mean_with_error(tuple(scores), spread)
+        return cls(
+            value=found.value, stderr=found.stderr, degrees_of_freedom=found.degrees_of_freedom
+        )
+
+    @classmethod
+    def of_baseline(cls, scores: Sequence[float], spread: Spread) -> Standing:
+        """The same for the program that ``spread`` was measured on, also at these seeds: they must
+        not count twice in the error."""
+        return cls(
+            value=sum(scores) / len(scores),
+            stderr=spread.sd / math.sqrt(len(scores)),
+            degrees_of_freedom=spread.degrees_of_freedom,
+        )
 
     @classmethod
     def of_evaluation(cls, evaluation: Evaluation) -> Standing:
@@ -51,7 +76,7 @@ class Standing:
             value=found.combined if found.mean is None else found.mean,
             stderr=found.stderr,
             degrees_of_freedom=found.degrees_of_freedom,
-            lack_of_fit=evaluation.fit.lack_of_fit,
+            lack_of_fit=lack_of_fit(evaluation.fit, evaluation.sizes, found),
         )
 
     @classmethod
@@ -86,7 +111,16 @@ class Comparison:
     """The candidate's value less the reference's."""
     stderr: float | None
     """Of the gain; None when either's is unknown."""
+    degrees_of_freedom: float | None = None
+    """Of ``stderr``: the fewer of both."""
     verdict: Verdict
+
+    @property
+    def estimate(self) -> Estimate:
+        """The gain with its error over seeds."""
+        return Estimate(
+            value=self.gain, stderr=self.stderr, degrees_of_freedom=self.degrees_of_freedom
+        )
 
     @property
     def is_better(self) -> bool:
@@ -103,7 +137,14 @@ def compare(candidate: Standing, reference: Standing) -> Comparison:
     verdict: Verdict = "equal"
     if margin is not None and abs(gain) > NUM_STDERR * margin:
         verdict = "better" if gain > 0 else "worse"
-    return Comparison(gain=gain, stderr=stderr, verdict=verdict)
+    freedoms = (candidate.degrees_of_freedom, reference.degrees_of_freedom)
+    known = [freedom for freedom in freedoms if freedom is not None]
+    return Comparison(
+        gain=gain,
+        stderr=stderr,
+        degrees_of_freedom=min(known) if stderr is not None and known else None,
+        verdict=verdict,
+    )
 
 
 def best_of(items: Iterable[T], standing: Callable[[T], Standing]) -> T | None:
@@ -113,6 +154,12 @@ def best_of(items: Iterable[T], standing: Callable[[T], Standing]) -> T | None:
         if best is None or compare(standing(item), standing(best)).is_better:
             best = item
     return best
+
+
+@functools.lru_cache(maxsize=4096)
+def _mean_with_error(scores: tuple[float, ...], spread: Spread | None) -> Estimate:
+    """Kept, because every newcomer is set against all before it, with the same scores each time."""
+    return mean_with_error(scores, spread)
 
 
 def _joint(one: float | None, other: float | None) -> float | None:

@@ -23,6 +23,11 @@ def slope_weights(num_params: Sequence[float]) -> np.ndarray:
     return np.linalg.pinv(_design(num_params))[1]
 
 
+def intercept_weights(num_params: Sequence[float]) -> np.ndarray:
+    """Weights ``(sizes,)`` of the least-squares line's value at one parameter, ln N = 0."""
+    return np.linalg.pinv(_design(num_params))[0]
+
+
 def prediction_weights(num_params: Sequence[float], target_params: float) -> np.ndarray:
     """Weights ``(sizes,)`` of the least-squares line's value at ``target_params``.
 

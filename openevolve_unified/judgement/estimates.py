@@ -69,9 +69,18 @@ class Estimate:
     def __str__(self) -> str:
         if self.stderr is None or self.degrees_of_freedom is None:
             return f"{self.value:+.4f} (one seed: unknown error)"
-        freedom = f"{self.degrees_of_freedom:.1f}".removesuffix(".0")
+        freedom = _freedom_text(self.degrees_of_freedom)
         plural = "" if freedom == "1" else "s"
         return f"{self.value:+.4f} +- {self.stderr:.4f} ({freedom} degree{plural} of freedom)"
+
+    @property
+    def short(self) -> str:
+        """The same where a line has little room."""
+        if self.stderr is None or self.degrees_of_freedom is None:
+            return f"{self.value:+.4f} (one seed: unknown)"
+        return (
+            f"{self.value:+.4f} +- {self.stderr:.4f} ({_freedom_text(self.degrees_of_freedom)} df)"
+        )
 
 
 def mean_with_error(values: Sequence[float] | np.ndarray, prior: Spread | None = None) -> Estimate:
@@ -104,6 +113,22 @@ def mean_with_error(values: Sequence[float] | np.ndarray, prior: Spread | None =
         ci95=(mean - half_width, mean + half_width),
         num_seeds=number,
     )
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """One less the other, of different seeds; with the fewer degrees of freedom of both."""
+    value = one.value - other.value
+    errors = (one.stderr, one.degrees_of_freedom, other.stderr, other.degrees_of_freedom)
+    if None in errors:
+        return Estimate(value=value)
+    first, freedom, second, its = (float(number or 0.0) for number in errors)
+    return Estimate(
+        value=value, stderr=math.hypot(first, second), degrees_of_freedom=min(freedom, its)
+    )
+
+
+def _freedom_text(degrees_of_freedom: float) -> str:
+    return f"{degrees_of_freedom:.1f}".removesuffix(".0")
 
 
 def t_quantile(probability: float, degrees_of_freedom: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.shared_seeds import on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, Score
@@ -69,7 +70,18 @@ def loss_table(evaluation: Evaluation, judges: Judges) -> str:
         if judges.predicted_difference is not None:
             line += f"   {'':<8}   {judges.predicted_difference}"
         lines.append(line)
+    lines.append(f"errors of these losses over seeds, from top to bottom: {_loss_errors(judges)}")
     return "\n".join(lines)
+
+
+def _loss_errors(judges: Judges) -> str:
+    """The error of every loss of the program itself, in the order of the sizes."""
+    losses = [*judges.losses, *([judges.predicted_loss] if judges.predicted_loss else [])]
+    if not losses or any(loss.stderr is None for loss in losses):
+        return "one seed: unknown error"
+    freedom = min(loss.degrees_of_freedom or 0.0 for loss in losses)
+    shown = ", ".join(f"+- {loss.stderr:.4f}" for loss in losses)
+    return f"{shown} ({freedom:.1f} degrees of freedom)".replace(".0 degrees", " degrees")
 
 
 def dominance_text(judges: Judges) -> str:
@@ -102,7 +114,7 @@ def line_text(judges: Judges) -> str:
     if predicted is not None and predicted.ci95 is not None:
         low, high = predicted.ci95
         text += (
-            f"\nthe line foretells {predicted.value:.4f} nats at {judges.target_params:,.0f} "
+            f"\nthe line foretells {predicted} nats at {judges.target_params:,.0f} "
             f"parameters (95%: {low:.4f} to {high:.4f}), if it stays straight"
         )
     if judges.leave_one_out is not None:
@@ -146,20 +158,29 @@ def told_score(score: Score, num_seeds: int) -> str:
     return f"{text}, shrunk to {score.shrunk:+.4f} (reliability {score.reliability:.2f})"
 
 
-def with_error(estimate: Estimate) -> str:
-    """A number and its error over seeds where a line has little room."""
-    if estimate.stderr is None:
-        return f"{estimate.value:+.4f} (one seed)"
-    return f"{estimate.value:+.4f} +- {estimate.stderr:.4f}"
+def fitness_estimate(scored: Score, judges: Judges) -> Estimate:
+    """The fitness as measured, before a guard, with its error over seeds."""
+    found: dict[FitnessKind, Estimate | None] = {
+        "slope": judges.slope,
+        "predicted_loss": judges.predicted_loss,
+        "largest_loss": judges.largest_loss,
+    }
+    measured = found[scored.kind]
+    return Estimate(
+        value=scored.fitness,
+        stderr=measured.stderr if measured else None,
+        degrees_of_freedom=measured.degrees_of_freedom if measured else None,
+    )
 
 
 def _verdict(result: Evaluation, judges: Judges) -> str:
     fit, scored = result.fit, result.score
+    missed = lack_of_fit(fit, result.sizes, scored)
     plural = "" if judges.num_seeds == 1 else "s"
     text = (
-        f"trained at {len(result.sizes)} sizes with {judges.num_seeds} seed{plural}: fitness "
-        f"{scored.fitness:+.4f} ({FITNESS_WORDS[scored.kind]}, lack of fit {fit.lack_of_fit:.4f}, "
-        f"R2 {fit.r2:.3f}); {told_score(scored, judges.num_seeds)}"
+        f"trained at {len(result.sizes)} sizes with {judges.num_seeds} seed{plural}: "
+        f"{told_score(scored, judges.num_seeds)}; fitness {fitness_estimate(scored, judges)} "
+        f"({FITNESS_WORDS[scored.kind]}, lack of fit {missed:.4f}, R2 {fit.r2:.3f})"
     )
     if result.is_pilot:
         text += f" [{result.horizon}]"

@@ -65,6 +65,24 @@ def score(
     )
 
 
+def lack_of_fit(fit: ScalingFit, sizes: Sequence[SizeResult], scored: Score) -> float:
+    """How far the sizes lie off the line, as far as it moves what ``scored.kind`` names; its units.
+
+    The slope's own for a slope. The others rest on the same sizes, so that their residual, one loss
+    wide, moves them as their weights say: the predicted loss by more, the largest by itself.
+    """
+    counts = _counts(sizes)
+    residual_nats = fit.lack_of_fit / float(np.linalg.norm(slope_weights(counts)))
+    if scored.kind == "largest_loss":
+        return residual_nats
+    if scored.kind == "slope":
+        return fit.lack_of_fit
+    target = target_size(counts, scored.target_params)
+    if target <= max(counts):  # a program that is larger itself than what is predicted
+        return residual_nats
+    return residual_nats * float(np.linalg.norm(score_weights(scored.kind, counts, target)))
+
+
 def not_identified(
     kind: FitnessKind, sizes: Sequence[SizeResult], target_params: float | None
 ) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openevolve_unified.judgement.contrasts import (
+    intercept_weights,
     largest_weights,
     prediction_weights,
     slope_weights,
@@ -72,6 +73,10 @@ class Judges:
     """None with three sizes."""
     resolution: Resolution | None
     """None where the noise was not measured."""
+    losses: tuple[Estimate, ...] = ()
+    """At each size; empty in what earlier releases wrote."""
+    intercept: Estimate | None = None
+    """Of the line; None in what earlier releases wrote."""
 
     @property
     def dominance(self) -> Dominance | None:
@@ -124,6 +129,8 @@ def judge(evaluation: Evaluation, floor: NoiseFloor | None = None) -> Judges:
             (shared - reference) @ weights, None if floor is None else floor.of_difference(weights)
         )
     largest = largest_weights(own)
+    intercept = intercept_weights(own)
+    at_each = np.eye(len(own))
     has_more_sizes = len(sizes) > MIN_SIZES
     return Judges(
         num_seeds=len(losses),
@@ -137,6 +144,8 @@ def judge(evaluation: Evaluation, floor: NoiseFloor | None = None) -> Judges:
         leave_one_out=_leave_one_out(own, losses) if has_more_sizes else None,
         power_law=_power_law(own, losses, floor) if has_more_sizes else None,
         resolution=None if floor is None else _resolution(standard, target, len(losses), floor),
+        losses=tuple(mean_with_error(losses @ one, spread(one)) for one in at_each),
+        intercept=mean_with_error(losses @ intercept, spread(intercept)),
     )
 
 

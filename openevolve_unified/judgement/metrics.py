@@ -16,6 +16,7 @@ from openevolve_unified.config.names import (
     UNTRAINED_SCORE,
 )
 from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.records import Evaluation, Failure
 
@@ -36,15 +37,19 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
     values = {
         **_score_metrics(result),
         "fitness": result.score.fitness,
-        "lack_of_fit": result.fit.lack_of_fit,
+        "lack_of_fit": lack_of_fit(result.fit, result.sizes, result.score),
         "slope": result.fit.slope,
         "slope_stderr": _stderr(judges.slope),
         "slope_total": judges.slope_total.value,
+        "slope_total_stderr": _stderr(judges.slope_total),
         "intercept": result.fit.intercept,
+        "intercept_stderr": _stderr(judges.intercept),
         "r2": result.fit.r2,
         **_gain("gain_slope", None if paired is None else paired.slope),
         "loss_smallest": result.sizes[0].mean_loss_nats,
+        "loss_smallest_stderr": _stderr(judges.losses[0]),
         "loss_largest": result.sizes[-1].mean_loss_nats,
+        "loss_largest_stderr": _stderr(judges.losses[-1]),
         **_gain("gain_largest", None if paired is None else paired.largest_loss),
         "predicted_loss": judges.predicted_loss.value if judges.predicted_loss else UNKNOWN_STDERR,
         "predicted_loss_stderr": _stderr(judges.predicted_loss),

@@ -1,4 +1,4 @@
-"""The selection rule: who gets one more seed, who takes a place, and who goes to the confirmation.
+"""The selection rule: who gets one more seed, who is the best, and who goes to the confirmation.
 
 A pure state machine: it is asked with the scores so far, and answers what to train next or what is
 decided. A newcomer starts with one seed and meets each of its rivals (its cell's elite, the best)
@@ -9,36 +9,33 @@ at the seeds that both have:
 * *not ahead*: not ahead by a standard error (``CONTENDS_AT``) at the shared seeds, so no more seeds
   are spent. This can only make 'better' rarer.
 * *one more seed*: ahead, and not decided; the side with fewer seeds is trained at its next.
-* *ahead*: ahead at all ``max_seeds``, not beyond noise. It takes the place, as the better guess,
-  and is never told as better.
+* *ahead*: ahead at all ``max_seeds``, not beyond noise; it is never told as better.
 
+Who then takes a place, and who is the best, ``compare`` says of the means over all seeds; the best
+is measured at every search seed before it wins. Runs and their simulation ask the same functions.
 What a run claims rests on none of these but on ``confirmation`` alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from openevolve_unified.judgement.compare import Standing, best_of
 from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.judgement.sequential import confidence_sequence
-from openevolve_unified.judgement.shrinkage import (
-    Baseline,
-    Observed,
-    ShrunkScore,
-    pooled_spread,
-    shrink,
-)
+from openevolve_unified.judgement.shrinkage import Baseline, Observed, pooled_spread
 
 CONTENDS_AT = 1.0
 """Standard errors by which a newcomer must be ahead to get more seeds. At 0 half of all equal
 newcomers would, and a run would train twice as much; at 1 a sixth do."""
 
 Outcome = Literal["one more seed", "better", "ahead", "not ahead", "worse"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +71,6 @@ class Decision:
     reason: str
     train: str | None = None
     """The program to train at its next search seed; None when it is decided."""
-
-    @property
-    def takes_the_place(self) -> bool:
-        return self.outcome in ("better", "ahead")
 
 
 def decide(
@@ -124,39 +117,76 @@ def decide(
     )
 
 
-def leader(
-    population: Sequence[Observed], baseline: Baseline, rule: SelectionRule
-) -> ShrunkScore | None:
-    """The candidate with the highest shrunk score; None when none is above the baseline.
+def best_so_far(population: Sequence[Observed], baseline: Baseline, spread: Spread) -> Observed:
+    """The best of all that was tried, the baseline first, by the one rule of ``compare``.
 
-    It is the winner once ``leader_to_measure`` asks for nothing more.
+    Args:
+        population: in the order of trial.
+        spread: of one program's score from seed to seed, ``NoiseFloor.of(score_weights(...))``.
     """
-    shrunk = shrink(population, baseline, rule.floor)
-    best = max(shrunk, key=lambda item: item.shrunk_gain, default=None)
-    return best if best is not None and best.shrunk_gain > 0 else None
+    initial = baseline.as_observed
+
+    def standing(item: Observed) -> Standing:
+        if item is initial:
+            return Standing.of_baseline(item.scores, spread)
+        return Standing.of_scores(item.scores, spread)
+
+    return best_of([initial, *population], standing) or initial
 
 
-def leader_to_measure(
-    population: Sequence[Observed], baseline: Baseline, rule: SelectionRule
-) -> str | None:
-    """The leader's name while it has fewer than ``max_seeds``: nothing wins on a lucky seed.
+def rivals_of(
+    name: str,
+    elite: str | None,
+    population: Sequence[Observed],
+    baseline: Baseline,
+    spread: Spread,
+) -> tuple[str, ...]:
+    """Whom a newcomer meets: the elite of its cell, if there is one, and the best of the others.
 
-    Ask again after each training; the leader may change. It ends because seeds run out.
+    Args:
+        spread: see ``best_so_far``.
     """
-    first = leader(population, baseline, rule)
-    return first.name if first is not None and first.num_seeds < rule.max_seeds else None
+    others = [item for item in population if item.name != name]
+    best = best_so_far(others, baseline, spread).name
+    found = (best,) if elite is None else (elite, best)
+    return tuple(rival for rival in dict.fromkeys(found) if rival != name)
 
 
-def parent_to_measure(
-    elites: Sequence[Observed], times_parent: Mapping[str, int], rule: SelectionRule
+def next_to_train(
+    name: str,
+    rival: str,
+    population: Sequence[Observed],
+    baseline: Baseline,
+    rule: SelectionRule,
 ) -> str | None:
-    """The elite that was a parent too often for its seeds, the most so first; else None."""
-    due = [
-        elite
-        for elite in elites
-        if elite.num_seeds < rule.max_seeds
-        and times_parent.get(elite.name, 0) >= rule.parents_per_seed * elite.num_seeds
-    ]
-    if not due:
-        return None
-    return max(due, key=lambda elite: times_parent[elite.name] / elite.num_seeds).name
+    """Which of the two is trained at one more seed; None when they are decided.
+
+    Args:
+        rival: one that is not in ``population`` stands for the baseline.
+    """
+    observed = {item.name: item for item in population}
+    other = observed.get(rival, baseline.as_observed)
+    return decide(observed[name], other, population, baseline, rule).train
+
+
+def settled_best(best: Callable[[], T], measure_again: Callable[[T], bool]) -> T:
+    """The best once it has every search seed: nothing wins on a lucky one.
+
+    Args:
+        best: the best as things stand.
+        measure_again: gives it one more seed; False when it has them all, or cannot have it.
+    """
+    while True:
+        found = best()
+        if not measure_again(found):
+            return found
+
+
+def is_due(parent: Observed, times_parent: int, rule: SelectionRule) -> bool:
+    """Whether a program was a parent too often for the seeds it has.
+
+    Args:
+        times_parent: this time included.
+    """
+    has_seeds_left = parent.num_seeds < rule.max_seeds
+    return has_seeds_left and times_parent >= rule.parents_per_seed * parent.num_seeds

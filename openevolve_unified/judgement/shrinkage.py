@@ -83,10 +83,6 @@ class ShrunkScore:
     score: float
     """The baseline's mean plus the gain times its reliability."""
 
-    @property
-    def shrunk_gain(self) -> float:
-        return self.gain * self.reliability
-
 
 def pooled_spread(population: Sequence[Observed], baseline: Baseline, floor: Spread) -> Spread:
     """The spread of a pair's difference: the floor's bound and all pairs seen so far, together.

@@ -8,7 +8,8 @@ from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed, confirm_winner
 from openevolve_unified.evaluation.seeds import confirmation_seeds
-from openevolve_unified.judgement.compare import Standing
+from openevolve_unified.judgement.compare import Standing, compare
+from openevolve_unified.judgement.selection import settled_best
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
@@ -43,11 +44,16 @@ def confirm_best(
         return None
     reporter.start_candidate("confirmation")
     with ScalingLawEvaluator(config=experiment, listener=reporter, log=log) as evaluator:
-        best = _settled_best(evaluator, initial)
+        directory = evaluator.run_directory
+
+        def measure_again(entry: dict[str, Any]) -> bool:
+            return evaluator.measure_again(directory.source_of(entry))
+
+        best = settled_best(lambda: best_entry(directory.history()) or initial, measure_again)
         if best["program"] == initial["program"]:
             return None
-        source = evaluator.run_directory.source_of(best)
-        gain = Standing.of_entry(best).value - Standing.of_entry(initial).value
+        source = directory.source_of(best)
+        gain = compare(Standing.of_entry(best), Standing.of_entry(initial)).estimate
         noise = known_noise(evaluator.pipeline)
         found = confirm_winner(evaluator.pipeline, source, gain, noise.floor() if noise else None)
     reporter.close()
@@ -61,13 +67,3 @@ def confirm_best(
 def _is_initial(directory: RunDirectory, initial: dict[str, Any]) -> bool:
     best = best_entry(directory.history()) or initial
     return bool(best["program"] == initial["program"])
-
-
-def _settled_best(evaluator: ScalingLawEvaluator, initial: dict[str, Any]) -> dict[str, Any]:
-    """The best once it has every search seed: nothing wins on a lucky one."""
-    while True:
-        best = best_entry(evaluator.run_directory.history()) or initial
-        if best["program"] == initial["program"]:
-            return best
-        if not evaluator.measure_again(evaluator.run_directory.source_of(best)):
-            return best

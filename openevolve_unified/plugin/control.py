@@ -39,6 +39,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.arms import MIN_RUNS
+from openevolve_unified.judgement.estimates import mean_with_error
 from openevolve_unified.plugin.proposer.grammar_client import MODEL_NAME, PROVIDER
 from openevolve_unified.plugin.proposer.random_programs import random_programs
 from openevolve_unified.plugin.session import require_api_keys, run_session
@@ -269,9 +270,9 @@ def found_in(directory: RunDirectory, experiment: Experiment, plan: RunPlan) -> 
 def run_line(run: ArmRun) -> str:
     """One line as soon as a run is done."""
     text = (
-        f"{run.arm} run {run.number}: selected {run.selected_gain:+.4f}, confirmed "
-        f"{run.confirmed_gain:+.4f} over the initial program; {run.num_trained} of "
-        f"{run.num_evaluations} trained"
+        f"{run.arm} run {run.number}: gain selected {run.selected_gain:+.4f} (one run: unknown), "
+        f"confirmed {mean_with_error(run.confirmed_gains).short}; "
+        f"{run.num_trained}/{run.num_evaluations} trained"
     )
     if run.unconfirmed_because is not None:
         text += f"; at fresh seeds the winner is refused at {run.unconfirmed_because}"

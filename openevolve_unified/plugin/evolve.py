@@ -31,7 +31,7 @@ from openevolve_unified.plugin.population import (
     RejectionFeedback,
     admit,
     evict,
-    renew_metrics,
+    renew,
     replaces,
 )
 from openevolve_unified.plugin.steady import Attendant, island_in_turn, steady_workers
@@ -243,7 +243,7 @@ class EvolutionRun:
             return
         report: Report = future.result().report
         for event in report.remeasured:
-            renew_metrics(self._openevolve.database, event)
+            renew(self._openevolve.database, event)
         if report.remeasured:
             newcomer = report.entry["program"] if report.entry is not None else ""
             others = [one for one in self._directory.history() if one["program"] != newcomer]

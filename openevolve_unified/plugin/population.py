@@ -62,13 +62,13 @@ def evict(
     return sorted(eligible, key=worth)[:num_programs]
 
 
-def renew_metrics(database: ProgramDatabase, event: Remeasured) -> None:
-    """Give a program that got one more seed its new metrics, and every copy of it."""
+def renew(database: ProgramDatabase, event: Remeasured) -> None:
+    """Give a program that got one more seed its new metrics and feedback, and every copy of it."""
     for program_id, program in list(database.programs.items()):
         if hash_of(program.code) == event.program:
             program.metrics.update(event.metrics)
             known = database.get_artifacts(program_id)
-            database.store_artifacts(program_id, {**known, "verdict": event.verdict})
+            database.store_artifacts(program_id, {**known, **event.artifacts})
 
 
 class RejectionFeedback:

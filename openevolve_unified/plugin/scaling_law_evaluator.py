@@ -147,7 +147,7 @@ class ScalingLawEvaluator:
 
     def as_openevolve(self, result: Evaluation | Failure) -> EvaluationResult:
         """What OpenEvolve reads of a result."""
-        judges = self._judges(result)
+        judges = self.judges_of(result)
         values = metrics(result, judges)
         texts: dict[str, str | bytes] = dict(artifacts(result, judges))
         return EvaluationResult(metrics=values, artifacts=texts)
@@ -252,7 +252,7 @@ class ScalingLawEvaluator:
             self.measure_again(exchange.parent)
 
     def _record_again(self, result: Evaluation, iteration: int | None) -> None:
-        judges = self._judges(result)
+        judges = self.judges_of(result)
         entry = self.run_directory.record_again(result, iteration, judges)
         if entry is not None:
             self._listener(
@@ -260,7 +260,7 @@ class ScalingLawEvaluator:
                     program=entry["program"],
                     entry=entry,
                     metrics=metrics(result, judges),
-                    verdict=artifacts(result, judges)["verdict"],
+                    artifacts=artifacts(result, judges),
                 )
             )
 
@@ -311,7 +311,7 @@ class ScalingLawEvaluator:
             damage = self.run_directory.repair()
             if damage is not None:
                 self._listener(Notice(message=damage))
-            entry = self.run_directory.record(result, iteration, self._judges(result))
+            entry = self.run_directory.record(result, iteration, self.judges_of(result))
             if self.experiment.scaling_law.execution.keep_weights == "best":
                 self._drop_weights()
             return result, entry
@@ -321,8 +321,9 @@ class ScalingLawEvaluator:
         except MachineError as error:
             return self._failure(result.program.source, error.stage, str(error)), None
 
-    def _judges(self, result: Evaluation | Failure) -> Judges | None:
-        """With the noise floor of this configuration, if it was measured."""
+    def judges_of(self, result: Evaluation | Failure) -> Judges | None:
+        """Every number beside the score with its error, by the noise floor of this configuration if
+        it was measured; None for a failure."""
         if isinstance(result, Failure):
             return None
         noise = known_noise(self.pipeline)

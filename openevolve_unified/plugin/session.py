@@ -24,6 +24,7 @@ from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.records import Failure
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.judges_table import LEGEND
 from openevolve_unified.report.plan_table import print_plan
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
@@ -43,9 +44,17 @@ from openevolve_unified.signals import interruption
 
 
 def run_session(
-    *, config: Path, overrides: Sequence[str], output: Path | None, resume: bool
+    *,
+    config: Path,
+    overrides: Sequence[str],
+    output: Path | None,
+    resume: bool,
+    is_verbose: bool = False,
 ) -> int:
     """Validate, plan, score the initial program, evolve, summarise; the exit status.
+
+    Args:
+        is_verbose: tell all that is known of every candidate, not one line.
 
     Raises:
         ConfigError: the experiment cannot run as written, or no longer.
@@ -54,7 +63,7 @@ def run_session(
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
     require_semaphores()
-    reporter = Reporter()
+    reporter = Reporter(is_verbose=is_verbose)
     if resume:
         require_resumable(experiment, reporter)
     directory = RunDirectory(experiment.output_dir)
@@ -278,6 +287,7 @@ def _plan_and_evolve(
         )
         done = checkpoint.iteration if checkpoint else 0
         reporter.say(f"resuming after {done} of {experiment.iterations} candidates")
+    reporter.say(LEGEND)
     run = EvolutionRun(experiment, overrides, initial, experiment.iterations, reporter, log)
     _tell_what_was_lost(directory, log)
     run.run(checkpoint)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from openevolve_unified.report.judges_table import verdict_words
+from openevolve_unified.report.judges_table import detail_lines, verdict_words
 from openevolve_unified.runs.events import (
     Bug,
     DataPrepared,
@@ -24,6 +25,8 @@ from openevolve_unified.runs.proposals import FAILED_CALL, INTERNAL_ERROR
 
 _UNUSABLE = {FAILED_CALL: "the call of the language model failed", INTERNAL_ERROR: "no program"}
 PLAIN_INTERVAL_S = 15.0
+MAX_COLUMNS = 100
+"""Of a line about one candidate."""
 
 
 class Terminal(Console):
@@ -37,10 +40,15 @@ class Terminal(Console):
 
 
 class Reporter:
-    """Turns events into lines and bars; also prints the plan, the verdicts and the summary."""
+    """Turns events into lines and bars; also prints the plan, the verdicts and the summary.
 
-    def __init__(self, console: Console | None = None):
+    Args:
+        is_verbose: show all that is known of a verdict, not one line.
+    """
+
+    def __init__(self, console: Console | None = None, is_verbose: bool = False):
         self.console = console or Terminal()
+        self._is_verbose = is_verbose
         self._progress: Progress | None = None
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._last_plain: dict[tuple[str, str], float] = {}
@@ -70,22 +78,26 @@ class Reporter:
                 self.say(f"error: {message}")
 
     def show_verdict(self, entry: dict[str, Any]) -> None:
-        """One line about a candidate that has been decided (an entry of the run's history)."""
+        """One line about a candidate that has been decided (an entry of the run's history).
+
+        What is longer is in the run's folder, and here where the reporter is verbose.
+        """
         self.close()
         title = self._candidate or "candidate"
-        if entry["verdict"] == "rejected":
-            self.say(f"{title}: rejected at '{entry['stage']}': {entry['reason']}")
-            return
         if entry["verdict"] == "not judged":
             self.say(f"{title}: not judged: {entry['reason']}")
             return
-        text = f"fitness {entry['fitness']:+.4f} (lack of fit {entry['lack_of_fit']:.4f})"
-        told = entry.get("told_score")
-        if told is not None:
-            text += f", {told}"
-        text += verdict_words(entry)
-        note = ", known already" if entry["cached"] else f", {entry['duration_s']:.0f} s"
-        self.say(f"{title}: {text} [{entry['horizon']}]{note}")
+        if entry["verdict"] == "rejected":
+            line = f"{title}: rejected at '{entry['stage']}': {entry['reason']}"
+            self.say(line if self._is_verbose else shorten(line))
+            return
+        note = "known already" if entry["cached"] else f"{entry['duration_s']:.0f} s"
+        self.say(f"{title}: {verdict_words(entry)}; {note}")
+        if entry.get("dominance") == "better":
+            self.say("  BETTER THAN THE BASELINE AT EVERY SIZE, beyond noise")
+        if self._is_verbose:
+            for line in detail_lines(entry):
+                self.say(f"  {line}")
 
     def close(self) -> None:
         """Remove the bars."""
@@ -146,6 +158,11 @@ class Reporter:
         if bar not in self._bars:
             self._bars[bar] = self._progress.add_task(name, total=total, text=text)
         self._progress.update(self._bars[bar], completed=step, text=text)
+
+
+def shorten(line: str) -> str:
+    """A line cut between words where it is longer than ``MAX_COLUMNS``."""
+    return textwrap.shorten(line, MAX_COLUMNS, placeholder=" ...")
 
 
 def format_duration(seconds: float) -> str:

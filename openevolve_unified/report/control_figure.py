@@ -23,7 +23,7 @@ def draw_control(report: ControlReport) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     number = len(report.confirmation_seeds)
     seeds = f"{number} fresh seed{'' if number == 1 else 's'}"
@@ -40,11 +40,13 @@ def draw_control(report: ControlReport) -> bytes:
             panel.plot([place + 0.2] * 2, [low, high], color="C1", linewidth=1.5)
             panel.plot([place + 0.2], [summary.mean], "s", color="C1", markersize=5)
         panel.set_xticks(range(len(names)), names)
+        panel.set_xlim(-0.5, len(names) - 0.3)
         panel.set_title(title, fontsize=10)
     panels[0].set_ylabel("gain of the score over the initial program", fontsize=9)
     figure.suptitle(
         f"{report.num_runs} runs of {report.num_evaluations} evaluations per arm "
-        f"[{report.horizon}]; squares: means, bars: 95%",
+        f"[{report.horizon}]\ndots: runs; "
+        "squares: their means with 95% intervals",
         fontsize=10,
     )
     drawn = io.BytesIO()

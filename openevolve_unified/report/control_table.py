@@ -50,7 +50,8 @@ def _scope(report: ControlReport) -> list[str]:
     return [
         f"{report.num_runs} independent runs per arm, {report.num_evaluations} evaluations each;",
         "gains of the score over the initial program: as selected, and confirmed on "
-        f"{number} fresh seed{'' if number == 1 else 's'}",
+        f"{number} fresh seed{'' if number == 1 else 's'}; +- is the standard deviation over "
+        f"runs ({report.num_runs - 1} degrees of freedom)",
     ]
 
 

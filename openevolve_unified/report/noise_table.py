@@ -36,7 +36,7 @@ def print_simulated(rates: SimulatedRates, reporter: Reporter) -> None:
         f"{rates.ladders_per_candidate:.2f} ladders trained per candidate"
     )
     reporter.say(
-        f"    one candidate whose slope is lower by {rates.planted_gain:.4f}: found and confirmed "
+        f"    one candidate whose score is higher by {rates.planted_gain:.4f}: found and confirmed "
         f"in {_rate(rates, rates.power)}"
     )
 

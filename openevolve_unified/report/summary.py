@@ -62,13 +62,10 @@ def difference_line(best: dict[str, Any], initial: dict[str, Any]) -> str:
     if best["program"] == initial["program"]:
         return "none: no candidate is ahead of the initial program by more than the error"
     found = compare(Standing.of_entry(best), Standing.of_entry(initial))
-    text = f"score {found.gain:+.4f}"
+    text = f"score {found.estimate.short}"
+    margin = "the error over seeds of both"
     if found.stderr is None:
-        text += " (one seed: unknown error)"
         margin = "the lack of fit of both, which is no error"
-    else:
-        text += f" +- {found.stderr:.4f}"
-        margin = "the error over seeds of both"
     if found.is_better:
         return f"{text}: ahead by more than {margin}"
     return f"{text}: not ahead by more than {margin}"
@@ -86,12 +83,9 @@ def _confirmed_line(
 
 
 def _fitness(entry: dict[str, Any]) -> str:
-    text = (
-        f"fitness {entry['fitness']:+.4f}, lack of fit {entry['lack_of_fit']:.4f}, "
-        f"R2 {entry['r2']:.3f}"
-    )
+    text = f"lack of fit {entry['lack_of_fit']:.4f}, R2 {entry['r2']:.3f}"
     told = entry.get("told_score")
-    return text if told is None else f"{text}, {told}"
+    return text if told is None else f"{told}; {text}"
 
 
 def _print_losses(best: dict[str, Any], initial: dict[str, Any], reporter: Reporter) -> None:

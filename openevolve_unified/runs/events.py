@@ -153,8 +153,8 @@ class Remeasured(Event):
     """As in ``fitness_history.json``, whole."""
     metrics: dict[str, float]
     """As OpenEvolve keeps them."""
-    verdict: str
-    """As the proposer is told it."""
+    artifacts: dict[str, str]
+    """As the proposer is told them, whole: each of them has numbers that the seed changed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ def new_entry(
         },
         "told_score": told_score(result.score, len(result.sizes[0].seeds)),
         "fitness": result.score.fitness,
-        "lack_of_fit": result.fit.lack_of_fit,
+        "lack_of_fit": standing.lack_of_fit,
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
         "cached": result.cached,

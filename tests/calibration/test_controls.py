@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -21,6 +22,7 @@ from openevolve_unified.calibration.controls import (
     run_controls,
 )
 from openevolve_unified.calibration.seeds import control_seeds
+from openevolve_unified.config.fitness import FitnessConfig
 from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.judgement.seeds import seed_plan
 
@@ -122,6 +124,26 @@ def test_a_true_gain_is_confirmed_and_beats_luck(tmp_path):
     assert all(run.confirmed_loss_gain_nats == pytest.approx(0.1, abs=0.01) for run in random_runs)
     (pair,) = report.comparisons
     assert (pair.arm, pair.against, pair.verdict) == (RANDOM, LUCK, "beat")
+
+
+def test_the_confirmed_gain_is_one_of_what_is_scored(tmp_path):
+    setting = Setting(tmp_path, lambda source: -0.1 if source.endswith(" 2") else 0.0)
+
+    def pipeline_for(seeds):
+        judge = MadeJudge(
+            lambda source: -0.1 if source.endswith(" 2") else 0.0, seeds, 0.001, setting.asked
+        )
+        fitness = FitnessConfig(kind="largest_loss")
+        judge.config = dataclasses.replace(judge.config, fitness=fitness)
+        return judge
+
+    setting.pipeline_for = pipeline_for
+    runs = [run for run in setting.run(LUCK, RANDOM).runs if not run.is_initial]
+    assert runs
+    for run in runs:
+        assert run.confirmed_gains == pytest.approx(run.confirmed_loss_gains_nats), (
+            "not the slope's"
+        )
 
 
 def test_a_winner_that_fails_at_fresh_seeds_counts_as_nothing_and_says_why(tmp_path):

@@ -15,6 +15,7 @@ from openevolve_unified.calibration.ranking import (
     one_seed_each,
     rank_mechanisms,
 )
+from openevolve_unified.config.fitness import FitnessConfig
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.errors import ConfigError, MachineError
 from openevolve_unified.judgement.noise import measure_noise
@@ -92,14 +93,14 @@ def test_a_control_that_leads_is_named_with_what_it_leads():
 def test_the_score_is_guarded_so_harm_does_not_rank_first():
     # Small models hurt: a steep line, and a lower score for it.
     judge = MadeJudge(lambda source: 0.0 if source == INITIAL else 0.3, (0, 1))
-    (own,) = one_seed_each(judge.evaluate("other"), 0.02)[:1]
+    (own,) = one_seed_each(judge.evaluate("other"), FitnessConfig())[:1]
     assert own.score.combined == pytest.approx(own.score.fitness - 0.28, abs=0.02)
 
 
 def test_each_seed_is_scored_against_its_own_baseline():
     judge = MadeJudge(lambda source: 0.0, (0, 1))
     both = judge.evaluate("other")
-    alone = one_seed_each(both, 0.02)
+    alone = one_seed_each(both, FitnessConfig())
     assert [one.sizes[0].seeds for one in alone] == [(0,), (1,)]
     assert [one.baseline[0].seeds for one in alone] == [(0,), (1,)]
     assert both.fit.slope == pytest.approx(sum(one.fit.slope for one in alone) / 2)

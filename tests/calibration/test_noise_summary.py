@@ -11,10 +11,12 @@ from rich.console import Console
 from openevolve_unified.calibration.noise_summary import summarise
 from openevolve_unified.calibration.simulated_noise import simulate
 from openevolve_unified.calibration.simulated_runs import RunSettings
+from openevolve_unified.config.fitness import FitnessConfig
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.contrasts import slope_weights
 from openevolve_unified.judgement.noise import detectable_difference
+from openevolve_unified.judgement.replicates import score_difference_spread
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.noise_table import print_noise, print_simulated
 
@@ -108,5 +110,16 @@ def test_simulated_runs_with_this_noise_rarely_err_and_find_what_is_planted():
     assert rates.ladders_per_candidate >= 1
     text = printed(print_simulated, rates)
     assert "60 runs of 4 candidates" in text
-    assert f"lower by {rates.planted_gain:.4f}" in text
+    assert f"higher by {rates.planted_gain:.4f}" in text
     assert rates.error(0.5) == pytest.approx(0.5 / 60**0.5)
+
+
+@pytest.mark.parametrize("kind", ["predicted_loss", "largest_loss"])
+def test_what_is_simulated_is_the_score_of_the_configuration(kind):
+    settings = RunSettings(
+        num_noise=6, max_seeds=2, num_confirmation=2, fitness=FitnessConfig(kind=kind)
+    )
+    rates = simulate(made_noise(), num_candidates=4, num_runs=20, settings=settings)
+    spread = score_difference_spread(made_noise().floor(), settings.fitness)
+    assert rates.planted_gain == 2 * detectable_difference(spread, 2)
+    assert rates.power >= 0.8

@@ -48,13 +48,13 @@ def found(settings, shared, number):
     return sum(run.is_improved and run.winner == better for better, run in ended) / number
 
 
-@pytest.mark.parametrize(("settings", "shared"), CASES, ids=NAMES)
+@pytest.mark.parametrize(("settings", "shared"), CASES[::3], ids=NAMES[::3])
 def test_equal_candidates_are_called_improved_in_few_runs(settings, shared):
     # The true rate is about 1.5%: more than 5% of 200 happens once in 2,000.
     assert false_improvements(settings, shared, 200) <= 0.05
 
 
-@pytest.mark.parametrize(("settings", "shared"), CASES, ids=NAMES)
+@pytest.mark.parametrize(("settings", "shared"), CASES[::3], ids=NAMES[::3])
 def test_one_better_candidate_is_found_and_confirmed(settings, shared):
     assert found(settings, shared, 50) >= 0.80
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
+from made_results import COUNTS, TOLERANCE, made_evaluation
 
 from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.judgement.compare import Standing, best_of, compare
+from openevolve_unified.judgement.contrasts import score_weights
+from openevolve_unified.judgement.fitness import score
 
 
 def standing(value, stderr=0.0):
@@ -48,3 +54,29 @@ def test_where_an_error_is_unknown_the_lack_of_fit_is_the_margin():
     for gain, verdict in ((0.6, "better"), (0.4, "equal"), (-0.6, "worse")):
         found = compare(Standing(value=gain, stderr=None, lack_of_fit=0.4), known)
         assert (found.verdict, found.stderr) == (verdict, None)
+
+
+@pytest.mark.parametrize("kind", ["slope", "predicted_loss", "largest_loss"])
+def test_the_lack_of_fit_of_a_standing_has_the_units_of_its_score(kind):
+    losses = (2.40, 2.33, 2.21, 2.10)
+    made = made_evaluation(losses)
+    scored = score(made.fit, made.sizes, (), TOLERANCE, kind)
+    found = Standing.of_evaluation(dataclasses.replace(made, score=scored))
+    design = np.stack([np.ones(4), np.log(COUNTS)], axis=1)
+    residuals = losses - design @ np.linalg.lstsq(design, np.array(losses), rcond=None)[0]
+    residual_nats = np.sqrt(residuals @ residuals / 2)
+    weights = score_weights(kind, COUNTS, 4.0 * max(COUNTS))
+    assert found.lack_of_fit == pytest.approx(residual_nats * np.linalg.norm(weights))
+
+
+def test_equal_losses_at_the_largest_size_do_not_take_turns_without_an_error_over_seeds():
+    """The slope's lack of fit is a fraction of that of a loss, and would call noise better."""
+    first, second = (
+        made_evaluation((2.40, 2.33, 2.21, largest)) for largest in (2.10, 2.10 - 0.025)
+    )
+    standings = []
+    for made in (first, second):
+        scored = score(made.fit, made.sizes, (), TOLERANCE, "largest_loss")
+        standings.append(Standing.of_evaluation(dataclasses.replace(made, score=scored)))
+    assert abs(standings[1].value - standings[0].value) > first.fit.lack_of_fit
+    assert compare(standings[1], standings[0]).verdict == "equal"

@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 from ladders import COUNTS, covers_95, ladder
 
+from openevolve_unified.judgement.arms import compare_arms, summarise
+from openevolve_unified.judgement.confirmation import confirm
 from openevolve_unified.judgement.contrasts import (
+    intercept_weights,
+    largest_weights,
     prediction_weights,
     slope_weights,
 )
+from openevolve_unified.judgement.estimates import mean_with_error
 from openevolve_unified.judgement.noise import measure_noise
 from openevolve_unified.judgement.paired import compare_paired
 from openevolve_unified.judgement.power_law import fit_power_law
@@ -66,6 +71,64 @@ def test_intervals_over_seeds_hold_the_line_through_the_true_losses(curvature, c
     assert covers_95(bound, LADDERS) if correlation == 0 else bound / LADDERS > 0.97
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("curvature", [0.0, 0.03])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_every_other_interval_of_a_verdict_and_of_a_confirmation(curvature, correlation):
+    """Over two thousand ladders; those of the test above are the rest."""
+    law = ladder(curvature=curvature, program_correlation=correlation)
+    random, one_each = np.random.default_rng(7), np.eye(4)
+    contrasts = {
+        "intercept": intercept_weights(COUNTS),
+        "largest loss": largest_weights(COUNTS),
+        "smallest loss": one_each[0],
+        "prediction": prediction_weights(COUNTS, TARGET),
+    }
+    hits: dict[str, int] = {}
+    bounds: dict[str, int] = {}
+    for _ in range(LADDERS):
+        baseline, twin, other = law.losses(random, 7, np.zeros((3, 4)))
+        floor = measure_noise(COUNTS, baseline[:4], twin[:4])
+        for name, weights in contrasts.items():
+            truth, spread = law.true_losses @ weights, floor.of(weights)
+            own = mean_with_error(other[:3] @ weights)
+            alone = mean_with_error(other[4:5] @ weights, spread)
+            several = mean_with_error(other[4:] @ weights, spread)
+            apart = mean_with_error((other - baseline)[:3] @ weights)
+            for kind, found, expected in (
+                ("of 3 seeds", own, truth),
+                ("of a seed and the floor", alone, truth),
+                ("of 3 seeds and the floor", several, truth),
+                ("difference", apart, 0.0),
+            ):
+                key = f"{name} {kind}"
+                hits[key] = hits.get(key, 0) + holds(found.ci95, expected)
+            fresh = mean_with_error((other - baseline)[4:6] @ weights, floor.of_difference(weights))
+            bounds[name] = bounds.get(name, 0) + holds(fresh.ci95, 0.0)
+        scores = [(-each[4:6] @ slope_weights(COUNTS)).tolist() for each in (other, baseline)]
+        confirmed = confirm(*scores, floor.of_difference(slope_weights(COUNTS)), 0.0)
+        held = holds(confirmed.confirmed_gain.ci95, 0.0)
+        bounds["confirmed gain"] = bounds.get("confirmed gain", 0) + held
+    missed = {name: count for name, count in hits.items() if not covers_95(count, LADDERS)}
+    assert missed == {}
+    for name, count in bounds.items():
+        is_wide = count / LADDERS > 0.97
+        assert covers_95(count, LADDERS) if correlation == 0 else is_wide, (name, count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+def test_intervals_of_arms_hold_the_truth_in_two_thousand_controls(spread):
+    """Of an arm's mean and, by Welch, of two arms' difference: five runs each."""
+    random, hits = np.random.default_rng(3), {"mean": 0, "difference": 0}
+    for _ in range(LADDERS):
+        runs = {"one": random.normal(0.2, 1.0, 5), "other": random.normal(0.0, spread, 5)}
+        hits["mean"] += holds(summarise("one", runs["one"].tolist()).ci95, 0.2)
+        (pair,) = compare_arms(runs, [("one", "other")])
+        hits["difference"] += holds(pair.ci95, 0.2)
+    assert all(covers_95(count, LADDERS) for count in hits.values()), hits
+
+
 def test_lack_of_fit_is_an_interval_for_a_straight_law_with_equal_noise_only():
     random = np.random.default_rng(0)
     bend = 0.03 * (np.log(COUNTS) - np.log(COUNTS).mean()) ** 2
@@ -107,8 +170,9 @@ def test_profile_intervals_hold_the_truth_in_two_thousand_ladders(num_sizes, kno
     assert all(covers_95(count, LADDERS) for count in hits), hits
 
 
-def test_profile_intervals_use_the_freedom_of_a_measured_covariance():
-    counts, random, hits, trials = np.geomspace(1e5, 1e8, 5), np.random.default_rng(2), 0, 150
+@pytest.mark.parametrize("trials", [150, pytest.param(LADDERS, marks=pytest.mark.slow)])
+def test_profile_intervals_use_the_freedom_of_a_measured_covariance(trials):
+    counts, random, hits = np.geomspace(1e5, 1e8, 5), np.random.default_rng(2), 0
     for _ in range(trials):
         runs = 1.7 + 40 * counts**-0.3 + random.normal(0, 0.02, (3, 5))
         variance = runs.var(axis=0, ddof=1).mean() / 3

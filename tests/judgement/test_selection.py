@@ -1,4 +1,4 @@
-"""The selection rule step by step: who is trained once more, who takes a place, who leads."""
+"""The selection rule step by step: who is trained once more, whom a newcomer meets, who wins."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import pytest
 from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.judgement.selection import (
     SelectionRule,
+    best_so_far,
     decide,
-    leader,
-    leader_to_measure,
-    parent_to_measure,
+    is_due,
+    next_to_train,
+    rivals_of,
+    settled_best,
 )
 from openevolve_unified.judgement.shrinkage import Baseline, Observed
 
 RULE = SelectionRule(floor=Spread(sd=1.0, degrees_of_freedom=7.0), max_seeds=3)
+SPREAD = Spread(sd=0.7, degrees_of_freedom=7.0)
 BASELINE = Baseline(search=(0.0, 0.0, 0.0), further=(0.0,))
 
 
@@ -28,11 +31,7 @@ def step(newcomer, rival):
 
 def test_a_newcomer_within_a_standard_error_gets_no_more_seeds():
     decision = step(seen("new", 0.9), seen("elite", 0.0))
-    assert (decision.outcome, decision.train, decision.takes_the_place) == (
-        "not ahead",
-        None,
-        False,
-    )
+    assert (decision.outcome, decision.train) == ("not ahead", None)
 
 
 def test_a_contender_gets_seeds_pair_by_pair_until_they_run_out():
@@ -42,13 +41,13 @@ def test_a_contender_gets_seeds_pair_by_pair_until_they_run_out():
     second = step(seen("new", 1.5, 1.6), elite)
     assert second.train == "elite", "a pair needs both"
     last = step(seen("new", 1.5, 1.6, 1.4), seen("elite", 0.0, 0.1, -0.1))
-    assert (last.outcome, last.train, last.takes_the_place) == ("ahead", None, True)
+    assert (last.outcome, last.train) == ("ahead", None)
     assert "not beyond noise" in last.reason
 
 
 def test_a_difference_beyond_noise_is_decided_at_the_first_seed():
     decision = step(seen("new", 9.0), seen("elite", 0.0))
-    assert (decision.outcome, decision.takes_the_place) == ("better", True)
+    assert decision.outcome == "better"
     assert "'elite' at 1 shared seed" in decision.reason
     assert step(seen("new", -9.0), seen("elite", 0.0)).outcome == "worse"
 
@@ -67,30 +66,58 @@ def test_programs_without_a_shared_seed_and_seeds_without_a_baseline_are_refused
         SelectionRule(floor=RULE.floor, max_seeds=0)
 
 
+def best(*population):
+    return best_so_far(population, BASELINE, SPREAD).name
+
+
+def test_the_best_is_ahead_by_more_than_the_joint_error_and_the_first_of_equals():
+    assert best() == "baseline"
+    assert best(seen("a", -1.0), seen("b", -5.0)) == "baseline"
+    assert best(seen("near", 0.8)) == "baseline", "0.7 and 0.7 / sqrt(3) make 0.81"
+    assert best(seen("a", 0.9)) == "a"
+    assert best(seen("a", 2.0), seen("b", 2.5)) == "a"
+    assert best(seen("a", 2.0), seen("b", 3.5)) == "b"
+
+
+def test_a_newcomer_meets_its_cells_elite_and_the_best_of_the_others():
+    population = [seen("elite", 0.0), seen("best", 5.0), seen("new", 9.0)]
+    assert rivals_of("new", "elite", population, BASELINE, SPREAD) == ("elite", "best")
+    assert rivals_of("new", "best", population, BASELINE, SPREAD) == ("best",)
+    assert rivals_of("new", None, population, BASELINE, SPREAD) == ("best",)
+    assert rivals_of("new", "new", population, BASELINE, SPREAD) == ("best",)
+    assert rivals_of("new", None, [seen("new", 9.0)], BASELINE, SPREAD) == ("baseline",)
+
+
+def test_a_rival_that_nobody_tried_is_the_baseline():
+    new = seen("new", 1.5)
+    assert next_to_train("new", "baseline", [new], BASELINE, RULE) == "new"
+    assert next_to_train("new", "of no trial", [new], BASELINE, RULE) == "new"
+    weak = seen("new", 0.5)
+    assert next_to_train("new", "baseline", [weak], BASELINE, RULE) is None
+
+
 def test_nothing_wins_on_one_lucky_seed():
-    others = [seen(f"equal{i}", 0.1 * (-1) ** i) for i in range(6)]
-    lucky, solid = seen("lucky", 1.4), seen("solid", 1.3, 1.2, 1.3)
-    assert leader([*others, lucky], BASELINE, RULE) is None
-    found = leader([*others, lucky, solid], BASELINE, RULE)
+    scores = {"lucky": (3.0, -1.0, -1.0), "solid": (1.5, 1.5, 1.5)}
+    num_seeds = {"lucky": 1, "solid": 1}
+
+    def observed(name):
+        return seen(name, *scores[name][: num_seeds[name]])
+
+    def current():
+        return best_so_far([observed(name) for name in scores], BASELINE, SPREAD)
+
+    def measure_again(item):
+        if item.name not in num_seeds or item.num_seeds == 3:
+            return False
+        num_seeds[item.name] += 1
+        return True
+
+    assert current().name == "lucky"
+    found = settled_best(current, measure_again)
     assert (found.name, found.num_seeds) == ("solid", 3)
-    assert leader_to_measure([*others, lucky, solid], BASELINE, RULE) is None
 
 
-def test_a_leader_of_few_seeds_is_measured_again():
-    population = [seen("a", 0.1), seen("b", 6.0)]
-    assert leader_to_measure(population, BASELINE, RULE) == "b"
-    measured = [seen("a", 0.1), seen("b", 6.0, 5.9, 6.1)]
-    assert leader_to_measure(measured, BASELINE, RULE) is None
-    assert leader(measured, BASELINE, RULE).name == "b"
-
-
-def test_a_run_without_a_candidate_above_the_baseline_has_no_winner():
-    assert leader([], BASELINE, RULE) is None
-    assert leader([seen("a", -1.0), seen("b", -5.0)], BASELINE, RULE) is None
-
-
-def test_who_parents_often_is_measured_again_the_most_used_first():
-    elites = [seen("a", 1.0), seen("b", 1.0, 1.0), seen("c", 1.0, 1.0, 1.0)]
-    assert parent_to_measure(elites, {"a": 1, "b": 3, "c": 99}, RULE) is None
-    assert parent_to_measure(elites, {"a": 2, "b": 3}, RULE) == "a"
-    assert parent_to_measure(elites, {"a": 2, "b": 8}, RULE) == "b"
+def test_who_parents_often_is_measured_again():
+    assert [is_due(seen("a", 1.0), times, RULE) for times in (1, 2)] == [False, True]
+    assert [is_due(seen("a", 1.0, 1.0), times, RULE) for times in (3, 4)] == [False, True]
+    assert not is_due(seen("a", 1.0, 1.0, 1.0), 99, RULE), "it has them all"

@@ -5,6 +5,7 @@ Each is driven as it is used, and held to what ``compare`` says.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import math
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from made_results import made_evaluation, with_score
 from openevolve_release import database, program
@@ -20,8 +22,11 @@ from rich.console import Console
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing, best_of, compare
+from openevolve_unified.judgement.estimates import Spread
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.metrics import metrics
+from openevolve_unified.judgement.selection import best_so_far
+from openevolve_unified.judgement.shrinkage import Baseline, Observed
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.evolve import EvolutionRun
@@ -30,6 +35,7 @@ from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.summary import print_summary
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.events import nobody
+from openevolve_unified.runs.history import best_entry
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
@@ -185,7 +191,33 @@ def test_an_unknown_error_is_unknown_wherever_it_is_read_and_shown_as_that(tmp_p
     directory.write_best_diff(entry)
     shown = io.StringIO()
     print_summary(load_experiment(QUICKSTART), directory, entry, None, _to(shown))
-    assert shown.getvalue().count("one seed: unknown error") == 2, "of the baseline and the best"
+    assert shown.getvalue().count("one seed: unknown error") == 4, "of both, here and in the table"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_run_and_its_simulation_have_the_same_best(seed, tmp_path):
+    """The simulation asks of scores, the run of its history."""
+    random, spread = np.random.default_rng(seed), Spread(sd=0.01, degrees_of_freedom=6.0)
+    base = made_evaluation((2.4, 2.3, 2.2, 2.1), source="initial = 1\n")
+    baseline = Baseline(search=tuple(random.normal(0.1, 0.01, 3)))
+    initial = scored(base, Standing.of_baseline(baseline.search, spread))
+    directory = RunDirectory(tmp_path)
+    directory.record(initial)
+    population = []
+    for number in range(8):
+        own = made_evaluation((2.4, 2.3, 2.2, 2.1), source=f"number = {number}\n")
+        scores = tuple(random.normal(0.1, 0.02, int(random.integers(1, 4))).tolist())
+        name = directory.record(scored(own, Standing.of_scores(scores, spread)))["program"]
+        population.append(Observed(name=name, scores=scores))
+        best = best_so_far(population, baseline, spread)
+        expected = initial.program.source_hash[:12] if best.name == "baseline" else best.name
+        assert best_entry(directory.history())["program"] == expected
+
+
+def scored(evaluation, standing):
+    found = with_score(evaluation, standing.value, standing.stderr)
+    own = dataclasses.replace(found.score, degrees_of_freedom=standing.degrees_of_freedom)
+    return dataclasses.replace(found, score=own)
 
 
 def test_guards_count():

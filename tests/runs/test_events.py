@@ -59,7 +59,9 @@ EXAMPLES = [
         train_loss_nats=2.5,
     ),
     events.Verdict(is_initial=False, entry=ENTRY, program="abc"),
-    events.Remeasured(entry=ENTRY, metrics={"num_seeds": 2.0}, verdict="trained", program="abc"),
+    events.Remeasured(
+        entry=ENTRY, metrics={"num_seeds": 2.0}, artifacts={"verdict": "trained"}, program="abc"
+    ),
     events.MachineTrouble(stage="deadline", message="no time was left"),
     IterationEnded(iteration=3, outcome="rejected", reason="causality", detail="it leaks"),
     events.Confirmation(program="abc", confirmation={"verdict": "improved", "gap": 0.01}),
