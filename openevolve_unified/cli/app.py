@@ -17,6 +17,7 @@ from openevolve_unified.cli import (
     evaluate,
     evaluator_path,
     evolve,
+    horizon,
     init,
     noise,
     plan,
@@ -27,7 +28,19 @@ from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
 
-COMMANDS = (check, evaluate, plan, noise, rank, control, redteam, bench, init, evaluator_path)
+COMMANDS = (
+    check,
+    evaluate,
+    plan,
+    noise,
+    rank,
+    control,
+    horizon,
+    redteam,
+    bench,
+    init,
+    evaluator_path,
+)
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 
 
