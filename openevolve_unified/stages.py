@@ -43,7 +43,7 @@ STAGE_MEANINGS: dict[Stage, str] = {
     "batch": "A sequence's output depends on the other sequences or on their number.",
     "causality": "An output depends on a later position, or on the length of the input.",
     "gradient": "A parameter of the mechanism's own cannot be trained.",
-    "diverged": "A loss became infinite or not a number during training.",
+    "diverged": "A loss became infinite or not a number, or a training could not recover.",
     "trained_causality": "The trained model reads the future or mixes sequences.",
     "too_good": "The loss is lower than an honest model's can be.",
     "deadline": "The time for one candidate ran out; this says nothing about the program.",

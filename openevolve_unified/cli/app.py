@@ -21,6 +21,7 @@ from openevolve_unified.cli import (
     evaluator_path,
     evolve,
     finding,
+    horizon,
     init,
     noise,
     plan,
@@ -36,7 +37,7 @@ from openevolve_unified.signals import KEPT, interruption
 
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
-    *(validate, ablate, compare, ensemble, record, finding, replay),
+    *(validate, ablate, compare, ensemble, record, horizon, finding, replay),
     *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""

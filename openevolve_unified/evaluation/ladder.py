@@ -195,6 +195,10 @@ def cost(size: SizeConfig) -> int:
 
 
 def _require_healthy(run: TrainRun, job: TrainJob) -> None:
+    if run.status == "diverged" and run.rejection is not None:
+        raise CandidateError(
+            "diverged", f"the training at size {job.size.name} was stopped: {run.rejection}"
+        )
     if run.status == "diverged":
         raise CandidateError(
             "diverged",

@@ -25,10 +25,11 @@ from openevolve_unified.evaluation.certificate import inspect_weights, mechanism
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import work_slot
+from openevolve_unified.judgement.health import hopeless
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import TrainJob, TrainRun
+from openevolve_unified.records import Health, TrainJob, TrainRun
 from openevolve_unified.runs import events
 from openevolve_unified.runs.events import Training
 from openevolve_unified.store import Store
@@ -199,6 +200,10 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         )
         emit(events.to_plain(event))
 
+    def stopped_because(health: Health) -> str | None:
+        found = hopeless(health)
+        return None if found is None else found.words
+
     return train_job(
         job,
         _mechanism(job, candidate),
@@ -209,6 +214,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         lambda model: _read_fingerprint(model, job),
         step_kind=request.step_kind,
         inspect=inspect,
+        hopeless=stopped_because,
     )
 
 

@@ -6,6 +6,7 @@ from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.fitness import lack_of_fit
+from openevolve_unified.judgement.health import told_health
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.shared_seeds import on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, Score
@@ -42,6 +43,7 @@ def artifacts(result: Evaluation | Failure, judges: Judges | None = None) -> dic
         "losses_per_size": loss_table(result, judges),
         "scaling_line": line_text(judges),
         "noise": noise_text(judges),
+        "health": told_health(result.sizes),
         "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
     }
 

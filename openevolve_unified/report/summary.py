@@ -43,6 +43,8 @@ def print_summary(
     reporter.say(f"  difference   {difference_line(best, initial)}")
     reporter.say(f"  confirmed    {_confirmed_line(best, initial, confirmed)}")
     _print_losses(best, initial, reporter)
+    for number, line in enumerate(best.get("health", "").splitlines()):
+        reporter.say(f"  {'' if number else 'health':<12} {line}")
     dominating = better_everywhere(entries)
     if dominating is not None:
         reporter.say(f"  every size   {dominating}")

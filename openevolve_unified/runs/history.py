@@ -17,6 +17,7 @@ from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.compare import Standing, best_of
 from openevolve_unified.judgement.feedback import told_score
+from openevolve_unified.judgement.health import told_health
 from openevolve_unified.judgement.judges import Judges
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
@@ -48,7 +49,7 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 _DETAILS = ("checks", "features", "losses_per_size", "losses")
 """What a program's own file says more than its entry."""
-_LONG = ("curve", "certificate", "parameter_changes", "versions")
+_LONG = ("curve", "health", "certificate", "parameter_changes", "versions")
 """Of a run's record; it is in the store."""
 
 
@@ -127,6 +128,7 @@ def new_entry(
         "lack_of_fit": standing.lack_of_fit,
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
+        "health": told_health(result.sizes),
         "cached": result.cached,
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
         "differences_nats": {

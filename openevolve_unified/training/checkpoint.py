@@ -12,9 +12,11 @@ import safetensors
 import torch
 from safetensors.torch import save
 
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_bytes
-from openevolve_unified.records import CurvePoint
+from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.records import CurvePoint, Health
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Checkpoint:
     train_time_s: float
     step_time_s: float
     curve: tuple[CurvePoint, ...]
-    health: dict[str, float]
+    health: Health
     """As in ``TrainRun``, so far."""
     tensors: dict[str, torch.Tensor]
 
@@ -66,8 +68,16 @@ def load_checkpoint(path: Path, job_key: str) -> Checkpoint | None:
         if state["job_key"] != job_key:
             raise ValueError("it belongs to another job")
         curve = tuple(CurvePoint(**point) for point in state.pop("curve"))
-        return Checkpoint(**state, curve=curve, tensors=tensors)
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        health = from_mapping(Health, state.pop("health"), "health")
+        return Checkpoint(**state, curve=curve, health=health, tensors=tensors)
+    except (
+        ConfigError,
+        OSError,
+        safetensors.SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         _log.warning("ignoring the checkpoint %s and starting from step 0: %s", path, error)
         return None
 

@@ -24,6 +24,8 @@ class FlatParameters:
     Attributes:
         values: (length,) float32, the parameters themselves.
         gradients: (length,) float32, written by ``set_gradients``.
+        gradient_norm: () float32, their global L2 norm before ``clip_gradients``; always the same
+            tensor, so that a recorded step writes to it too.
         num_decayed: how many leading elements take weight decay.
     """
 
@@ -35,24 +37,27 @@ class FlatParameters:
         self.num_decayed = sum(map(_length, decayed))
         self.values = self.parameters[0].new_zeros(sum(map(_length, self.parameters)))
         self.gradients = torch.zeros_like(self.values)
-        self._gradient_views: list[torch.Tensor] = []
+        self.gradient_norm = self.values.new_zeros(())
+        self.gradient_views: list[torch.Tensor] = []
+        """Of ``gradients``, in the order of ``parameters``."""
         start = 0
         for parameter in self.parameters:
             place = slice(start, start + parameter.numel())
             start += _length(parameter)
             parameter.data = self.values[place].view(parameter.shape).copy_(parameter.detach())
-            self._gradient_views.append(self.gradients[place].view(parameter.shape))
+            self.gradient_views.append(self.gradients[place].view(parameter.shape))
 
     def set_gradients(self, loss: torch.Tensor) -> None:
         """Differentiate ``loss``; a parameter that it does not depend on gets zeros."""
         gradients = torch.autograd.grad(
             loss, self.parameters, allow_unused=True, materialize_grads=True
         )
-        torch._foreach_copy_(self._gradient_views, gradients)
+        torch._foreach_copy_(self.gradient_views, gradients)
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale the gradients in place so that their global L2 norm is at most ``max_norm``."""
         norm = torch.linalg.vector_norm(self.gradients)
+        self.gradient_norm.copy_(norm)
         self.gradients.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
 
 

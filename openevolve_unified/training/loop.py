@@ -17,7 +17,7 @@ import torch.nn as nn
 
 from openevolve_unified.config.schema import CURVE_SEQUENCES, StepKind
 from openevolve_unified.model.transformer import Transformer
-from openevolve_unified.records import CurvePoint, TrainJob, TrainRun
+from openevolve_unified.records import QUICK_STEP, CurvePoint, Health, TrainJob, TrainRun
 from openevolve_unified.training.averaging import WeightAverage
 from openevolve_unified.training.batches import TokenSource, TrainBatches
 from openevolve_unified.training.checkpoint import (
@@ -25,9 +25,10 @@ from openevolve_unified.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from openevolve_unified.training.divergence import DivergedError, LossMonitor
 from openevolve_unified.training.evaluation import finite, mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
-from openevolve_unified.training.health import DivergedError, LossMonitor
+from openevolve_unified.training.health import HealthMeter
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.progress import Progress, ProgressReporter, Stopwatch
 from openevolve_unified.training.step import TrainStep, build_model
@@ -59,6 +60,7 @@ def train(
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
     step_kind: StepKind = "auto",
     inspect: Callable[[Transformer], Findings] | None = None,
+    hopeless: Callable[[Health], str | None] = lambda health: None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -76,12 +78,13 @@ def train(
         step_kind: which form of the step, see ``choose_step``.
         inspect: called once with the model after its last step, to find at least its loss; its time
             counts as training. None: the loss alone is measured.
+        hopeless: why a training with this health cannot recover, if so: it is stopped as diverged.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
     """
     with training_settings(device):
-        run = _Run(job, mechanism, data, device, progress)
+        run = _Run(job, mechanism, data, device, progress, hopeless)
         if checkpoint_path is not None:
             run.resume(checkpoint_path)
         try:
@@ -90,7 +93,8 @@ def train(
             run.end(findings.final_loss_nats)
             run.measure_besides()
         except DivergedError as error:
-            return run.record("diverged", error.step, read_fingerprint(run.model))
+            record = run.record("diverged", error.step, read_fingerprint(run.model))
+            return dataclasses.replace(record, rejection=error.reason)
         status: Status = "finished" if findings.rejection is None else "rejected"
         record = run.record(status, run.step, read_fingerprint(run.model))
         return dataclasses.replace(record, **vars(findings))
@@ -106,6 +110,7 @@ class _Run:
         data: TokenSource,
         device: torch.device,
         progress: Callable[[Progress], None],
+        hopeless: Callable[[Health], str | None],
     ):
         training = job.training
         self.job = job
@@ -119,8 +124,9 @@ class _Run:
         self._average = WeightAverage(training, self._train_step.flat.values)
         self._test_loss: float | None = None
         self._averaged_loss: float | None = None
-        self._health: dict[str, float] = {}
-        self._monitor = LossMonitor(device)
+        self._hopeless = hopeless
+        self._meter = HealthMeter(job, self._train_step)
+        self._monitor = LossMonitor(device, listener=self._meter.take_loss)
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
         self._step_kind = "none"  # a checkpoint may have all steps
@@ -139,15 +145,17 @@ class _Run:
             return
         self.step = checkpoint.step
         self._curve = list(checkpoint.curve)
-        self._health = dict(checkpoint.health)
-        self._monitor = LossMonitor(self._device, checkpoint.loss_total, checkpoint.loss_count)
+        self._meter = HealthMeter(self.job, self._train_step, checkpoint.health)
+        self._monitor = LossMonitor(
+            self._device, checkpoint.loss_total, checkpoint.loss_count, self._meter.take_loss
+        )
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
 
     def advance(self, path: Path | None, checkpoint_interval_s: float, step_kind: StepKind) -> None:
         """Do the steps that are left.
 
         Raises:
-            DivergedError: a loss was not finite.
+            DivergedError: a loss was not finite, or the training cannot recover.
         """
         training = self.job.training
         num_left = training.training_steps - self.step
@@ -159,9 +167,14 @@ class _Run:
         saved = time.monotonic()
         self._watch.start_steps()
         while self.step < training.training_steps:
-            loss = run_step(self._batches.at(self.step), self.step)
+            tokens = self._batches.at(self.step)
+            loss = run_step(tokens, self.step)
             self.step += 1
             self._monitor.add(loss, self.step)
+            if self._meter.is_due(self.step):
+                self._meter.measure(self.step, tokens)
+            if self.step == QUICK_STEP:
+                self._look()
             if self.step % training.eval_frequency == 0 and self.step < training.training_steps:
                 self._evaluate()
             if self._reporter.is_due() and self.step < training.training_steps:
@@ -169,7 +182,7 @@ class _Run:
             if path is not None and time.monotonic() - saved >= checkpoint_interval_s:
                 self._save(path)
                 saved = time.monotonic()
-        self._monitor.look(self.step)
+        self._look()
         self._watch.stop_steps()
 
     def loss_alone(self, model: Transformer) -> Findings:
@@ -221,13 +234,24 @@ class _Run:
                 "torch": str(torch.__version__),
                 "numpy": np.__version__,
             },
-            health=dict(self._health),
+            health=self._meter.read(),
             test_loss_nats=self._test_loss,
             averaged_loss_nats=self._averaged_loss,
         )
 
-    def _evaluate(self) -> None:
+    def _look(self) -> None:
+        """Look at the losses and the health so far; this waits for the device.
+
+        Raises:
+            DivergedError: see ``advance``.
+        """
         self._monitor.look(self.step)
+        reason = self._hopeless(self._meter.read())
+        if reason is not None:
+            raise DivergedError(self.step, reason)
+
+    def _evaluate(self) -> None:
+        self._look()
         self._watch.stop_steps()
         self._add_point(self._finite_loss(self._validation[:CURVE_SEQUENCES]))
         self._average.add(self.step)
@@ -260,6 +284,7 @@ class _Run:
 
     def _save(self, path: Path) -> None:
         self._monitor.look(self.step)
+        self._meter.read()  # judged at steps that do not depend on the clock
         self._watch.stop_steps()
         checkpoint = Checkpoint(
             job_key=self.job.key,
@@ -269,7 +294,7 @@ class _Run:
             train_time_s=self._watch.total_s,
             step_time_s=self._watch.step_s,
             curve=tuple(self._curve),
-            health=dict(self._health),
+            health=self._meter.health,
             tensors={**self._train_step.state(), **self._average.state()},
         )
         save_checkpoint(path, checkpoint)

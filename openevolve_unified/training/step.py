@@ -89,6 +89,16 @@ class TrainStep:
         self.optimizer.step()
         return loss.detach()
 
+    def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The last norm's output (batch, time, hidden_dim), in the precision of the training,
+        without dropout, gradients or a change of anything.
+
+        Args:
+            tokens: (batch, time) int64.
+        """
+        with torch.no_grad(), self._autocast():
+            return self.model.hidden(tokens)
+
     def with_compiled_loss(self) -> TrainStep:
         """The same step over the same parameters, with loss and gradient built by Inductor."""
         twin = copy.copy(self)

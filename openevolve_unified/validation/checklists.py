@@ -242,9 +242,9 @@ def _reporting(records: Records) -> list[Answer]:
         ),
         answer(
             "Is the energy reported?",
-            cost.energy_j is not None,
-            "programs/*.json, health.energy_j",
-            NOT_MEASURED if cost.energy_j is None else f"{cost.energy_j:.3g} J",
+            False,
+            "no record holds it",
+            NOT_MEASURED,
         ),
         answer(
             "Are settings, versions and programs there for others to repeat it?",

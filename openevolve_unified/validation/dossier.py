@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openevolve_unified.judgement.compare import Standing
+from openevolve_unified.judgement.health import told_health
 from openevolve_unified.notations import NOTATIONS
 from openevolve_unified.validation.checklist_before import Answer
 from openevolve_unified.validation.checklists import checklists
@@ -336,9 +337,9 @@ def _cost(records: Records) -> Section:
         ),
         ("price", cost.price if cost.price is not None else "no price is set", "plan.json"),
         (
-            "energy, joules",
-            NOT_MEASURED if cost.energy_j is None else cost.energy_j,
-            "programs/*.json, health.energy_j",
+            "energy",
+            NOT_MEASURED,
+            "no record holds it",
         ),
     )
 
@@ -352,6 +353,10 @@ def _health(records: Records) -> Section:
     return _section(
         "health",
         ("trained models by status", dict(statuses), "programs/*.json"),
+        *(
+            (f"training of the {name}", told_health(run.sizes_of(entry)), "programs/*.json, health")
+            for name, entry in (("initial program", run.baseline), ("best program", run.best))
+        ),
         ("programs that diverged", len(diverged), "fitness_history.json"),
         ("programs refused for a leak that training opened", len(leaking), "fitness_history.json"),
         ("R2 of the fits, lowest", min(fits), "fitness_history.json"),

@@ -90,8 +90,6 @@ class RunCost:
     num_models: int
     price: float | None
     """Wall time at the plan's price; None without one."""
-    energy_j: float | None
-    """None: the device did not tell."""
 
 
 def evolvability_of(run: RunFolder) -> Evolvability:
@@ -132,7 +130,7 @@ def evolvability_of(run: RunFolder) -> Evolvability:
 
 
 def cost_of(run: RunFolder, confirmed: Evaluation | None) -> RunCost:
-    """Hours, operations, price and energy of a run.
+    """Hours, operations and price of a run.
 
     Args:
         confirmed: the winner and the initial program at the confirmation seeds.
@@ -160,8 +158,6 @@ def cost_of(run: RunFolder, confirmed: Evaluation | None) -> RunCost:
     later = [] if confirmed is None else [*confirmed.sizes, *confirmed.baseline]
     fresh = {own.job_key: own for size in later for own in size.runs if own.job_key not in runs}
     every = [*runs.values(), *fresh.values()]
-    energy = [own.health.get("energy_j") for own in every]
-    known = [value for value in energy if value is not None]
     wall_h, price = wall_seconds(run) / 3600, plan.get("price_per_hour")
     return RunCost(
         search_h=search_s / 3600,
@@ -173,7 +169,6 @@ def cost_of(run: RunFolder, confirmed: Evaluation | None) -> RunCost:
         operations=operations if per_size else None,
         num_models=len(every),
         price=None if price is None else wall_h * float(price),
-        energy_j=sum(known) if every and len(known) == len(every) else None,
     )
 
 

@@ -12,6 +12,7 @@ from tiny_ladder import INITIAL, build_pipeline, tiny_config
 from openevolve_unified import records
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.config.selection import SelectionConfig
+from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.evaluation.ladder import train_requests
@@ -211,6 +212,22 @@ def test_a_finding_after_training_is_kept_and_not_trained_for_again(pipeline, ba
     assert (second.stage, second.reason) == (first.stage, first.reason)
     assert run_files(folder) == before
     assert not [event for event in events if event.kind == "training"]
+
+
+def test_every_run_has_its_health_and_one_that_was_stopped_refuses_the_program(
+    pipeline, baseline, folder
+):
+    for size in baseline.sizes:
+        assert [point.step for point in size.runs[0].health.points] == [20]
+    other, _ = build_pipeline(pipeline.config, folder, "stopped", pipeline.context.machine)
+    checked = other.check(INITIAL)
+    key = train_requests(other.context, checked)[0].job.key
+    run = dataclasses.replace(
+        baseline.sizes[0].runs[0], status="diverged", final_loss_nats=None, rejection="it is blind"
+    )
+    other.context.store.put("runs", key, run)
+    with pytest.raises(CandidateError, match="training at size 16x1 was stopped: it is blind"):
+        other.train(checked)
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):

@@ -119,6 +119,7 @@ def test_the_best_of_the_summary_and_what_it_says_of_the_difference(
     lines = {line.split()[0]: line for line in shown.getvalue().splitlines() if line.strip()}
     assert f"programs/{entries[expected]['file']}" in lines["best"]
     found = compare(*(Standing.of_evaluation(tried[place]) for place in (expected, 0)))
+    assert lines["health"].split(maxsplit=1)[1].startswith("4 not measured; after 100 steps")
     assert ("ahead by more than the error over seeds" in lines["difference"]) is found.is_better
     assert ("none: no candidate is ahead" in lines["difference"]) is (expected == 0)
     if expected:

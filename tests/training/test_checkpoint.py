@@ -8,12 +8,32 @@ import pytest
 import torch
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import CurvePoint
+from openevolve_unified.records import CurvePoint, Health, HealthPoint, LossTrend
 from openevolve_unified.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
+)
+
+HEALTH = Health(
+    points=(
+        HealthPoint(
+            step=10,
+            train_loss_nats=0.1 + 0.2,
+            loss_sd_nats=1 / 3,
+            gradient_norm=2 / 3,
+            own_gradient_share=None,
+            input_gradient_share=1 / 7,
+            update_to_weight=1e-3,
+            vanished_gradients=0.0,
+        ),
+    ),
+    spikes=(3, 9),
+    num_spikes=2,
+    trend=LossTrend(
+        level=1 / 7, slope=-1 / 3, variance=1 / 9, num_steps=12, total=0.7, squares=0.3, count=2
+    ),
 )
 
 
@@ -27,7 +47,7 @@ def checkpoint() -> Checkpoint:
         train_time_s=3.5,
         step_time_s=3.0,
         curve=(CurvePoint(step=10, train_loss_nats=0.1 + 0.2, validation_loss_nats=1 / 3),),
-        health={"spikes": 1 / 7},
+        health=HEALTH,
         tensors={"values": torch.randn(100), "exp_avg.0": torch.randn(7)},
     )
 
@@ -38,11 +58,20 @@ def test_what_is_saved_comes_back_exactly(tmp_path, checkpoint):
     loaded = load_checkpoint(path, "job")
     assert loaded is not None
     assert loaded.curve == checkpoint.curve
-    assert loaded.health == {"spikes": 1 / 7}
+    assert loaded.health == HEALTH
     assert (loaded.step, loaded.loss_total, loaded.loss_count) == (12, 1.1 + 2.2, 2)
     assert loaded.tensors.keys() == checkpoint.tensors.keys()
     for name, tensor in checkpoint.tensors.items():
         assert torch.equal(loaded.tensors[name], tensor)
+
+
+def test_a_checkpoint_whose_health_cannot_be_read_is_ignored_and_said(tmp_path, caplog, checkpoint):
+    path = tmp_path / "job.safetensors"
+    object.__setattr__(checkpoint, "health", {"spikes": 0.25})  # as an earlier release wrote it
+    save_checkpoint(path, checkpoint)
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint(path, "job") is None
+    assert "health.spikes" in caplog.text
 
 
 def test_saving_again_replaces_and_leaves_nothing_beside(tmp_path, checkpoint):

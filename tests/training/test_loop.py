@@ -160,16 +160,6 @@ def test_the_test_loss_is_of_the_trained_weights_over_the_whole_test_split():
     assert run.curve[-1].validation_loss_nats == run.final_loss_nats, "no point of the curve"
 
 
-def test_health_goes_on_through_a_checkpoint_into_the_record(tmp_path, monkeypatch):
-    path = tmp_path / "job.safetensors"
-    with pytest.raises(_Interrupted):
-        _train(make_job(), path, _interrupt_at(monkeypatch, 20))
-    checkpoint = load_checkpoint(path, make_job().key)
-    save_checkpoint(path, dataclasses.replace(checkpoint, health={"spikes": 0.25}))
-    assert _train(make_job(), path).health == {"spikes": 0.25}
-    assert _train(make_job()).health == {}
-
-
 def test_a_checkpoint_without_its_running_mean_means_a_fresh_start(tmp_path, monkeypatch, caplog):
     path = tmp_path / "job.safetensors"
     with pytest.raises(_Interrupted):
@@ -201,6 +191,28 @@ def test_a_model_that_overflows_is_a_diverged_run_that_stops_at_once(monkeypatch
     finite = [torch.tensor(loss).isfinite().item() for _, loss in steps]
     assert finite == [True] * (len(steps) - 1) + [False]
     assert run.step == steps[-1][0] < 40
+
+
+def test_a_training_that_cannot_recover_is_stopped_with_the_reason():
+    seen = []
+
+    def hopeless(health):
+        seen.append(health.points[-1].step if health.points else None)
+        return "it is hopeless" if len(seen) > 1 else None
+
+    run = train(
+        make_job(training_steps=90, eval_frequency=40),
+        *(softmax, DATA, CPU, lambda report: None, None, _digest),
+        hopeless=hopeless,
+    )
+    assert (run.status, run.step, run.rejection) == ("diverged", 80, "it is hopeless")
+    assert seen == [25, 75]
+    assert [point.step for point in run.health.points] == [25, 50, 75]
+    whole = train(
+        make_job(training_steps=90, eval_frequency=40),
+        *(softmax, DATA, CPU, lambda report: None, None, _digest),
+    )
+    assert (whole.status, whole.rejection) == ("finished", None)
 
 
 def _train_inspected(job, mechanism, findings):

@@ -68,7 +68,7 @@ def test_clipping_bounds_the_global_norm_like_torch(max_norm, is_clipped):
     flat.set_gradients(loss)
     norm = flat.gradients.norm().item()
     flat.clip_gradients(max_norm)
-    for parameter, gradient in zip(flat.parameters, flat._gradient_views, strict=True):
+    for parameter, gradient in zip(flat.parameters, flat.gradient_views, strict=True):
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-5, atol=1e-9)
     assert (flat.gradients.norm().item() < norm) == is_clipped
 
@@ -77,12 +77,12 @@ def test_a_parameter_that_the_loss_ignores_gets_a_zero_gradient():
     model = build_model(make_job(), softmax, CPU)
     model.unused = torch.nn.Parameter(torch.ones(3))
     flat = FlatParameters(model)
-    for view in flat._gradient_views:
+    for view in flat.gradient_views:
         view.fill_(7.0)
     tokens = TrainBatches(repeating_tokens().train, 8, 0, CPU).at(0)
     flat.set_gradients(model.loss(tokens[:, :-1], tokens[:, 1:]))
     index = [p is model.unused for p in flat.parameters].index(True)
-    assert flat._gradient_views[index].tolist() == [0, 0, 0]
+    assert flat.gradient_views[index].tolist() == [0, 0, 0]
     assert flat.gradients.abs().max() < 7.0
 
 

@@ -127,7 +127,7 @@ def test_what_the_run_did_is_told_with_its_numbers(alone):
 def test_what_no_record_says_is_told_as_missing(alone):
     assert fact(alone, "question and what was really tested", "question") == "not recorded"
     assert fact(alone, "validation", "validation") == "there was none"
-    assert fact(alone, "cost", "energy, joules") == "not measured"
+    assert fact(alone, "cost", "energy") == "not measured"
     assert fact(alone, "controls", "against luck, tuning and random search") == "not recorded"
     before = answers(alone, "before")
     assert before["Was a question with its hypotheses written down first?"].answer == "no"
