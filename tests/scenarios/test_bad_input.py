@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+EVALUATOR = ROOT / "openevolve_unified" / "plugin" / "openevolve_evaluator" / "evaluator.py"
 PROGRAM = ROOT / "initial_programs" / "coefficient_dynamics.py"
 
 
@@ -30,12 +31,10 @@ def one_line(errors):
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
-        ("scaling_law.trainng.seeds=[1]", "did you mean 'training'"),
         ("scaling_law.execution.device=cuda", "no CUDA device"),
         ("scaling_law.data.seq_len=4", "wanted 8 to 4096"),
         ("scaling_law.fitness.target_params=100", "scaling_law.fitness.target_params: got 100"),
         ("scaling_law.framework=matrix_mixer", "MatrixMixer"),
-        ("scaling_law.data={source: text, path: nowhere.txt}", "error: scaling_law.data.path: got"),
         slow("scaling_law.data={source: text, path: empty.txt, vocab_size: 300}", "empty.txt"),
         ("scaling_law.training.batch_size=5000", "5000"),
         ("scaling_law.execution.deadline_s=0.001", "deadline_s"),
@@ -145,8 +144,12 @@ def test_a_missing_config_points_to_init(run):
         slow(lambda text: text.replace("# EVOLVE-BLOCK-START", "#"), "block", "EVOLVE-BLOCK"),
         slow(lambda text: text + text, "block", "EVOLVE-BLOCK"),
         (lambda text: text.replace("import math", "import os"), "block", "import os"),
-        (lambda text: text.replace("softmax(dim=-1)", "softmax(dim=-2)"), "causality", "position"),
-        (lambda text: text.replace("def impulse", "def impulse("), "policy", "not valid python"),
+        slow(
+            lambda text: text.replace("softmax(dim=-1)", "softmax(dim=-2)"), "causality", "position"
+        ),
+        slow(
+            lambda text: text.replace("def impulse", "def impulse("), "policy", "not valid python"
+        ),
     ],
     ids=["legal", "no block", "two blocks", "outside", "leak", "syntax"],
 )
@@ -203,13 +206,12 @@ def test_init_says_which_files_it_kept_and_how_to_have_them_fresh(run, tmp_path)
     [
         (None, "--config: got none, wanted a config file"),
         ("max_iterations: 1\n", "scaling_law: missing"),
-        ("scaling_law: {framwork: matrix_mixer}\n", "did you mean 'framework'"),
+        slow("scaling_law: {framwork: matrix_mixer}\n", "did you mean 'framework'"),
     ],
     ids=["no config", "no section", "misspelt"],
 )
 def test_openevolves_own_command_without_our_section_is_one_line(content, wanted, run, tmp_path):
-    _, evaluator, _ = run("openevolve-unified", "evaluator-path")
-    arguments = [PROGRAM, evaluator.strip(), "--output", tmp_path / "native"]
+    arguments = [PROGRAM, EVALUATOR, "--output", tmp_path / "native"]
     if content is not None:
         (tmp_path / "own.yaml").write_text(content)
         arguments += ["--config", tmp_path / "own.yaml"]

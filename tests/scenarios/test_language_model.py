@@ -37,25 +37,30 @@ def counts(output):
 
 @pytest.fixture
 def experiment(tiny, scripted_model, answers):
-    model = scripted_model(*(answers[name] for name in ORDER))
-    path = tiny(
-        {
-            "llm": model.settings(),
-            "max_iterations": len(ORDER),
-            "scaling_law.stopping": {"max_invalid_in_a_row": 0, "patience_iterations": 0},
-            # Every answer fits the initial program only, so it must stay the parent.
-            "database.exploration_ratio": 0.0,
-            "database.exploitation_ratio": 1.0,
-            "database.archive_size": 1,
-        }
-    )
-    return path, model
+    """Makes the experiment whose model gives these answers, and the model."""
+
+    def make(order):
+        model = scripted_model(*(answers[name] for name in order))
+        path = tiny(
+            {
+                "llm": model.settings(),
+                "max_iterations": len(order),
+                "scaling_law.stopping": {"max_invalid_in_a_row": 0, "patience_iterations": 0},
+                # Every answer fits the initial program only, so it must stay the parent.
+                "database.exploration_ratio": 0.0,
+                "database.exploitation_ratio": 1.0,
+                "database.archive_size": 1,
+            }
+        )
+        return path, model
+
+    return make
 
 
 def test_our_command_scores_the_good_answers_and_says_why_not_for_the_others(
     experiment, run, tmp_path
 ):
-    path, model = experiment
+    path, model = experiment(ORDER)
     status, output, errors = run("openevolve", path, environment={"SCRIPTED_KEY": "sk-secret"})
     assert status == 0, errors
     entries = history(tmp_path / "run")
@@ -93,7 +98,7 @@ LINES = (
 
 
 def test_the_native_command_runs_the_same_config(experiment, run, tmp_path):
-    path, _ = experiment
+    path, _ = experiment(("malformed", "broken", "outside", "leak", "reasoned"))
     _, evaluator, _ = run("openevolve-unified", "evaluator-path")
     program = path.parent / "program.py"
     source = path.read_text()
@@ -118,6 +123,7 @@ def test_the_native_command_runs_the_same_config(experiment, run, tmp_path):
     assert best["metrics"]["combined_score"] > -100
 
 
+@pytest.mark.slow  # the next one stops and fails in the same ways, after a candidate
 def test_a_dead_key_stops_the_run_and_so_does_a_model_that_only_talks(
     tiny, scripted_model, run, tmp_path
 ):
@@ -147,10 +153,14 @@ def test_a_model_that_dies_later_ends_the_run_and_the_counts_go_on_when_resumed(
     tiny, scripted_model, answers, run, tmp_path
 ):
     model = scripted_model(answers["good"], 401)
-    path = tiny({"llm": model.settings(), "max_iterations": 12})
+    path = tiny({"llm": {**model.settings(), "retries": 3, "retry_delay": 9}, "max_iterations": 12})
     status, output, errors = run("openevolve", path, environment={"SCRIPTED_KEY": "k"})
     assert (status, errors) == (2, "")
-    assert "stopped early: the language model failed 3 times in a row" in output
+    reason, hint = output.splitlines()[-2:]
+    assert "stopped early: the language model failed 3 times in a row" in reason
+    assert "AuthenticationError" in reason
+    assert hint.startswith("continue with: openevolve ")
+    assert len(model.requests) <= 6, "two wait in the pool; what cannot succeed is not tried again"
     num_failed = counts(output)[UNUSABLE]
     assert counts(output) == {"trained": 1, UNUSABLE: num_failed}
 
@@ -158,6 +168,7 @@ def test_a_model_that_dies_later_ends_the_run_and_the_counts_go_on_when_resumed(
     again = ("openevolve", path, "--resume", "--iterations", 2)
     status, output, _ = run(*again, environment={"SCRIPTED_KEY": "k"})
     assert status == 2
+    assert output.splitlines()[-1].startswith("failed: not one of 1 iterations gave a program")
     assert "resuming after 1 of 2 candidates" in output
     assert "candidate 2/2: no usable program" in output
     assert counts(output) == {"trained": 1, UNUSABLE: num_failed}, (

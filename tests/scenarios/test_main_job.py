@@ -19,7 +19,6 @@ SETTING = ("--set", "scaling_law.training.weight_decay=0.01")
 LONG = {
     "scaling_law.training.training_steps": 400,
     "scaling_law.training.eval_frequency": 200,
-    "scaling_law.execution.num_workers": 2,
 }
 
 
@@ -35,10 +34,11 @@ def finished(place):
 
 @pytest.fixture(scope="module")
 def undisturbed(new_place):
-    """A run, then a rerun in the same folder, over a store that an earlier release has used."""
+    """A run that measures its noise, then a rerun in the same folder, over a store that an earlier
+    release has used."""
     place = new_place()
     Store(place.folder / "store").put("runs", "ab" + "0" * 62, {"of": "an earlier release"})
-    path = place.tiny()
+    path = place.tiny({"scaling_law.noise": {"mode": "measure", "num_seeds": 2}})
     temporary = place.folder / "tmp"
     temporary.mkdir()
     run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
@@ -58,7 +58,8 @@ def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
     assert status == 0, errors
     assert errors == ""
     assert "a non-LLM control arm" in output
-    assert " for 3 programs, checks included; planned " in output
+    # The initial program was trained before, for the noise.
+    assert " for 2 programs, checks included; planned " in output
     assert "candidate 2/2: fitness" in output
 
 
@@ -111,6 +112,30 @@ def test_evaluations_at_a_time_tell_their_run_into_one_file(undisturbed):
     assert sorted(proposal.iteration for proposal in run.proposals) == [1, 2, 3, 4]
     events = read_events(place.folder / "parallel" / "events.jsonl").events
     assert {e.iteration for e in events if e.kind == "candidate"} >= {1, 2, 3, 4}
+
+
+def test_a_run_without_fresh_seeds_confirms_nothing(undisturbed):
+    assert not (undisturbed.place.folder / "run.1" / "confirmation.json").exists()
+    output = undisturbed.run[1]
+    (line,) = [line for line in output.splitlines() if line.strip().startswith("confirmed")]
+    assert "improved" not in line or "nothing is called improved" in line
+
+
+def test_a_run_that_measures_its_noise_says_so_in_its_plan_and_does_it_first(undisturbed):
+    lines = undisturbed.run[1].splitlines()
+
+    def first(text):
+        return next(number for number, line in enumerate(lines) if text in line)
+
+    told = first("noise     measured first, by the initial program at 2 seeds: about")
+    training = first("noise: initial program, 2 seeds: training 6 models")
+    sentence = first("noise: can tell apart slopes that differ by")
+    assert told < training < sentence < first("summary [")
+    folder = undisturbed.place.folder / "run.1"
+    kept = json.loads((folder / "noise.json").read_text())
+    assert kept["seeds"] == [42, 1042]
+    events = map(json.loads, (folder / "events.jsonl").read_text().splitlines())
+    assert [event["noise"] for event in events if event["kind"] == "noise"] == [kept]
 
 
 def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
@@ -198,12 +223,12 @@ def test_an_interrupt_ends_every_child(disturbed):
     status, output, errors = disturbed.interrupted
     assert status == 130, errors
     assert "Traceback" not in output + errors
-    assert len(disturbed.family) >= 4, "command, OpenEvolve's worker, our workers"
+    assert len(disturbed.family) >= 4, "command, OpenEvolve's worker, our children"
     assert disturbed.family_is_gone
 
 
 def test_kill_9_leaves_no_process(disturbed):
-    assert len(disturbed.killed_family) >= 4, "command, OpenEvolve's worker, our workers"
+    assert len(disturbed.killed_family) >= 4, "command, OpenEvolve's worker, our children"
     assert disturbed.killed_family_is_gone
 
 
@@ -234,7 +259,7 @@ def test_resume_refuses_another_configuration(disturbed):
 
 
 def test_an_interrupt_of_the_baseline_is_one_line(tiny, command, tmp_path):
-    process = command("openevolve", tiny(LONG))
+    process = command("openevolve", tiny({**LONG, "scaling_law.execution.num_workers": 2}))
     wait_for(lambda: list((tmp_path / "store").rglob("*.lock")), process)
     family = descendants(process.pid)
     os.killpg(process.pid, signal.SIGINT)
