@@ -1,4 +1,4 @@
-"""What trained weights show: their loss, how far they moved, and the certificate of causality.
+"""Evidence from trained weights: their loss, how far they moved, the certificate of causality.
 
 The checks before training look at initial and scrambled parameters; a leak can hide behind a gate
 that only training opens, and it pays most exactly then. So the whole model that bears the loss is
