@@ -117,7 +117,7 @@ def test_what_grows_from_a_step_on_is_exploding_within_a_hundred_steps(seed):
     run = trained(Exploding, seed)
     found = faults(run)
     assert BEGINS < found["exploding"] <= BEGINS + 100
-    assert found.keys() <= {"exploding", "spiking", "diverged", "not finite", "drifting", "starved"}
+    assert "collapsed" not in found, "what a rising loss brings along may be named beside it"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
