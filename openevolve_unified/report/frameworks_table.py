@@ -13,7 +13,7 @@ from openevolve_unified.validation.frameworks import ComparedRun, Declared, Fram
 
 _VARIANT = ["run", "best", "seeds", "score", "test loss", "against its initial", "slope (test)"]
 _SEARCH = ["run", "proposals", "legal", "improving", "above", "gain", "a proposal", "an hour"]
-_COST = ["run", "training", "wall", "models", "operations", "price", "energy"]
+_COST = ["run", "training", "wall", "models", "operations", "price"]
 _ONE_RUN = (
     "the tests are of these programs over seeds of training: another run of evolution would have "
     "found another program, so they say nothing of what a framework finds on average"
@@ -161,7 +161,6 @@ def _cost(run: ComparedRun) -> list[str]:
         str(own.num_models),
         "not planned" if own.operations is None else f"{own.operations:.2e}",
         "no price" if own.price is None else f"{own.price:,.2f}",
-        "not measured" if own.energy_j is None else f"{own.energy_j:.3g} J",
     ]
 
 
