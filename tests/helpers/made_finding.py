@@ -15,6 +15,7 @@ from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.evaluation.confirmation import confirm_winner
 from openevolve_unified.evaluation.machine import Machine
+from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.validation.export import WeightChoice, export_finding
@@ -45,7 +46,7 @@ def made_material(folder: Path, machine: Machine, config=None) -> Material:
     """Both programs trained at the confirmation seeds, and the confirmation of that."""
     config = config or finding_config(folder)
     pipeline, _ = build_pipeline(config, folder, STORE, machine)
-    confirmed = confirm_winner(pipeline, EVOLVED, 0.01, None)
+    confirmed = confirm_winner(pipeline, EVOLVED, Estimate(value=0.01), None)
     write_json(folder / "confirmation.json", confirmed)
     return Material(
         kind="run",

@@ -93,7 +93,7 @@ LINES = (
     "rejected at 'block'",
     "rejected at 'causality'",
     "1 of 2 edits applied",
-    "fitness",
+    "score",
 )
 
 

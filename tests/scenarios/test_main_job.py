@@ -60,7 +60,7 @@ def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
     assert "a non-LLM control arm" in output
     # The initial program was trained before, for the noise.
     assert " for 2 programs, checks included; planned " in output
-    assert "candidate 2/2: fitness" in output
+    assert "candidate 2/2: score" in output
 
 
 def test_the_folder_of_a_run_holds_everything(undisturbed):

@@ -68,6 +68,7 @@ def killed_once(place, num_runs):
     assert are_gone(family)
 
 
+@pytest.mark.slow
 def test_a_killed_validation_ends_with_the_same_bytes_and_trains_nothing_twice(
     undisturbed, new_place
 ):
