@@ -170,6 +170,7 @@ def test_trying_many_learning_rates_starts_no_process_twice(number, started, tmp
     assert sorted(started) == ["worker", "worker", "zygote"]
 
 
+@pytest.mark.slow
 def test_experiments_in_two_threads_share_the_workers_and_find_what_they_find_alone(
     started, tmp_path
 ):

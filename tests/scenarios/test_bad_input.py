@@ -37,7 +37,7 @@ def one_line(errors):
         ("scaling_law.framework=matrix_mixer", "MatrixMixer"),
         slow("scaling_law.data={source: text, path: empty.txt, vocab_size: 300}", "empty.txt"),
         ("scaling_law.training.batch_size=5000", "5000"),
-        ("scaling_law.execution.deadline_s=0.001", "deadline_s"),
+        slow("scaling_law.execution.deadline_s=0.001", "deadline_s"),
         slow("evaluator.timeout=10", "evaluator.timeout"),
     ],
 )
