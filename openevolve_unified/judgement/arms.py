@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-FALSE_RATE, POWER = 0.05, 0.80
+from openevolve_unified.judgement.noise import FALSE_RATE, detectable_shift
+
 MIN_RUNS = 3
 Verdict = Literal["beat", "lost to", "not told apart from", "cannot be compared with"]
 
@@ -127,13 +128,7 @@ def detectable_effect(num_runs: int, num_comparisons: int = 1) -> float:
     """
     freedom = 2.0 * num_runs - 2
     critical = float(stats.t.ppf(1 - FALSE_RATE / num_comparisons / 2, freedom))
-
-    def shortfall(shift: float) -> float:
-        return float(stats.nct.sf(critical, freedom, shift)) - POWER
-
-    # The power passes 80% between the critical value and twice it plus two.
-    shift = optimize.brentq(shortfall, 0.5 * critical, 2 * critical + 2)
-    return float(shift) * math.sqrt(2 / num_runs)
+    return detectable_shift(critical, freedom) * math.sqrt(2 / num_runs)
 
 
 def _welch(values: Mapping[str, Sequence[float]], arm: str, against: str) -> ArmComparison:

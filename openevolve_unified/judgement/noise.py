@@ -141,12 +141,19 @@ def detectable_difference(spread: Spread, num_seeds: int) -> float:
     freedom = num_seeds - 1.0 + (0.0 if pairs_alone else spread.degrees_of_freedom)
     critical = t_quantile(1 - FALSE_RATE / 2, freedom)
 
+    shift = detectable_shift(critical, freedom)
+    return shift * spread.sd / math.sqrt(num_seeds)
+
+
+def detectable_shift(critical: float, freedom: float) -> float:
+    """The noncentrality with which t is beyond ``critical`` in 80% of cases."""
+
     def shortfall(shift: float) -> float:
-        return float(stats.nct.sf(critical, freedom, shift)) - POWER
+        with np.errstate(divide="ignore"):  # scipy before 1.13 divides by zero on the way
+            return float(stats.nct.sf(critical, freedom, shift)) - POWER
 
     # The power passes 80% between the critical value and twice it plus two.
-    shift = optimize.brentq(shortfall, 0.5 * critical, 2 * critical + 2)
-    return float(shift) * spread.sd / math.sqrt(num_seeds)
+    return float(optimize.brentq(shortfall, 0.5 * critical, 2 * critical + 2))
 
 
 def seeds_needed(spread: Spread, gain: float) -> int | None:

@@ -13,6 +13,7 @@ from openevolve_unified.report.ablation_table import (
     ablation_lines,
     ablation_markdown,
 )
+from openevolve_unified.report.control_figure import MISSING
 
 
 def text(report):
@@ -78,7 +79,11 @@ def test_a_program_that_did_not_train_is_told_and_not_dropped():
     assert "did not train" in row(report, "hunk 2")
     assert "+hunk 2 did not train: at seed 2042: diverged: not finite" in told
     assert "whether the effects add up is unknown" in told
-    assert draw_ablation(report)
+
+
+def test_a_program_that_did_not_train_has_its_place_in_the_figure():
+    pytest.importorskip("matplotlib", reason=MISSING)
+    assert draw_ablation(made_report(failed=("+hunk 2",)))
 
 
 def test_without_a_gain_there_is_nothing_to_share_or_to_carry():
@@ -103,6 +108,7 @@ def test_the_file_has_the_slopes_and_the_hunks_and_the_object_has_everything():
 
 
 def test_the_figure_is_the_same_for_the_same_report():
+    pytest.importorskip("matplotlib", reason=MISSING)
     drawn = draw_ablation(made_report())
     assert drawn == draw_ablation(made_report())
     for words in (b"hunk 2 (constants)", b"all constants", b"beside the others", b"all hunks"):
@@ -111,4 +117,5 @@ def test_the_figure_is_the_same_for_the_same_report():
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_a_figure_of_few_seeds_is_drawn_too(num_seeds):
+    pytest.importorskip("matplotlib", reason=MISSING)
     assert draw_ablation(made_report(num_seeds=num_seeds)).startswith(b"<?xml")

@@ -84,7 +84,7 @@ def test_more_is_told_where_it_is_asked_for():
 
 
 def test_a_long_reason_is_cut_between_words_unless_it_is_asked_for():
-    reason = "it reads what comes later, " * 9
+    reason = ("it reads what comes later, " * 9).strip()
     failure = Failure(program=BETTER.program, stage="causality", reason=reason)
     entry = new_entry(1, failure, None)
     (line,) = said(entry)
