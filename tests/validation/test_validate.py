@@ -141,8 +141,9 @@ def test_another_plan_in_the_same_folder_is_refused(worse):
 
 
 def test_a_planted_better_mechanism_is_improved(base, folder):
-    """Attention against averaging; its jobs were not known before it was registered."""
-    pipeline = with_validation(base, initial=MEAN, num_seeds=8, tuning=NO_TUNING)
+    """Attention against averaging, at seeds where no test trained either before."""
+    seeds = tuple(range(5001, 5009))
+    pipeline = with_validation(base, initial=MEAN, seeds=seeds, tuning=NO_TUNING)
     found = validate(pipeline, request(folder, "better", INITIAL), told)
     assert found.judgement.verdict == "improved", found.judgement.sentence
     assert "neither arm was tuned" in found.tuned.note
@@ -194,6 +195,16 @@ def test_results_that_were_known_before_the_registration_are_refused_or_declared
     declared = dataclasses.replace(again, deviation="the folder was lost")
     found = validate(pipeline, declared, told)
     assert "deviation the folder was lost" in "\n".join(validation_lines(found))
+
+
+def test_a_tuned_validation_is_not_registered_anew_in_another_folder(worse, folder):
+    """With another alpha, say: its runs trained with tuned settings, and count as seen too."""
+    validation = dataclasses.replace(worse.pipeline.config.validation, alpha=0.1)
+    changed = with_validation(worse.pipeline, **vars(validation))
+    again = request(folder, "worse_again", MEAN)
+    with pytest.raises(ConfigError, match=r"trained at the seeds \[2042, .*, 2049\] before"):
+        validate(changed, again, told)
+    assert not (again.folder / "registration.json").exists()
 
 
 def test_a_plan_without_power_is_refused_unless_told_to_go_on(base, folder):
