@@ -140,6 +140,27 @@ def test_another_plan_in_the_same_folder_is_refused(worse):
         validate(changed, worse.request, told)
 
 
+def test_one_seed_that_fails_stays_in_the_record_and_is_named(worse):
+    """Its pair is left out of the tests, and the outcome says which and why."""
+    store = worse.pipeline.context.store
+    key = worse.found.runs["evolved"][2][1].job_key
+    path, whole = store.path("runs", key), store.get("runs", key)
+    diverged = {"status": "diverged", "step": 7, "final_loss_nats": None, "test_loss_nats": None}
+    written = path.read_bytes()
+    try:
+        store.put("runs", key, {**whole, **diverged})
+        found = validate(worse.pipeline, worse.request, told)
+    finally:
+        path.write_bytes(written)
+    assert found.judgement.failed_seeds == (2044,)
+    assert found.record["arms"]["evolved"]["runs"][2][1]["status"] == "diverged"
+    assert len(found.record["arms"]["evolved"]["runs"]) == 8
+    text = "\n".join(validation_lines(found))
+    assert "failed    evolved, seed 2044, 24x1: not finite at step 7" in text
+    assert "7 pairs" in found.judgement.sentence
+    validate(worse.pipeline, worse.request, told)
+
+
 def test_a_planted_better_mechanism_is_improved(base, folder):
     """Attention against averaging, at seeds where no test trained either before."""
     seeds = tuple(range(5001, 5009))
