@@ -1,8 +1,8 @@
 """The registration: the whole plan of a validation, fixed before its first job.
 
-``registration.json`` is written once and hashed; results are only ever reported under it. Whoever
-changes the plan afterwards declares it: ``deviations.json`` has each declaration with the plan that
-it led to, every one bound to the one before by its hash.
+``registration.json`` is written once and hashed, with what was declared at that moment; results are
+only ever reported under it. Whoever changes the plan afterwards declares it: ``deviations.json``
+has each declaration with the plan that it led to, every one bound to the one before by its hash.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.files import write_json
 
 REGISTRATION, DEVIATIONS = "registration.json", "deviations.json"
+AT_ONCE = "declared when the plan was registered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,8 @@ def read_registration(folder: Path) -> Registration | None:
         return None
     written = _read(path)
     _require_unchanged(path, written)
-    plan, deviations, previous = written["plan"], [], written["hash"]
+    plan, previous = written["plan"], written["hash"]
+    deviations = [_deviation(entry) for entry in written.get("deviations", [])]
     if (folder / DEVIATIONS).exists():
         for entry in _read(folder / DEVIATIONS)["deviations"]:
             _require_unchanged(folder / DEVIATIONS, entry)
@@ -74,7 +76,7 @@ def read_registration(folder: Path) -> Registration | None:
                     "back as it was written, or validate into another folder (--output)"
                 )
             plan, previous = entry["plan"], entry["hash"]
-            deviations.append(Deviation(text=entry["text"], changed=tuple(entry["changed"])))
+            deviations.append(_deviation(entry))
     return Registration(
         plan=plan,
         power=written["power"],
@@ -94,21 +96,24 @@ def register(
 
     Raises:
         ConfigError: another plan is registered and no deviation is declared, one is declared where
-            nothing differs, or see ``read_registration``.
+            nothing differs or without a reason, or see ``read_registration``.
     """
     plan, now = (
         dict(to_plain(plan)),
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+    if deviation is not None and not deviation.strip():
+        raise ConfigError("--deviation: got no text, wanted the reason for the change")
     known = read_registration(folder)
     if known is None:
-        entry = {"registered_at": now, "plan": plan, "power": to_plain(power)}
+        entry = {
+            "registered_at": now,
+            "plan": plan,
+            "power": to_plain(power),
+            # In this file: a kill must not leave a plan without what was declared of it.
+            "deviations": [] if deviation is None else [{"text": deviation, "changed": [AT_ONCE]}],
+        }
         write_json(folder / REGISTRATION, {**entry, "hash": content_hash(entry)})
-        first = read_registration(folder)
-        if deviation is not None and first is not None:
-            _declare(
-                folder, first, plan, ("declared when the plan was registered",), deviation, now
-            )
     elif changed := differences(known.plan, plan):
         if deviation is None:
             raise ConfigError(
@@ -143,8 +148,6 @@ def _declare(
     text: str,
     now: str,
 ) -> None:
-    if not text.strip():
-        raise ConfigError("--deviation: got no text, wanted the reason for the change")
     path = folder / DEVIATIONS
     entries = _read(path)["deviations"] if path.exists() else []
     entry = {
@@ -155,6 +158,10 @@ def _declare(
         "plan": plan,
     }
     write_json(path, {"deviations": [*entries, {**entry, "hash": content_hash(entry)}]})
+
+
+def _deviation(entry: Mapping[str, Any]) -> Deviation:
+    return Deviation(text=entry["text"], changed=tuple(entry["changed"]))
 
 
 def _require_unchanged(path: Path, entry: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from openevolve_unified.calibration.noise_record import MeasuredNoise, find_noise
 from openevolve_unified.config.schema import TrainingConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.evaluation.ladder import CheckedProgram
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.power import PowerPlan
 from openevolve_unified.judgement.validation import Judgement, judge
@@ -106,7 +107,7 @@ def validate(
     require_two_programs(*checked)
     if read_registration(folder) is None:
         _require_hope(power, request)
-        _require_unseen(pipeline, arms[1], seeds, request)
+        _require_unseen(pipeline, checked[1], seeds, request)
     registration = register(
         folder,
         make_plan(
@@ -208,13 +209,21 @@ def _require_hope(power: PowerPlan | None, request: Request) -> None:
 
 
 def _require_unseen(
-    pipeline: Pipeline, evolved: ValidationArm, seeds: ValidationSeeds, request: Request
+    pipeline: Pipeline, evolved: CheckedProgram, seeds: ValidationSeeds, request: Request
 ) -> None:
-    """Before anything is registered, no result of the evolved program may be known at its seeds."""
-    training, sizes = pipeline.config.training, pipeline.config.sizes
-    requests = evolved.requests(training, seeds.pairs, sizes)
-    store = pipeline.context.store
-    seen = sorted({r.job.seed for r in requests if store.get("runs", r.job.key) is not None})
+    """Before anything is registered, no result of the evolved program may be known at its seeds.
+
+    Its runs are told by the program that each was trained with, whatever the settings: those that a
+    tuning finds are no part of a plan.
+    """
+    own = {
+        (seed, evolved.job_fingerprints[f"{size.name}:{seed}"])
+        for size in pipeline.config.sizes
+        for seed in seeds.pairs
+    }
+    stored = pipeline.context.store.every("runs")
+    trained = {(run.get("seed"), run.get("trained_fingerprint")) for run in stored}
+    seen = sorted({seed for seed, _ in own & trained})
     if seen and request.deviation is None:
         raise ConfigError(
             f"validation: the evolved program was trained at the seeds {seen} before its plan was "

@@ -107,8 +107,9 @@ class ValidationFiles:
         return found
 
     def _declarations(self) -> list[Mapping[str, Any]]:
-        value = (self.declared or {}).get("deviations", [])
-        return [item for item in value if isinstance(item, Mapping)]
+        files = (self.registration or {}, self.declared or {})
+        lists = [value for file in files if isinstance(value := file.get("deviations"), list)]
+        return [item for value in lists for item in value if isinstance(item, Mapping)]
 
 
 def _deviation(item: Any) -> str:

@@ -47,10 +47,27 @@ def test_a_deviation_declared_with_the_registration_itself_is_kept(tmp_path):
     found = register(tmp_path, PLAN, POWER, "trained before, by another study")
     assert [d.text for d in found.deviations] == ["trained before, by another study"]
     assert found.plan == PLAN
+    again = register(tmp_path, PLAN, POWER, "trained before, by another study")
+    assert again == found == register(tmp_path, PLAN, POWER, None)
+    then = register(tmp_path, OTHER, POWER, "a reviewer asked")
+    assert [d.text for d in then.deviations] == [found.deviations[0].text, "a reviewer asked"]
+
+
+def test_a_kill_cannot_part_a_registration_from_its_first_deviation(tmp_path):
+    """They are one file, so there is no moment with the one and without the other."""
+    found = register(tmp_path, PLAN, POWER, "trained before, by another study")
+    assert [path.name for path in tmp_path.iterdir()] == [REGISTRATION]
+    edited(tmp_path / REGISTRATION, lambda written: written.update(deviations=[]))
+    with pytest.raises(ConfigError, match=r"registration.json: it was edited after"):
+        read_registration(tmp_path)
+    assert found.deviations
 
 
 @pytest.mark.parametrize("text", ["", "  "])
 def test_a_deviation_needs_a_reason(tmp_path, text):
+    with pytest.raises(ConfigError, match="--deviation: got no text"):
+        register(tmp_path, PLAN, POWER, text)
+    assert not list(tmp_path.iterdir()), "or the next call would go on with nothing declared"
     register(tmp_path, PLAN, POWER, None)
     with pytest.raises(ConfigError, match="--deviation: got no text"):
         register(tmp_path, OTHER, POWER, text)

@@ -140,9 +140,31 @@ def test_another_plan_in_the_same_folder_is_refused(worse):
         validate(changed, worse.request, told)
 
 
+def test_one_seed_that_fails_stays_in_the_record_and_is_named(worse):
+    """Its pair is left out of the tests, and the outcome says which and why."""
+    store = worse.pipeline.context.store
+    key = worse.found.runs["evolved"][2][1].job_key
+    path, whole = store.path("runs", key), store.get("runs", key)
+    diverged = {"status": "diverged", "step": 7, "final_loss_nats": None, "test_loss_nats": None}
+    written = path.read_bytes()
+    try:
+        store.put("runs", key, {**whole, **diverged})
+        found = validate(worse.pipeline, worse.request, told)
+    finally:
+        path.write_bytes(written)
+    assert found.judgement.failed_seeds == (2044,)
+    assert found.record["arms"]["evolved"]["runs"][2][1]["status"] == "diverged"
+    assert len(found.record["arms"]["evolved"]["runs"]) == 8
+    text = "\n".join(validation_lines(found))
+    assert "failed    evolved, seed 2044, 24x1: not finite at step 7" in text
+    assert "7 pairs" in found.judgement.sentence
+    validate(worse.pipeline, worse.request, told)
+
+
 def test_a_planted_better_mechanism_is_improved(base, folder):
-    """Attention against averaging; its jobs were not known before it was registered."""
-    pipeline = with_validation(base, initial=MEAN, num_seeds=8, tuning=NO_TUNING)
+    """Attention against averaging, at seeds where no test trained either before."""
+    seeds = tuple(range(5001, 5009))
+    pipeline = with_validation(base, initial=MEAN, seeds=seeds, tuning=NO_TUNING)
     found = validate(pipeline, request(folder, "better", INITIAL), told)
     assert found.judgement.verdict == "improved", found.judgement.sentence
     assert "neither arm was tuned" in found.tuned.note
@@ -194,6 +216,16 @@ def test_results_that_were_known_before_the_registration_are_refused_or_declared
     declared = dataclasses.replace(again, deviation="the folder was lost")
     found = validate(pipeline, declared, told)
     assert "deviation the folder was lost" in "\n".join(validation_lines(found))
+
+
+def test_a_tuned_validation_is_not_registered_anew_in_another_folder(worse, folder):
+    """With another alpha, say: its runs trained with tuned settings, and count as seen too."""
+    validation = dataclasses.replace(worse.pipeline.config.validation, alpha=0.1)
+    changed = with_validation(worse.pipeline, **vars(validation))
+    again = request(folder, "worse_again", MEAN)
+    with pytest.raises(ConfigError, match=r"trained at the seeds \[2042, .*, 2049\] before"):
+        validate(changed, again, told)
+    assert not (again.folder / "registration.json").exists()
 
 
 def test_a_plan_without_power_is_refused_unless_told_to_go_on(base, folder):

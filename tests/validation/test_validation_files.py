@@ -92,6 +92,10 @@ def test_a_seal_and_a_plan_are_checked_where_there_are_any(tmp_path):
     found = written(tmp_path, deviations=declared)
     assert found.is_under_plan is True
     assert found.deviations == ["one more (seeds: 3 -> 4)"]
+    at_once = {**entry, "deviations": [{"text": "trained before", "changed": []}]}
+    found = written(tmp_path, registration={**at_once, "hash": content_hash(at_once)})
+    assert found.deviations == ["trained before", "one more (seeds: 3 -> 4)"]
+    assert (found.is_sealed, found.is_under_plan) == (True, True)
     assert written(tmp_path, registration={**sealed, "power": {"power": 1}}).is_sealed is False
     assert written(tmp_path, registration=entry).is_sealed is None
     assert written(tmp_path / "none").is_under_plan is None
