@@ -144,7 +144,6 @@ def make_plan(
             "tuning": seeds.tuning,
             "not used, of the search": list(seeds.search),
             "not used, of the confirmation": list(seeds.confirmation),
-            "not used, of the noise floor": list(seeds.noise),
         },
         "order": "standard and evolved in turn, every size at every seed; a run that fails is kept",
         "stopping rule": "all pairs are trained before any is judged",
