@@ -10,12 +10,6 @@ from scripted_model import ScriptedModel
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: many tests wait for commands that they started."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests that are marked ``gpu`` are skipped where there is none."""
     if item.get_closest_marker("gpu") is not None:
