@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import importlib.metadata
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +20,7 @@ from openevolve_unified.judgement.feedback import loss_table
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.plain.files import disk_errors, write_json, write_text
 from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lock
+from openevolve_unified.plain.versions import installed_versions
 from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.runs.history import (
     History,
@@ -54,7 +53,6 @@ class RunDirectory:
         """Write the resolved configuration (keys hidden), its hash and the package versions."""
         text = yaml.safe_dump(redacted(experiment.mapping), sort_keys=False)
         write_text(self.path / "config.yaml", text)
-        versions = {name: _version(name) for name in PACKAGES}
         settings = {
             "config_path": experiment.path.name,
             "config_hash": experiment.hash,
@@ -62,7 +60,7 @@ class RunDirectory:
             "horizon": experiment.scaling_law.training.horizon,
             "is_pilot": experiment.scaling_law.training.is_pilot,
             "proposer": "grammar, not a language model" if experiment.uses_grammar_only else "llm",
-            "versions": {"python": platform.python_version(), **versions},
+            "versions": installed_versions(PACKAGES),
         }
         write_json(self.settings_path, settings)
 
@@ -286,10 +284,3 @@ class RunDirectory:
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self.path / ".lock")
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -17,8 +17,8 @@ from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.records import Program
 
-ArmName = Literal["standard", "evolved"]
-ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+Arm = Literal["standard", "evolved"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
 
 
 class ValidationArm:
@@ -30,7 +30,7 @@ class ValidationArm:
             another program at one of them.
     """
 
-    def __init__(self, name: ArmName, source: str, pipeline: Pipeline, seeds: Sequence[int]):
+    def __init__(self, name: Arm, source: str, pipeline: Pipeline, seeds: Sequence[int]):
         self.name = name
         self.program = Program(source=source, framework=pipeline.config.framework)
         self._pipeline = pipeline

@@ -10,11 +10,9 @@ import copy
 import dataclasses
 import gzip
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,15 +34,15 @@ from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import disk_errors, write_bytes, write_json, write_text
 from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.plain.versions import installed_versions
 from openevolve_unified.records import TRAINING_VERSION, TrainRun
 from openevolve_unified.runs.directory import PACKAGES
 from openevolve_unified.store import Store
+from openevolve_unified.validation.arms import ARMS, Arm
 from openevolve_unified.validation.finding import (
     ABOUT,
-    ARMS,
     DOCUMENTS,
     About,
-    Arm,
     Finding,
     HeldOutHashes,
     StoredRun,
@@ -133,13 +131,7 @@ def export_finding(
 
 def versions() -> dict[str, str]:
     """Of Python and the packages whose numbers these are; and the processor."""
-    found = {"python": platform.python_version(), "processor": processor_name()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {**installed_versions(PACKAGES), "processor": processor_name()}
 
 
 def held_out_hashes(data: TokenData) -> HeldOutHashes:

@@ -26,13 +26,12 @@ from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob, TrainRun
+from openevolve_unified.validation.arms import ARMS, Arm
 from openevolve_unified.validation.manifest import require_sealed
 
 ABOUT = "finding.json"
 DOCUMENTS = "documents"
 PREDICTION = "prediction.json"
-Arm = Literal["standard", "evolved"]
-ARMS: tuple[Arm, ...] = ("standard", "evolved")
 EXECUTION_TO_KEEP = ("precision", "step")
 """Of ``scaling_law.execution``: what may change a number; the rest is the sender's machine."""
 OPEN_SETTINGS = ("scaling_law.execution.", "scaling_law.data.cache_dir", "scaling_law.data.path")

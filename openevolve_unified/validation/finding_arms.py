@@ -16,7 +16,8 @@ from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import open_store
-from openevolve_unified.validation.finding import ARMS, Arm, Finding
+from openevolve_unified.validation.arms import ARMS, Arm
+from openevolve_unified.validation.finding import Finding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ from openevolve_unified.judgement.criteria import Criteria
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.runs.events import Listener
 from openevolve_unified.store import open_store
-from openevolve_unified.validation.finding import ARMS, Arm, read_json, read_text
+from openevolve_unified.validation.arms import ARMS, Arm
+from openevolve_unified.validation.finding import read_json, read_text
 from openevolve_unified.validation.record import RECORD
 from openevolve_unified.validation.registration import DEVIATIONS, REGISTRATION, read_registration
 from openevolve_unified.validation.run_folder import RunFolder

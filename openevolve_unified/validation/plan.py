@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from openevolve_unified.judgement.criteria import PRIMARY, TEST_NAMES, Criteria
 from openevolve_unified.judgement.power import PowerPlan, pair_noise, plan_power
 from openevolve_unified.judgement.seeds import STRIDE, next_free
 from openevolve_unified.plain.canonical import content_hash, to_plain
-from openevolve_unified.validation.arms import ARM_NAMES, ValidationArm
+from openevolve_unified.plain.versions import installed_versions
+from openevolve_unified.validation.arms import ARMS, ValidationArm
 from openevolve_unified.validation.tuning import sampler_arguments
 
 PLAN_VERSION = 1
@@ -130,7 +129,7 @@ def make_plan(
         },
         "arms": {
             name: {"program": arm.program.source_hash, "fingerprint": fingerprint}
-            for name, arm, fingerprint in zip(ARM_NAMES, arms, fingerprints, strict=True)
+            for name, arm, fingerprint in zip(ARMS, arms, fingerprints, strict=True)
         },
         "framework": config.framework,
         "horizon": config.training.horizon,
@@ -166,19 +165,8 @@ def make_plan(
         "data": data.fingerprint,
         "config": config_hash,
         "code": code_hash(),
-        "versions": {"python": platform.python_version(), **versions()},
+        "versions": installed_versions(PACKAGES),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that decide results."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def code_hash() -> str:

@@ -25,8 +25,9 @@ from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainRun
+from openevolve_unified.validation.arms import ARMS, Arm
 from openevolve_unified.validation.export import versions
-from openevolve_unified.validation.finding import ARMS, PREDICTION, Arm, Finding
+from openevolve_unified.validation.finding import PREDICTION, Finding
 from openevolve_unified.validation.finding_arms import FindingArms, arm_config
 from openevolve_unified.validation.manifest import is_sealed, read_sealed, sealed
 from openevolve_unified.validation.statistics import losses_of

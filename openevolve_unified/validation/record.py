@@ -18,7 +18,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.validation import ArmLosses, Judgement
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import TrainRun
-from openevolve_unified.validation.arms import ArmName, ValidationArm
+from openevolve_unified.validation.arms import Arm, ValidationArm
 from openevolve_unified.validation.registration import Registration
 from openevolve_unified.validation.tuning import Tuned
 
@@ -46,18 +46,19 @@ def arm_losses(
 
 def make_record(
     registration: Registration,
-    arms: Mapping[ArmName, ValidationArm],
-    trainings: Mapping[ArmName, TrainingConfig],
-    operations: Mapping[ArmName, float],
+    arms: Mapping[Arm, ValidationArm],
+    trainings: Mapping[Arm, TrainingConfig],
+    operations: Mapping[Arm, float],
     sizes: Sequence[SizeConfig],
-    runs: Mapping[ArmName, Sequence[Sequence[TrainRun]]],
+    runs: Mapping[Arm, Sequence[Sequence[TrainRun]]],
     tuned: Tuned,
     judgement: Judgement,
 ) -> dict[str, Any]:
     """Everything, as plain data.
 
     Args:
-        operations: per token at the largest size, relative to the standard arm.
+        operations: per token, relative to the standard arm's; the largest ratio of all sizes, so
+            never less than at the largest size.
         runs: ``[seed][size]`` of each arm.
     """
     plan = registration.plan

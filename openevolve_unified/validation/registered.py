@@ -8,7 +8,8 @@ from typing import Any
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import content_hash, to_plain
-from openevolve_unified.validation.finding import ARMS, DOCUMENTS, Finding
+from openevolve_unified.validation.arms import ARMS
+from openevolve_unified.validation.finding import DOCUMENTS, Finding
 from openevolve_unified.validation.record import RECORD
 from openevolve_unified.validation.registration import REGISTRATION, read_registration
 

@@ -23,8 +23,9 @@ from openevolve_unified.judgement.estimates import t_quantile
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, TrainJob, TrainRun
+from openevolve_unified.validation.arms import ARMS, Arm
 from openevolve_unified.validation.export import held_out_hashes, rows_hash, versions
-from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
+from openevolve_unified.validation.finding import Finding, StoredRun
 from openevolve_unified.validation.finding_arms import FindingArms
 from openevolve_unified.validation.independent_reader import HeldOut, read_held_out
 from openevolve_unified.validation.registered import doubts

@@ -16,7 +16,8 @@ from openevolve_unified.judgement.replicates import score_difference_spread, sco
 from openevolve_unified.judgement.validation import ArmLosses, judge
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import SizeResult
-from openevolve_unified.validation.finding import ARMS, Arm, Finding, StoredRun
+from openevolve_unified.validation.arms import ARMS, Arm
+from openevolve_unified.validation.finding import Finding, StoredRun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from openevolve_unified.config.validation import SearchSpace, TuningConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.requests import TrainRequest
-from openevolve_unified.validation.arms import ArmName, ValidationArm
+from openevolve_unified.validation.arms import Arm, ValidationArm
 
 MISSING = (
     "tuning needs Optuna, which is not installed; pip install 'openevolve-unified[validate]', or "
@@ -62,8 +62,8 @@ SETTINGS = ("learning_rate", "warmup_steps", "weight_decay", "batch_size")
 class Tuned:
     """What both arms train with, and how it was found."""
 
-    trainings: dict[ArmName, TrainingConfig]
-    trials: dict[ArmName, tuple[Trial, ...]]
+    trainings: dict[Arm, TrainingConfig]
+    trials: dict[Arm, tuple[Trial, ...]]
     """In their order; nothing for an arm that was not tuned."""
     note: str | None
     """What a reader of the comparison must know of it."""
@@ -101,7 +101,7 @@ def tune(
         MachineError: the machine could not finish; the same call continues.
     """
     config, training = pipeline.config.validation.tuning, pipeline.config.training
-    by_name: dict[ArmName, TrainingConfig] = {arm.name: training for arm in arms}
+    by_name: dict[Arm, TrainingConfig] = {arm.name: training for arm in arms}
     if config.mode == "none":
         return Tuned(trainings=by_name, trials={}, note=NOTES["none"])
     tuned = [arm for arm in arms if config.mode == "equal" or arm.name == "standard"]

@@ -23,8 +23,8 @@ from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_json, write_text
 from openevolve_unified.records import TrainRun
 from openevolve_unified.validation.arms import (
-    ARM_NAMES,
-    ArmName,
+    ARMS,
+    Arm,
     ValidationArm,
     require_two_programs,
 )
@@ -67,7 +67,7 @@ class Validation:
     registration: Registration
     tuned: Tuned
     judgement: Judgement
-    runs: dict[ArmName, list[list[TrainRun]]]
+    runs: dict[Arm, list[list[TrainRun]]]
     """``[seed][size]``."""
     record: dict[str, Any]
 
@@ -99,7 +99,7 @@ def validate(
     sources = (pipeline.initial.source, request.evolved)
     arms = tuple(
         ValidationArm(name, source, pipeline, seeds.all_used)
-        for name, source in zip(ARM_NAMES, sources, strict=True)
+        for name, source in zip(ARMS, sources, strict=True)
     )
     say("validation: checks of both programs")
     batch_size = pipeline.config.training.batch_size
@@ -121,7 +121,7 @@ def validate(
         _told_power(power, noise, request),
         request.deviation,
     )
-    for name, source in zip(ARM_NAMES, sources, strict=True):
+    for name, source in zip(ARMS, sources, strict=True):
         write_text(folder / f"{name}.py", source)
     tell_plan(registration)
     tuned = tune(arms, pipeline, seeds.tuning, folder, say)
@@ -140,9 +140,9 @@ def validate(
     )
     record = make_record(
         registration,
-        dict(zip(ARM_NAMES, arms, strict=True)),
+        dict(zip(ARMS, arms, strict=True)),
         tuned.trainings,
-        dict(zip(ARM_NAMES, operations.values(), strict=True)),
+        dict(zip(ARMS, operations.values(), strict=True)),
         pipeline.config.sizes,
         runs,
         tuned,
@@ -157,9 +157,9 @@ def validate(
 def _paired_runs(
     pipeline: Pipeline,
     arms: tuple[ValidationArm, ...],
-    trainings: dict[ArmName, TrainingConfig],
+    trainings: dict[Arm, TrainingConfig],
     seeds: ValidationSeeds,
-) -> dict[ArmName, list[list[TrainRun]]]:
+) -> dict[Arm, list[list[TrainRun]]]:
     """``[seed][size]`` of both arms, in turn."""
     sizes = pipeline.config.sizes
     requests = [
@@ -171,9 +171,9 @@ def _paired_runs(
     ]
     trained = _with_time_for(pipeline, 2 * len(seeds.pairs)).train_each(requests)
     runs = iter(trained)
-    found: dict[ArmName, list[list[TrainRun]]] = {arm.name: [] for arm in arms}
+    found: dict[Arm, list[list[TrainRun]]] = {arm.name: [] for arm in arms}
     for _ in seeds.pairs:
-        rows: dict[ArmName, list[TrainRun]] = {arm.name: [] for arm in arms}
+        rows: dict[Arm, list[TrainRun]] = {arm.name: [] for arm in arms}
         for _ in sizes:
             for arm in arms:
                 rows[arm.name].append(next(runs))
