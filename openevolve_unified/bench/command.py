@@ -27,6 +27,7 @@ from openevolve_unified.bench.evaluation import (
 from openevolve_unified.bench.ladder_steps import (
     EAGER,
     Setting,
+    ask_limits,
     measure_size,
     measure_workers,
     started,
@@ -49,13 +50,10 @@ from openevolve_unified.evaluation.requests import PREPARATION, gpu_count
 from openevolve_unified.execution.pool import WorkerPool
 from openevolve_unified.execution.resources import Resources, num_cores
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob
 from openevolve_unified.runs.events import DataPrepared, Event
 
 PEERS = ("transformers", "x_transformers")
-_PRODUCT_S = 0.1
-"""Seconds for each matrix product; much less, and two threads may still share a core."""
 
 
 def run_bench(
@@ -188,23 +186,16 @@ class _Run:
     def _limits(self, scene: _Scene) -> Limits:
         self._say("measuring the machine's matrix products and copies")
         entries = [contestant.entry for contestant in scene.contestants]
-        shapes = set()
-        for job in scene.jobs[-1:] if self._is_quick else scene.jobs:
-            rows, d = job.training.batch_size * job.seq_len, job.size.hidden_dim
-            shapes |= {(rows, d, 4 * d), (rows, 4 * d, d), (rows, d, job.vocab_size)}
+        on_gpu = scene.resources.device_type == "cuda"
         threads = sorted({1, num_cores()} | {entry.num_threads for entry in entries})
-        found = scene.ours.ask(
-            "limits",
-            shapes=sorted(shapes),
-            precisions=sorted({"float32"} | {entry.precision for entry in entries}),
-            thread_counts=[1] if scene.resources.device_type == "cuda" else threads,
-            device=scene.resources.device,
-            budget_s=_PRODUCT_S,
+        limits, self._torch_version = ask_limits(
+            scene.ours,
+            scene.jobs[-1:] if self._is_quick else scene.jobs,
+            [entry.precision for entry in entries],
+            [1] if on_gpu else threads,
+            scene.resources.device,
         )
-        self._torch_version = found["torch_version"]
-        return from_mapping(
-            Limits, {name: found[name] for name in ("machine", "matrix", "copy")}, "limits"
-        )
+        return limits
 
     def _steps(self, scene: _Scene, limits: Limits) -> list[StepResult]:
         results = []

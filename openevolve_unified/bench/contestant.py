@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from openevolve_unified.config.schema import StepKind
 from openevolve_unified.execution.channel import Channel
 from openevolve_unified.execution.child import start_child
 
@@ -31,6 +32,8 @@ class Entry:
     """``ours``, ``eager`` or a peer's module."""
     precision: str
     num_threads: int
+    step_kind: StepKind | None = None
+    """The form of our step; None: as configured."""
 
 
 class ContestantError(RuntimeError):

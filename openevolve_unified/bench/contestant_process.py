@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from openevolve_unified.bench.eager import EagerStep, eager_model
+from openevolve_unified.bench.inside_step import PROFILED_STEPS, profile_steps, time_chunks
 from openevolve_unified.bench.limits import measure_limits, synchronise
 from openevolve_unified.bench.peers import PEERS
 from openevolve_unified.bench.traffic import TrafficCounter
@@ -57,6 +58,9 @@ def main() -> None:
         "steps": contestant.steps,
         "validate": contestant.validate,
         "peak": contestant.peak,
+        "losses": contestant.losses,
+        "kernels": contestant.kernels,
+        "chunks": contestant.chunks,
         "limits": _limits,
     }
     while (message := channel.receive()) is not None:
@@ -89,6 +93,7 @@ class _Contestant:
         self._step: Callable[[torch.Tensor, int], object] | None = None
         self._plain_step: Callable[[torch.Tensor, int], object] | None = None
         self._batches: TrainBatches | None = None
+        self._start: dict[str, torch.Tensor] = {}
         self._settings = contextlib.ExitStack()
 
     def prepare(
@@ -100,11 +105,13 @@ class _Contestant:
         device: str,
         step_kind: StepKind,
         num_warm_up: int,
+        keeps_start: bool = False,
     ) -> dict[str, Any]:
         """Build the model of ``job``, drop the one before, and do the first steps.
 
         Args:
             step_kind: of our step, see ``choose_step``; the other loops have one form.
+            keeps_start: for ``losses``; of our step alone.
 
         Returns:
             Its parameters, seconds per step, the form of the step and what building it took.
@@ -128,6 +135,9 @@ class _Contestant:
         synchronise(self._device)
         build_s = time.perf_counter() - started
         self._num_done = 0
+        plain = self._plain_step
+        if keeps_start and isinstance(plain, TrainStep):
+            self._start = {name: tensor.cpu() for name, tensor in plain.state().items()}
         self.steps(num_warm_up)
         seconds = self.steps(1)["seconds"]
         return {
@@ -200,6 +210,29 @@ class _Contestant:
         if self._device.type == "cuda":
             return {"peak_bytes": torch.cuda.max_memory_allocated(self._device)}
         return {"peak_bytes": peak_resident_bytes()}
+
+    def losses(self, count: int) -> dict[str, Any]:
+        """The losses of the first ``count`` steps, begun again from the initial state."""
+        assert self._step is not None
+        assert self._batches is not None
+        assert isinstance(self._plain_step, TrainStep)
+        start = {name: tensor.to(self._device) for name, tensor in self._start.items()}
+        self._plain_step.restore(start, 0)
+        losses = []
+        for self._num_done in range(count):
+            loss = self._step(self._batches.at(self._num_done), self._num_done)
+            assert isinstance(loss, torch.Tensor)
+            losses.append(float(loss))
+        self._num_done = count
+        return {"losses": losses}
+
+    def kernels(self, num_top: int) -> dict[str, Any]:
+        """What a step is made of: kernels of the GPU, or operators where there is none."""
+        return profile_steps(lambda: self.steps(PROFILED_STEPS), self._device, num_top)
+
+    def chunks(self, num_rows: list[int]) -> dict[str, Any]:
+        """Seconds of the vocabulary loss with its gradients, by rows of one chunk."""
+        return {"seconds": time_chunks(self._job, num_rows, self._device)}
 
     def _open(self, data_folder: str | None) -> TokenSource:
         if data_folder is not None:

@@ -19,6 +19,7 @@ from openevolve_unified.bench.results import Limits, StepResult, WorkersResult
 from openevolve_unified.bench.rounds import affordable_rounds, interleave, ratio, steps_in
 from openevolve_unified.config.schema import StepKind
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TrainJob
 
 EAGER = "eager"
@@ -27,6 +28,8 @@ _REQUIRED = ("ours", EAGER)
 """Kinds without which there is nothing to compare."""
 VALIDATION_BATCHES = 2
 """Of a validation pass that is timed; the rest is multiplied."""
+PRODUCT_S = 0.1
+"""Seconds for each matrix product; much less, and two threads may still share a core."""
 _MIN_ROUNDS = 3
 """A median needs three."""
 
@@ -42,6 +45,8 @@ class Setting:
     device: str
     step_kind: StepKind
     """The form of our step, as configured."""
+    keeps_start: bool = False
+    """Keep the initial state, so that ``losses`` can be asked."""
 
     def prepare(self, contestant: Contestant, job: TrainJob, num_warm_up: int) -> dict[str, Any]:
         """Build ``job`` in the contestant's precision."""
@@ -53,7 +58,8 @@ class Setting:
             gates=self.gates,
             data_folder=None if self.data_folder is None else str(self.data_folder),
             device=self.device,
-            step_kind=self.step_kind,
+            step_kind=contestant.entry.step_kind or self.step_kind,
+            keeps_start=self.keeps_start,
             num_warm_up=num_warm_up,
         )
 
@@ -63,6 +69,30 @@ def started(entries: Sequence[Entry], log_path: Path) -> Iterator[list[Contestan
     """The processes of all ``entries``, ended on the way out."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(Contestant(entry, log_path)) for entry in entries]
+
+
+def ask_limits(
+    contestant: Contestant,
+    jobs: Sequence[TrainJob],
+    precisions: Sequence[str],
+    thread_counts: Sequence[int],
+    device: str,
+) -> tuple[Limits, str]:
+    """What the device gives for products of the jobs' shapes, and the version of torch."""
+    shapes = set()
+    for job in jobs:
+        rows, d = job.training.batch_size * job.seq_len, job.size.hidden_dim
+        shapes |= {(rows, d, 4 * d), (rows, 4 * d, d), (rows, d, job.vocab_size)}
+    found = contestant.ask(
+        "limits",
+        shapes=sorted(shapes),
+        precisions=sorted({"float32", *precisions}),
+        thread_counts=list(thread_counts),
+        device=device,
+        budget_s=PRODUCT_S,
+    )
+    version = found.pop("torch_version")
+    return from_mapping(Limits, found, "limits"), version
 
 
 def measure_size(
@@ -120,11 +150,17 @@ def measure_workers(
     setting: Setting,
     num_rounds: int,
     budget_s: float,
+    counts: Sequence[int] = (),
 ) -> list[WorkersResult]:
-    """Steps per second of 1, 2, ... of the same worker at once, in interleaved rounds."""
+    """Steps per second of several of the same worker at once, in interleaved rounds.
+
+    Args:
+        counts: how many, 1 among them; as shipped 1, 2, 4, ... and all.
+    """
     for contestant in contestants:
         step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
-    counts = sorted({1, len(contestants)} | {2**i for i in range(8) if 2**i < len(contestants)})
+    powers = {2**i for i in range(8) if 2**i < len(contestants)}
+    counts = counts or sorted({1, len(contestants)} | powers)
     num_rounds = affordable_rounds(num_rounds, step_s * len(counts), budget_s, _MIN_ROUNDS)
     num_steps = steps_in(budget_s / num_rounds / len(counts), step_s)
     rates: dict[int, list[float]] = {count: [] for count in counts}

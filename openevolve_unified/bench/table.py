@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from openevolve_unified.bench.gpu_check import GpuCheck
 from openevolve_unified.bench.results import Growth, Ratio, Report
 
 MAX_BUSY_WITH_OTHERS = 0.05
 """Share of the cores; from there on a report warns that it was disturbed."""
 MAX_SPREAD = 2.0
 """Between the slowest and the fastest round of the same work; above it a number says nothing."""
+
+
+Measured: TypeAlias = Report | GpuCheck
+"""What has limits, steps and workers."""
 
 
 @dataclass(frozen=True)
@@ -25,29 +31,40 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """Everything that was measured."""
-    found = [_steps(report), _evaluations(report), _workers(report), _growth(report)]
-    return [_limits(report), *(table for table in found if table.rows)]
+    found = [steps_table(report), _evaluations(report), workers_table(report), _growth(report)]
+    return [limits_table(report), *(table for table in found if table.rows)]
 
 
 def as_text(report: Report) -> str:
     """For a terminal: aligned columns."""
-    lines = [_headline(report)]
-    for table in tables(report):
-        lines += ["", table.title, *_aligned(table)]
-        lines += [table.note] if table.note else []
-    lines += ["", _start_up(report), *_skipped(report)]
-    return "\n".join(lines)
+    lines = [_headline(report), *table_lines(tables(report))]
+    return "\n".join([*lines, "", _start_up(report), *_skipped(report)])
 
 
 def as_markdown(report: Report) -> str:
     """For a README."""
-    lines = [_headline(report)]
-    for table in tables(report):
+    lines = [_headline(report), *markdown_lines(tables(report))]
+    lines += ["", _start_up(report), *(f"- {line}" for line in _skipped(report))]
+    return "\n".join(lines)
+
+
+def table_lines(shown: Sequence[Table]) -> list[str]:
+    """Tables for a terminal, an empty line before each."""
+    lines = []
+    for table in shown:
+        lines += ["", table.title, *_aligned(table)]
+        lines += [table.note] if table.note else []
+    return lines
+
+
+def markdown_lines(shown: Sequence[Table]) -> list[str]:
+    """The same as Markdown."""
+    lines = []
+    for table in shown:
         lines += ["", f"**{table.title}**", "", _row(table.columns)]
         lines += [_row(["---"] * len(table.columns)), *map(_row, table.rows)]
         lines += ["", table.note] if table.note else []
-    lines += ["", _start_up(report), *(f"- {line}" for line in _skipped(report))]
-    return "\n".join(lines)
+    return lines
 
 
 def _headline(report: Report) -> str:
@@ -65,11 +82,11 @@ def _headline(report: Report) -> str:
     return text
 
 
-def _limits(report: Report) -> Table:
+def limits_table(report: Measured) -> Table:
     rows = [
         (
             f"product, {limit.precision}, {_threads(limit.num_threads)}",
-            f"{_number(limit.gflops, 0)} GFLOP/s",
+            f"{number(limit.gflops, 0)} GFLOP/s",
             "x".join(map(str, limit.shape)),
         )
         for limit in report.limits.matrix
@@ -77,7 +94,7 @@ def _limits(report: Report) -> Table:
     rows += [
         (
             f"copy, {_threads(limit.num_threads)}",
-            f"{_number(limit.gbytes_per_s, 1)} GB/s",
+            f"{number(limit.gbytes_per_s, 1)} GB/s",
             "256 MiB",
         )
         for limit in report.limits.copy
@@ -85,18 +102,18 @@ def _limits(report: Report) -> Table:
     return Table("The machine's measured limits", ("what", "best", "shape"), tuple(rows))
 
 
-def _steps(report: Report) -> Table:
+def steps_table(report: Measured) -> Table:
     rows = tuple(
         (
             step.size,
             step.contestant,
             str(step.num_threads),
             step.step_kind,
-            _steady(_number(1e3 * step.step_s, 2), step.round_s),
-            _number(step.tokens_per_s, 0),
-            _number(step.peak_bytes / 1e6, 0),
-            f"{_number(100 * step.matrix_share, 0)}%",
-            f"{_number(100 * step.memory_share, 0)}%",
+            _steady(number(1e3 * step.step_s, 2), step.round_s),
+            number(step.tokens_per_s, 0),
+            number(step.peak_bytes / 1e6, 0),
+            f"{number(100 * step.matrix_share, 0)}%",
+            f"{number(100 * step.memory_share, 0)}%",
             _ratio(step.ratio),
         )
         for step in report.steps
@@ -152,13 +169,13 @@ def _evaluations(report: Report) -> Table:
     return Table("A whole evaluation", columns, tuple(rows), note)
 
 
-def _workers(report: Report) -> Table:
+def workers_table(report: Measured) -> Table:
     rows = tuple(
         (
             result.size,
             str(result.num_workers),
             _steady(
-                _number(sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2], 1),
+                number(sorted(result.round_steps_per_s)[len(result.round_steps_per_s) // 2], 1),
                 result.round_steps_per_s,
             ),
             _ratio(result.gain),
@@ -187,9 +204,9 @@ def _growth(report: Report) -> Table:
 def _start_up(report: Report) -> str:
     start = report.start_up
     return (
-        f"Start-up: a worker {_number(start.worker_s, 1)} s, the first trace and check "
-        f"{_number(start.first_check_s, 1)} s, the next ones {_number(start.warm_check_s, 1)} s "
-        f"each, the eager loop {_number(start.eager_s, 1)} s."
+        f"Start-up: a worker {number(start.worker_s, 1)} s, the first trace and check "
+        f"{number(start.first_check_s, 1)} s, the next ones {number(start.warm_check_s, 1)} s "
+        f"each, the eager loop {number(start.eager_s, 1)} s."
     )
 
 
@@ -201,7 +218,7 @@ def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _number(value: float, decimals: int) -> str:
+def number(value: float, decimals: int) -> str:
     """With so many decimals; with three digits that count where those would show next to none."""
     return f"{value:.3g}" if 0 < value < 10**-decimals else f"{value:,.{decimals}f}"
 

@@ -6,11 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_config_option, add_json, add_overrides
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.signals import interruption
+
+if TYPE_CHECKING:
+    from openevolve_unified.config.experiment import Experiment
+    from openevolve_unified.config.schema import ScalingLawConfig
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +25,14 @@ def add(commands: Commands) -> None:
     )
     add_config_option(parser)
     add_overrides(parser)
-    parser.add_argument("--quick", action="store_true", help="about a minute, and rough")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="about a minute, and rough")
+    kind.add_argument(
+        "--gpu-check",
+        action="store_true",
+        help="instead: is every form of the training step right on this device, how fast is it, "
+        "what is it made of, and how many jobs run side by side; status 2 where a form is wrong",
+    )
     add_json(parser)
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
@@ -29,8 +41,6 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the report; the exit status."""
-    from openevolve_unified.bench.command import run_bench
-    from openevolve_unified.bench.table import as_markdown, as_text
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.plain.canonical import to_plain
 
@@ -38,26 +48,47 @@ def run(options: argparse.Namespace) -> int:
     experiment = load_experiment(options.config, options.overrides)
     if options.output is not None:
         _write_report(options.output, "")  # before minutes are spent on what could not be kept
+    measure = _check_gpu if options.gpu_check else _measure
     try:
-        report = run_bench(
-            experiment.scaling_law,
-            experiment.initial_program.read_text(encoding="utf-8"),
-            experiment.base_dir,
-            experiment.path.name,
-            options.quick,
-            lambda line: print(line, file=sys.stderr, flush=True),
-        )
+        report, shown, faults = measure(experiment, options)
     except CandidateError as error:
         raise ConfigError(
             f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
         ) from None
-    print(as_markdown(report) if options.markdown else as_text(report))
+    print(shown)
     text = json.dumps(to_plain(report))
     if options.output is not None:
         _write_report(options.output, text + "\n")
     if options.json:
         print(text)
-    return exits.DONE
+    return exits.WRONG if faults else exits.DONE
+
+
+def _measure(experiment: Experiment, options: argparse.Namespace) -> tuple[object, str, list[str]]:
+    from openevolve_unified.bench.command import run_bench
+    from openevolve_unified.bench.table import as_markdown, as_text
+
+    report = run_bench(*_subject(experiment), options.quick, _say)
+    return report, (as_markdown if options.markdown else as_text)(report), []
+
+
+def _check_gpu(
+    experiment: Experiment, options: argparse.Namespace
+) -> tuple[object, str, list[str]]:
+    from openevolve_unified.bench.gpu_check import run_gpu_check
+    from openevolve_unified.bench.gpu_table import as_markdown, as_text
+
+    check = run_gpu_check(*_subject(experiment), _say)
+    return check, (as_markdown if options.markdown else as_text)(check), check.faults
+
+
+def _subject(experiment: Experiment) -> tuple[ScalingLawConfig, str, Path, str]:
+    source = experiment.initial_program.read_text(encoding="utf-8")
+    return experiment.scaling_law, source, experiment.base_dir, experiment.path.name
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _write_report(path: Path, text: str) -> None:

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from statistics import median
 
 import pytest
-import yaml
 
-from openevolve_unified.bench import command
+from openevolve_unified.bench import command, ladder_steps
 from openevolve_unified.bench.effort import Effort
 from openevolve_unified.bench.processor import OtherPrograms
 from openevolve_unified.bench.results import PowerLaw
 from openevolve_unified.bench.rounds import fit_power_law, ratio
 from openevolve_unified.cli import app
-
-ROOT = Path(__file__).parents[2]
-SIZES = [{"hidden_dim": d, "num_layers": 1, "num_heads": d // 8} for d in (16, 24, 32)]
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bench")
-    mapping = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
-    mapping["prompt"]["template_dir"] = str(ROOT / "configs" / "prompts")
-    law = mapping["scaling_law"]
-    law.update(
-        initial_program=str(ROOT / "initial_programs" / "coefficient_dynamics.py"),
-        output_dir="run",
-        ladder=SIZES,
-    )
-    law["data"].update(
-        num_documents=600,
-        vocab_size=300,
-        seq_len=16,
-        validation_sequences=32,
-        test_sequences=32,
-        cache_dir=str(folder / "cache"),
-    )
-    law["training"].update(training_steps=40, batch_size=8, eval_frequency=20, warmup_steps=5)
-    law["execution"].update(device="cpu", num_workers=2, deadline_s=300)
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(mapping))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +23,7 @@ def outcome(config):
         patch.setattr(command, "num_cores", lambda: 1)
         patch.setattr(command, "has_bfloat16", lambda: False)
         patch.setattr(command, "QUICK", TINY)
-        patch.setattr(command, "_PRODUCT_S", 0.001)
+        patch.setattr(ladder_steps, "PRODUCT_S", 0.001)
         lines: list[str] = []
         patch.setattr("builtins.print", lambda *values, **options: lines.append(str(values[0])))
         output = config.with_name("report.json")
