@@ -26,7 +26,7 @@ LAYERS = [
     {"validation"},
     {"report"},
     {"plugin"},
-    {"cli"},
+    {"cli", "notebook"},
     {"start"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
