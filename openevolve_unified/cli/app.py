@@ -30,6 +30,7 @@ from openevolve_unified.cli import (
     redteam,
     replay,
     validate,
+    watch,
 )
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
@@ -38,6 +39,7 @@ from openevolve_unified.signals import KEPT, interruption
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
     *(validate, ablate, compare, ensemble, record, horizon, finding, replay),
+    watch,
     *(redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""

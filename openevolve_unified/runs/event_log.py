@@ -94,17 +94,27 @@ class EventLog:
 
 
 class EventReader:
-    """Follows an event file from its present end; what is not an event of ours is skipped."""
+    """Follows an event file from its present end; what is not an event of ours is skipped.
 
-    def __init__(self, path: Path):
+    Args:
+        from_start: give what is in it already too.
+    """
+
+    def __init__(self, path: Path, from_start: bool = False):
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = path.stat().st_size if path.exists() and not from_start else 0
+        self._inode: int | None = None
 
     def read(self) -> Iterator[Event]:
-        """The events since the last call; a line that is still being written waits."""
+        """The events since the last call; a line that is still being written waits. Another file in
+        its place is read from its start."""
         if not self._path.exists():
             return
         with open(self._path, "rb") as handle:
+            inode = os.fstat(handle.fileno()).st_ino
+            if self._inode not in (None, inode):
+                self._offset = 0
+            self._inode = inode
             handle.seek(self._offset)
             data = handle.read()
         complete, newline, _ = data.rpartition(b"\n")

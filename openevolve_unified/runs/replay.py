@@ -67,10 +67,16 @@ def replay(events: Iterable[Event]) -> Replay:
     """The run that these events tell of; a session that resumes nothing begins another one."""
     run = Replay()
     for event in events:
-        if isinstance(event, SessionStarted) and not event.is_resumed:
-            run = Replay(format_version=run.format_version)
-        _take(run, event)
+        run = begun(run, event)
+        take(run, event)
     run.entries.sort(key=lambda entry: entry["index"])
+    return run
+
+
+def begun(run: Replay, event: Event) -> Replay:
+    """The run that ``event`` belongs to: ``run``, or another one that begins with it."""
+    if isinstance(event, SessionStarted) and not event.is_resumed:
+        return Replay(format_version=run.format_version)
     return run
 
 
@@ -93,7 +99,8 @@ def missing_events(
     return events
 
 
-def _take(run: Replay, event: Event) -> None:
+def take(run: Replay, event: Event) -> None:
+    """Add one event to the run that it belongs to; see ``begun``."""
     match event:
         case Header():
             run.format_version = event.format_version
