@@ -25,6 +25,7 @@ LAYERS = [
     {"redteam", "bench"},
     {"validation"},
     {"report"},
+    {"loggers"},
     {"plugin"},
     {"cli", "notebook"},
     {"start"},

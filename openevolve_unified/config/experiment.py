@@ -68,10 +68,12 @@ class Experiment:
 
     @property
     def hash(self) -> str:
-        """Of everything that a resumed run must share: not the iterations, not the place."""
+        """Of everything that a resumed run must share: not the iterations, the place, or where else
+        its numbers go."""
         mapping = redacted(self.mapping)
         mapping.pop("max_iterations", None)
-        mapping["scaling_law"].pop("output_dir", None)
+        for name in ("output_dir", "logging"):
+            mapping["scaling_law"].pop(name, None)
         return content_hash(mapping)
 
     def _resolve(self, path: str) -> Path:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
+from openevolve_unified.config.logging import LoggingConfig
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.config.validation import ValidationConfig
@@ -328,6 +329,7 @@ class ScalingLawConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
 
     def __post_init__(self) -> None:
         _require(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from openevolve_unified.calibration.noise_summary import summarise
 from openevolve_unified.config.experiment import Experiment, load_experiment, without_key
 from openevolve_unified.config.openevolve_half import local_server, missing_api_keys
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.loggers.follow import Follower, require_loggers
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
@@ -62,16 +63,23 @@ def run_session(
     """
     experiment = load_experiment(config, overrides, output)
     require_api_keys(experiment)
+    require_loggers(experiment.scaling_law.logging)
     require_semaphores()
     reporter = Reporter(is_verbose=is_verbose)
     if resume:
         require_resumable(experiment, reporter)
     directory = RunDirectory(experiment.output_dir)
     hint = resume_hint(config, overrides, output)
-    with directory.alone():
+    with directory.alone(), contextlib.ExitStack() as followers:
         log = _open_log(directory, resume)
+
+        def begin_logging() -> None:
+            followers.enter_context(Follower(experiment, resume, reporter.say))
+
         with _recorded(log, experiment, resume):
-            run = _plan_and_evolve(experiment, overrides, resume, directory, reporter, log, hint)
+            run = _plan_and_evolve(
+                experiment, overrides, resume, directory, reporter, log, hint, begin_logging
+            )
             return _finish(run, reporter, log, hint)
 
 
@@ -252,6 +260,7 @@ def _plan_and_evolve(
     reporter: Reporter,
     log: EventLog,
     hint: str,
+    begin_logging: Callable[[], None],
 ) -> EvolutionRun:
     reporter.start_candidate("plan")
     with ScalingLawEvaluator(config=experiment, listener=reporter, log=log) as evaluator:
@@ -266,6 +275,7 @@ def _plan_and_evolve(
             evaluator.close()  # its workers write into the earlier run's log
         directory.save_settings(experiment)
         write_plan(directory.path, plan)
+        begin_logging()
         damage = directory.repair()
         if damage is not None:
             everyone(log, reporter)(Notice(message=damage))

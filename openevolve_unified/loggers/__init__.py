@@ -1,0 +1,1 @@
+"""Loggers: a run's numbers where others' viewers read them; see ``follow``."""
