@@ -1,8 +1,9 @@
 """A figure of a report: what it shows in words, its data as a table, and how it is drawn.
 
-``figures_of`` (``report.figures.catalog``) makes the figures of a run without matplotlib; only drawing needs it (the
-extra ``plot``). ``draw`` gets an empty matplotlib figure of ``WIDTH_IN`` inches, whose height it may set; narrow, so
-that its letters stay readable on a telephone. Nothing touches pyplot: a figure is an object that is drawn and dropped.
+``figures_of`` (``report.figures.catalog``) makes the figures of a run without matplotlib; only
+drawing needs it (the extra ``plot``). ``draw`` gets an empty matplotlib figure of ``WIDTH_IN``
+inches, whose height it may set; narrow, so that its letters stay readable on a telephone. Nothing
+touches pyplot: a figure is an object that is drawn and dropped.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A figure without its records; ``sentence`` says what is not there and which command makes it."""
+    """A figure without its records; ``sentence`` says what is not there and what makes it."""
 
     name: str
     title: str
@@ -74,9 +75,9 @@ def can_draw() -> bool:
 
 
 def svg(figure: Figure) -> str:
-    """An ``<svg>`` element for a page: as wide as its place, in the page's colours, with text as text.
+    """An ``<svg>`` element for a page: as wide as its place, in the page's colours, text as text.
 
-    The same figure gives the same text; its ids begin with its name, and nothing outside is referred to.
+    The same figure gives the same bytes; ids begin with its name; it refers to nothing outside.
     """
     root = ElementTree.fromstring(svg_file(figure))
     for tag in ("metadata", "defs"):
@@ -114,7 +115,7 @@ def svg_file(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
-    """Write ``NAME.svg`` and ``NAME.png`` in the light colours, for papers and talks; their paths."""
+    """Write ``NAME.svg`` and ``NAME.png`` in the light colours, for papers; their paths."""
     vector, raster = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"
     with _drawn(figure) as canvas:
         write_bytes(vector, _as_svg(canvas))

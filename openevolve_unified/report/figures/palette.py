@@ -1,8 +1,8 @@
 """The colours of every figure, each under one name, for light and for dark paper.
 
-The series are those of Okabe and Ito (2008, "Color Universal Design"), which readers with any colour vision tell
-apart; no figure relies on them alone, so that each series has its own marker or line as well. Figures are drawn in
-the light ones; ``figure.svg`` replaces each by a CSS variable with the light colour as its fallback.
+The series are those of Okabe and Ito (2008, "Color Universal Design"), which readers with any
+colour vision tell apart; no figure relies on them alone: each series has its own marker or line
+too. Figures are drawn in the light ones; ``figure.svg`` replaces each by a CSS variable.
 """
 
 from __future__ import annotations
