@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openevolve_unified.judgement.compare import Standing, compare
-from openevolve_unified.judgement.estimates import Estimate, Spread, mean_with_error, t_quantile
-from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.judgement.estimates import Estimate, mean_with_error, t_quantile
 from openevolve_unified.judgement.replicates import score_difference_spread
 from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Figure, Missing
@@ -26,6 +25,7 @@ from openevolve_unified.report.figures.marks import (
     point,
     told,
 )
+from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.runs.proposals import OUTCOME_WORDS
 from openevolve_unified.validation.run_folder import RunFolder
 
@@ -60,8 +60,9 @@ class _Tried:
         return Standing.of_entry(self.entry).value
 
 
-def fitness_figure(run: RunFolder, floor: NoiseFloor | None) -> Figure | Missing:
+def fitness_figure(records: RunRecords) -> Figure | Missing:
     """Every program's score in the order of trial, with what noise alone could do."""
+    run = records.run
     name, title = "fitness", "Fitness over iterations"
     tried = _tried(run.told.entries)
     if not tried:
@@ -71,9 +72,7 @@ def fitness_figure(run: RunFolder, floor: NoiseFloor | None) -> Figure | Missing
         return Missing(name=name, title=title, sentence=sentence)
     lost = [(p.iteration, p.outcome, p.reason) for p in run.told.proposals if not _has_score(p)]
     confirmed = _confirmed(run)
-    spread = None if floor is None else score_difference_spread(floor, run.config.fitness)
-    base = tried[0] if tried[0].iteration == 0 else None
-    band = _band(base, spread)
+    band = _band(records, tried[0])
     rows: list[tuple[Any, ...]] = [
         (t.iteration, t.entry["program"], "trained", t.score, *t.interval, t.leader) for t in tried
     ]
@@ -116,11 +115,12 @@ def fitness_figure(run: RunFolder, floor: NoiseFloor | None) -> Figure | Missing
     )
 
 
-def lineage_figure(run: RunFolder) -> Figure | Missing:
+def lineage_figure(records: RunRecords) -> Figure | Missing:
     """The ancestors of the best, each with its score, and their other children."""
+    run = records.run
     name, title = "lineage", "Lineage of the best program"
     entries = {entry["program"]: entry for entry in run.told.entries}
-    if run.told.baseline is None or not run.has_winner:
+    if records.baseline is None or not run.has_winner:
         return Missing(
             name=name,
             title=title,
@@ -180,7 +180,9 @@ def lineage_figure(run: RunFolder) -> Figure | Missing:
         f"{told(gain)} from it; {counted(len(others), 'other child', 'other children')} of these "
         "ancestors trained too.",
         alternative_text="A tree from the initial program at the top down to the best: "
-        + "; ".join(f"{_label(entries[p])} {s.value:+.4f}" for p, s in zip(line, scores, strict=True)),
+        + "; ".join(
+            f"{_label(entries[p])} {s.value:+.4f}" for p, s in zip(line, scores, strict=True)
+        ),
         columns=("generation", "program", "parent", "score", "low 95%", "high 95%"),
         rows=tuple(rows),
         records=("proposals.json", HISTORY),
@@ -201,10 +203,10 @@ def lineage(run: RunFolder) -> list[str]:
     return line
 
 
-def rejections_figure(run: RunFolder) -> Figure | Missing:
-    """Proposals that gave no score, counted by outcome and stage."""
+def rejections_figure(records: RunRecords) -> Figure | Missing:
+    """Proposals counted by outcome and by the stage that refused them."""
     name, title = "rejections", "What became of the proposals"
-    proposals = run.told.proposals
+    proposals = records.run.told.proposals
     if not proposals:
         return Missing(
             name=name,
@@ -299,11 +301,13 @@ def _of(standing: Standing) -> Interval:
     )
 
 
-def _band(base: _Tried | None, spread: Spread | None) -> tuple[float, float] | None:
-    if base is None or spread is None:
+def _band(records: RunRecords, first: _Tried) -> tuple[float, float] | None:
+    """What another program at one seed may score and not be told apart from the initial one."""
+    if records.noise is None or first.iteration > 0:
         return None
+    spread = score_difference_spread(records.noise.floor(), records.run.config.fitness)
     half = t_quantile(0.975, spread.degrees_of_freedom) * spread.sd
-    return (base.score - half, base.score + half)
+    return (first.score - half, first.score + half)
 
 
 def _confirmed(run: RunFolder) -> dict[str, Estimate]:
