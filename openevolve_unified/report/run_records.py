@@ -1,7 +1,7 @@
 """The records of one run that its report is made of, gathered once; what is missing stays None.
 
-Nothing is parsed here that another reader knows: the run is ``validation.run_folder``'s, what was
-made of it ``validation.dossier_records``', the noise floor and the horizon ledger ``calibration``'s.
+Nothing is parsed here that another reader knows: the run comes from ``validation.run_folder``, what
+was made of it from ``validation.dossier_records``, noise floor and horizon from ``calibration``.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class RunRecords:
         )
 
     def file(self, name: str) -> Mapping[str, Any] | None:
-        """A further JSON file of the run's folder by its path there; None without a readable one."""
+        """A further JSON file of the run's folder; None without a readable one."""
         return _or_none(lambda: self.run.file(name))
 
     def other(self, name: str) -> Mapping[str, Any] | None:
-        """A further command's file, such as ``ablation.json``, from the validation's or this folder."""
+        """A further command's file (``ablation.json``), of the validation or of the run."""
         return None if self.found is None else self.found.other(name)
 
     def _whole(self, run: TrainRun) -> TrainRun:

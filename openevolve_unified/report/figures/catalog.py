@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openevolve_unified.report.figures.ablation import ablation_figure_of
+from openevolve_unified.report.figures.coefficients import coefficients_figure_of
 from openevolve_unified.report.figures.control import control_figure_of
 from openevolve_unified.report.figures.cost import cost_figure
 from openevolve_unified.report.figures.figure import Figure, Missing
@@ -24,6 +25,7 @@ _FIGURES = (
     dominance_figure,
     curves_figure,
     lineage_figure,
+    coefficients_figure_of,
     health_figure,
     grid_figure,
     rejections_figure,

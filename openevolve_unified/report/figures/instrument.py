@@ -66,8 +66,10 @@ def noise_figure(records: RunRecords) -> Figure | Missing:
     def draw(canvas: Canvas) -> None:
         panel = canvas.subplots()
         sizes_axis(panel, counts, names)
+        aside = 1.03 if summary.has_twin else 1.0
         for series, place, sd, interval in found:
-            point(panel, counts[place] * (1.03 if series is _TWIN else 0.97), sd, interval, series)
+            x = counts[place] * (aside if series is _TWIN else 1 / aside)
+            point(panel, x, sd, interval, series)
         for series in dict.fromkeys(series for series, *_ in found):
             named(panel, series)
         panel.set_ylim(0, None)
@@ -111,7 +113,7 @@ def horizon_figure(records: RunRecords) -> Figure | Missing:
     def draw(canvas: Canvas) -> None:
         canvas.set_figheight(5.6)
         panels = canvas.subplots(3, 1, sharex=True)
-        shares = [100 * row.share for row in one.ledger.rows]
+        shares = sorted({100 * row.share for row, _, _ in known})
         for row, series, choice in known:
             x = 100 * row.share * (0.97 if series is _LOSS else 1.03)
             interval = UNKNOWN if choice.tau is None else choice.tau.ci95 or UNKNOWN
@@ -126,7 +128,8 @@ def horizon_figure(records: RunRecords) -> Figure | Missing:
         panels[1].set_title("regret of choosing by the loss, nats")
         panels[2].set_title("regret of choosing by the fitness, in its units")
         for panel in panels[1:]:
-            panel.set_ylim(0, None)
+            top = panel.get_ylim()[1]
+            panel.set_ylim(-0.06 * top, top)  # a regret of nothing is seen whole
         _shares_axis(panels[2], shares)
         legend(canvas)
 
@@ -180,7 +183,7 @@ def _horizon_words(row: LedgerRow, series: Series, choice: EarlyChoice) -> str:
 
 def _shares_axis(panel: Axes, shares: Sequence[float]) -> None:
     panel.set_xscale("log")
-    panel.set_xlim(min(shares) / 1.3, 100)
+    panel.set_xlim(min(shares, default=1.0) / 1.3, 100)
     panel.set_xticks(shares, [f"{share:.3g}%" for share in shares])
     panel.minorticks_off()
     panel.set_xlabel("share of the horizon (logarithmic)")

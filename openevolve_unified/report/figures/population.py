@@ -93,7 +93,7 @@ def grid_figure(records: RunRecords) -> Figure | Missing:
                 panel.text(
                     cell.x + 0.5,
                     cell.y + 0.5,
-                    f"{cell.score:.3f}".replace("0.", "."),
+                    f"{cell.score:.3f}",
                     color="#000000" if is_light else "#ffffff",
                     fontsize=8,
                     ha="center",
@@ -104,6 +104,7 @@ def grid_figure(records: RunRecords) -> Figure | Missing:
             [top.y, top.y, top.y + 1, top.y + 1, top.y],
             color=palette.BEST,
             linewidth=2,
+            clip_on=False,
         )
         for axis, set_ticks, set_limits, set_label in (
             (x_axis, panel.set_xticks, panel.set_xlim, panel.set_xlabel),
