@@ -9,7 +9,7 @@ from openevolve_unified.judgement.ablation import Effect
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Cell, Figure, Missing
-from openevolve_unified.report.figures.marks import Series, counted, legend, named
+from openevolve_unified.report.figures.marks import Look, Series, counted, legend, named
 from openevolve_unified.report.figures.stored import figure_of_stored
 from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.ablations import AblationReport
@@ -101,10 +101,10 @@ def _draw(panel: Axes, height: float, effect: Effect | None, series: Series) -> 
     """One marker with its interval; hollow where both programs are the same."""
     if effect is None:
         across = panel.get_yaxis_transform()
-        look = {"color": series.color, "fontsize": 8, "va": "center"}
-        panel.text(0.01, height, "did not train", transform=across, **look)
+        words: Look = {"color": series.color, "fontsize": 8, "va": "center"}
+        panel.text(0.01, height, "did not train", transform=across, **words)
         return
-    look = {**series.look, "linestyle": "none"}
+    look: Look = {**series.look, "linestyle": "none"}
     if effect.comparison is None:
         panel.plot([0.0], [height], **{**look, "markerfacecolor": palette.PAPER})
         return
