@@ -83,7 +83,7 @@ def ablation_figure(report: AblationReport) -> Figure:
         title=TITLE,
         caption=f"The loss at {largest} with a hunk minus without it, {seeds} [{report.horizon}], "
         f"bars 95%; hollow: both programs are the same. All hunks together: "
-        f"{judged.whole.side}; {_carriers(carrying)}.",
+        f"{judged.whole.side}; {_carriers(judged.whole.side, carrying)}.",
         alternative_text="Effects of the hunks in nats: "
         + "; ".join(
             f"{labels[place]} {series.name} {_words(effect)}" for place, series, effect in effects
@@ -128,5 +128,7 @@ def _words(effect: Effect | None) -> str:
     return str(side) if value is None else f"{value:+.4f} ({side})"
 
 
-def _carriers(names: list[str]) -> str:
+def _carriers(side: str, names: list[str]) -> str:
+    if side == "unknown":
+        return "one seed has no error"
     return f"the gain is carried by {', '.join(names)}" if names else "no hunk carries a gain"

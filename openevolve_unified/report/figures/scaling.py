@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,11 +166,8 @@ def dominance_figure(records: RunRecords) -> Figure | Missing:
     return Figure(
         name=name,
         title=title,
-        caption=f"Over all sizes the best program is '{paired.dominance}' ({series.name}): "
-        + ", ".join(
-            f"{standing} at {size}" for size, standing in zip(names, paired.standings, strict=True)
-        )
-        + f". At the largest size it differs by {_told(paired.largest_loss)} nats.",
+        caption=f"{_standings(names, paired, series)} At the largest size the best program differs "
+        f"by {_told(paired.largest_loss)} nats.",
         alternative_text="Differences of the best program's loss to the initial one's with 95% "
         "intervals: "
         + "; ".join(
@@ -181,6 +179,17 @@ def dominance_figure(records: RunRecords) -> Figure | Missing:
         + (("confirmation.json and the store",) if len(found) > 1 else ()),
         draw=draw,
     )
+
+
+def _standings(names: Sequence[str], paired: PairedComparison, series: Series) -> str:
+    if paired.dominance == "unknown":
+        return (
+            f"Whether the best program is better is unknown at one of the {series.name}: it has no "
+            "error; `openevolve-unified noise CONFIG` measures one."
+        )
+    each = zip(names, paired.standings, strict=True)
+    told_ = ", ".join(f"{standing} at {size}" for size, standing in each)
+    return f"Over all sizes the best program is '{paired.dominance}' ({series.name}): {told_}."
 
 
 def _lines(run: RunFolder, confirmed: Evaluation | None) -> list[_Line]:

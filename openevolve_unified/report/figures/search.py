@@ -91,9 +91,9 @@ def lineage_figure(records: RunRecords) -> Figure | Missing:
     return Figure(
         name=name,
         title=title,
-        caption=f"The best program is {counted(steps, 'step')} from the initial one and scores "
-        f"{told(gain)} from it; {counted(len(others), 'other child', 'other children')} of these "
-        "ancestors trained too.",
+        caption=f"The best program is {counted(steps, 'step')} from the initial one; its score "
+        f"differs by {told(gain)}. {counted(len(others), 'other child', 'other children')} of "
+        "these ancestors trained too.",
         alternative_text="A tree from the initial program at the top down to the best: "
         + "; ".join(
             f"{_label(entries[p])} {s.value:+.4f}" for p, s in zip(line, scores, strict=True)
