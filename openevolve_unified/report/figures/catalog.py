@@ -1,0 +1,28 @@
+"""All figures of a run's report, in the order in which the report shows them."""
+
+from __future__ import annotations
+
+from openevolve_unified.report.figures.figure import Figure, Missing
+from openevolve_unified.report.figures.scaling import dominance_figure, scaling_figure
+from openevolve_unified.report.figures.search import (
+    fitness_figure,
+    lineage_figure,
+    rejections_figure,
+)
+from openevolve_unified.report.figures.training import curves_figure, health_figure
+from openevolve_unified.report.run_records import RunRecords
+
+_FIGURES = (
+    fitness_figure,
+    scaling_figure,
+    dominance_figure,
+    curves_figure,
+    lineage_figure,
+    health_figure,
+    rejections_figure,
+)
+
+
+def figures_of(records: RunRecords) -> tuple[Figure | Missing, ...]:
+    """Every figure, drawn or missing; nothing is drawn yet, and matplotlib is not needed."""
+    return tuple(make(records) for make in _FIGURES)
