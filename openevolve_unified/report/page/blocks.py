@@ -6,7 +6,6 @@ block's numbers came from, as the run's folder knows it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -165,8 +164,3 @@ def fact(name: str, value: Any, record: str) -> Fact:
 def facts(*found: Fact, title: str = "") -> Facts:
     """A block of them."""
     return Facts(facts=tuple(found), title=title)
-
-
-def documents(found: Sequence[tuple[str, str | None]]) -> list[Block]:
-    """Those Markdown records, by name and text, that are there."""
-    return [Document(text=text, record=name) for name, text in found if text is not None]

@@ -1,7 +1,8 @@
-"""The programs of a run: the rows of the table, the steps of the lineage, examples of rejections."""
+"""The programs of a run: rows of the table, steps of the lineage, examples of rejections."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def lineage_steps(run: RunFolder) -> tuple[Change, ...]:
     line = lineage(run)
     entries = {entry["program"]: entry for entry in run.told.entries}
     found = []
-    for before, after in zip(line, line[1:], strict=False):
+    for before, after in itertools.pairwise(line):
         lines = changed_lines(_source(run, entries[before]), _source(run, entries[after]))
         gain = compare(Standing.of_entry(entries[after]), Standing.of_entry(entries[before]))
         found.append(
@@ -61,7 +62,7 @@ def rejection_tables(run: RunFolder) -> tuple[Table, ...]:
     for entry in run.told.entries:
         if entry["verdict"] != "trained":
             refused.setdefault(entry["stage"], []).append(entry)
-    stages = [
+    stages: list[tuple[str, ...]] = [
         (
             stage,
             str(len(found)),
@@ -75,13 +76,24 @@ def rejection_tables(run: RunFolder) -> tuple[Table, ...]:
     for event in run.events.events:
         if isinstance(event, IterationEnded) and event.outcome == "unusable":
             unusable.setdefault(event.reason, []).append(event)
-    answers = [
-        (reason, str(len(found)), found[-1].detail or "no detail was kept", str(found[-1].iteration))
+    answers: list[tuple[str, ...]] = [
+        (
+            reason,
+            str(len(found)),
+            found[-1].detail or "no detail was kept",
+            str(found[-1].iteration),
+        )
         for reason, found in sorted(unusable.items(), key=lambda item: -len(item[1]))
     ]
     tables = []
     if stages:
-        columns = ("stage", "programs", "what it means", "example: the reason it was told", "program")
+        columns = (
+            "stage",
+            "programs",
+            "what it means",
+            "example: the reason it was told",
+            "program",
+        )
         tables.append(
             Table(title="Refused programs", columns=columns, rows=tuple(stages), record=HISTORY)
         )
@@ -163,7 +175,8 @@ def _source(run: RunFolder, entry: Mapping[str, Any]) -> str:
 def _shortened(source: str, file: str) -> str:
     if len(source) <= MAX_SOURCE:
         return source
-    return f"{source[:MAX_SOURCE]}\n... {len(source) - MAX_SOURCE:,} more characters in programs/{file}"
+    rest = f"... {len(source) - MAX_SOURCE:,} more characters in programs/{file}"
+    return f"{source[:MAX_SOURCE]}\n{rest}"
 
 
 def _short(standing: Standing) -> str:

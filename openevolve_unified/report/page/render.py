@@ -17,12 +17,14 @@ from importlib.resources import files
 from openevolve_unified import __version__
 from openevolve_unified.report.dossier_markdown import told
 from openevolve_unified.report.figures import palette
-from openevolve_unified.report.figures.figure import Cell, Figure, svg
-from openevolve_unified.report.page.blocks import PageSection
+from openevolve_unified.report.figures.figure import Cell, Figure, Missing, svg
+from openevolve_unified.report.page.blocks import Absent, Drawn, PageSection
 from openevolve_unified.report.page.verdict import Verdict
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which no browser shows, and halves of pairs, which no file can hold."""
+
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Page:
 def render(page: Page) -> str:
     """The HTML text; the same records give the same text."""
     from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     environment = Environment(
         loader=PackageLoader(__name__.rpartition(".")[0], "."),
@@ -48,6 +50,7 @@ def render(page: Page) -> str:
     )
     environment.filters.update(
         told=told,
+        words=lambda text: Markup(_words(str(escape(text)))),
         cell=_cell,
         svg=lambda figure: Markup(svg(figure)),
         document=lambda text: Markup(_document(text)),
@@ -76,6 +79,11 @@ def _cell(value: Cell) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def _words(escaped: str) -> str:
+    """A sentence of ours, escaped, with what a terminal cannot show: a sign and code."""
+    return _CODE.sub(r"<code>\1</code>", escaped.replace(" +- ", " \N{PLUS-MINUS SIGN} "))
+
+
 def _document(text: str) -> str:
     """Markdown of our own commands as HTML below a heading of the third level; no HTML of its own
     passes, and no link and no image."""
@@ -97,8 +105,8 @@ def missing_of(sections: Sequence[PageSection]) -> dict[str, str]:
     found: dict[str, str] = {}
     for section in sections:
         for block in section.blocks:
-            if block.kind == "absent":
-                found[section.name] = block.text  # type: ignore[union-attr]
-            elif block.kind == "drawn" and not isinstance(block.figure, Figure):  # type: ignore[union-attr]
-                found[block.figure.name] = block.figure.sentence  # type: ignore[union-attr]
+            if isinstance(block, Absent):
+                found[section.name] = block.text
+            elif isinstance(block, Drawn) and isinstance(block.figure, Missing):
+                found[block.figure.name] = block.figure.sentence
     return found

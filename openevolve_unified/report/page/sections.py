@@ -91,6 +91,11 @@ def sections_of(records: RunRecords, figures: _Figures) -> tuple[PageSection, ..
     )
 
 
+def documents_in(folder: Path, *names: str) -> list[Block]:
+    """Those Markdown records of a folder that are there."""
+    return [Document(text=text, record=name) for name in names if (text := _read(folder / name))]
+
+
 def _placed(figures: _Figures) -> dict[str, list[Block]]:
     found: dict[str, list[Block]] = {name: [] for name in (*_FIGURES, "further")}
     for figure in figures:
@@ -162,7 +167,7 @@ def _controls(
     records: RunRecords, told: Dossier | None, placed: Mapping[str, list[Block]]
 ) -> list[Block]:
     blocks = _from(told, "controls", placed)
-    return [*blocks, *_documents(records.run.path, "control/control.md", "ranking.md")]
+    return [*blocks, *documents_in(records.run.path, "control/control.md", "ranking.md")]
 
 
 def _horizon(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Block]:
@@ -184,8 +189,8 @@ def _validation(
     if found is not None and found.validation is not None:
         folder = found.validation.folder
     if folder is not None:
-        blocks += _documents(folder, "validation.md", "ablation.md")
-    blocks += _documents(records.run.path, "ablation.md", "ablation/ablation.md", "comparison.md")
+        blocks += documents_in(folder, "validation.md", "ablation.md")
+    blocks += documents_in(records.run.path, "ablation.md", "ablation/ablation.md", "comparison.md")
     if found is not None and records.run.has_winner:
         return blocks
     return [*blocks, Absent(text="Without a winner there is nothing to validate or to take apart.")]
@@ -211,7 +216,9 @@ def _cost(
         return [*blocks, Absent(text="Without a baseline nothing was spent on candidates.")]
     time = time_against_plan(records.run.path, records.run.told.entries, baseline)
     if time is not None:
-        blocks.append(Said(text=f"Time against the plan: {time}.", record="plan.json; events.jsonl"))
+        blocks.append(
+            Said(text=f"Time against the plan: {time}.", record="plan.json; events.jsonl")
+        )
     return blocks
 
 
@@ -223,10 +230,6 @@ def _settings(records: RunRecords, told: Dossier | None) -> list[Block]:
     else:
         blocks.append(facts(fact("hash", run.settings.get("config_hash"), "settings.json")))
     return [*blocks, *_texts(run.path, "config.yaml", "The whole configuration")]
-
-
-def _documents(folder: Path, *names: str) -> list[Block]:
-    return [Document(text=text, record=name) for name in names if (text := _read(folder / name))]
 
 
 def _texts(folder: Path, name: str, title: str) -> list[Block]:

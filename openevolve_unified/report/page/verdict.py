@@ -31,13 +31,13 @@ def verdict_of(records: RunRecords) -> Verdict:
     """By the strongest record there is: a validation, a confirmation, else the search."""
     found = records.found
     if found is None:
-        return Verdict(word="no verdict", sentence=records.trouble, record="events.jsonl", mood="bad")
+        return Verdict(
+            word="no verdict", sentence=records.trouble, record="events.jsonl", mood="bad"
+        )
     word, sentence, record, mood = _judged(found)
     if found.run.unfinished is not None:
         word, mood = "unfinished", "open"
-    return Verdict(
-        word=word, sentence=sentence, record=record, mood=mood, numbers=_numbers(found)
-    )
+    return Verdict(word=word, sentence=sentence, record=record, mood=mood, numbers=_numbers(found))
 
 
 def _judged(found: Records) -> tuple[str, str, str, Mood]:
@@ -48,7 +48,10 @@ def _judged(found: Records) -> tuple[str, str, str, Mood]:
         moods: dict[str, Mood] = {"improved": "good", "worse": "bad"}
         return found.verdict, text, "validation.json", moods.get(found.verdict, "open")
     if not run.has_winner:
-        sentence = f"No candidate is ahead of the initial program by more than the error{_closest(found)} [{horizon}]."
+        sentence = (
+            "No candidate is ahead of the initial program by more than the error"
+            f"{_closest(found)} [{horizon}]."
+        )
         return "no winner", sentence, "fitness_history.json", "open"
     if not found.confirmation:
         gain = _selected(found)
@@ -119,7 +122,11 @@ def _numbers(found: Records) -> tuple[Fact, ...]:
     if run.has_winner:
         numbers += [
             ("score of the best program", _score(run.best), "fitness_history.json"),
-            ("gain as selected, too large on average", _selected(found).short, "fitness_history.json"),
+            (
+                "gain as selected, too large on average",
+                _selected(found).short,
+                "fitness_history.json",
+            ),
         ]
     if told.confirmed_gain is not None:
         numbers.append(
