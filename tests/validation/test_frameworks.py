@@ -209,17 +209,6 @@ def test_the_command_prints_writes_and_refuses(three, tmp_path, capsys):
     assert "--declare: got 'novalue', wanted KEY=WHY" in capsys.readouterr().err
 
 
-def test_the_figure_shows_every_run_and_is_the_same_each_time(three):
-    pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
-    from openevolve_unified.report.frameworks_figure import draw_comparison
-
-    found = compared(*three)
-    drawn = draw_comparison(found)
-    assert drawn == draw_comparison(found)
-    for name in FRAMEWORKS:
-        assert name in drawn.decode()
-
-
 def test_the_slope_on_the_test_split_is_that_of_least_squares(three):
     variant = compared(*three).runs[0].variant
     run = read_run(three[0])

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from openevolve_unified.report.figures.ablation import ablation_figure_of
+from openevolve_unified.report.figures.coefficients import coefficients_figure_of
+from openevolve_unified.report.figures.control import control_figure_of
+from openevolve_unified.report.figures.cost import cost_figure
 from openevolve_unified.report.figures.figure import Figure, Missing
+from openevolve_unified.report.figures.instrument import horizon_figure, noise_figure
+from openevolve_unified.report.figures.population import grid_figure
 from openevolve_unified.report.figures.scaling import dominance_figure, scaling_figure
 from openevolve_unified.report.figures.search import (
     fitness_figure,
@@ -10,6 +16,7 @@ from openevolve_unified.report.figures.search import (
     rejections_figure,
 )
 from openevolve_unified.report.figures.training import curves_figure, health_figure
+from openevolve_unified.report.figures.validation import validation_figure_of
 from openevolve_unified.report.run_records import RunRecords
 
 _FIGURES = (
@@ -18,8 +25,16 @@ _FIGURES = (
     dominance_figure,
     curves_figure,
     lineage_figure,
+    coefficients_figure_of,
     health_figure,
+    grid_figure,
     rejections_figure,
+    noise_figure,
+    control_figure_of,
+    horizon_figure,
+    ablation_figure_of,
+    validation_figure_of,
+    cost_figure,
 )
 
 

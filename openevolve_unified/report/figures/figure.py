@@ -161,9 +161,8 @@ def _rename_ids(root: ElementTree.Element, name: str) -> None:
         target = element.attrib.pop(f"{{{_XLINK}}}href", None)
         if target is not None:
             element.set("href", f"#{name}-{target[1:]}" if target.startswith("#") else target)
-        clip = element.attrib.get("clip-path")
-        if clip is not None:
-            element.set("clip-path", clip.replace("url(#", f"url(#{name}-"))
+        for key, value in element.items():
+            element.set(key, value.replace("url(#", f"url(#{name}-"))
         own = element.attrib.pop("id", None)
         if own in used:
             element.set("id", f"{name}-{own}")

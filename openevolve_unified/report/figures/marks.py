@@ -1,4 +1,4 @@
-"""Marks that several figures share: points with intervals, series, axes of sizes, numbers in words."""
+"""Marks that several figures share: points with intervals, series, axes, numbers in words."""
 
 from __future__ import annotations
 

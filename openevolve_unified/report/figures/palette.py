@@ -37,7 +37,7 @@ LINES = ("-", "--", "-.", ":")
 """Of the series, in the same order."""
 AMOUNTS = "cividis"
 """The colour map of amounts, whose lightness alone orders them."""
-SIGNED = "PuOr"
+SIGNED = "PuOr_r"
 """The colour map of differences, of which white is zero."""
 
 
