@@ -8,6 +8,7 @@ from pathlib import Path
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.report.figures.catalog import figures_of
 from openevolve_unified.report.figures.figure import Figure, Missing
+from openevolve_unified.report.page.blocks import Drawn
 from openevolve_unified.report.page.other_folders import control_page, validation_page
 from openevolve_unified.report.page.render import Page, missing_of, render
 from openevolve_unified.report.page.sections import sections_of
@@ -23,7 +24,7 @@ class Report:
     verdict: Verdict
     missing: dict[str, str]
     """What the page says is missing, by figure or section."""
-    figures: tuple[Figure | Missing, ...] = ()
+    figures: tuple[Figure | Missing, ...]
 
 
 def report_of(path: Path, store: Path | None = None) -> Report:
@@ -53,21 +54,22 @@ def report_of(path: Path, store: Path | None = None) -> Report:
 
 def _of_run(path: Path, store: Path | None) -> Report:
     records = read_records(path, store)
-    figures, law = figures_of(records), records.run.config
+    law = records.run.config
     page = Page(
         title=f"Report of {records.run.name}",
         subtitle=f"{law.framework.replace('_', ' ')}; {law.training.horizon}; "
         f"proposer: {records.run.settings.get('proposer', 'unknown')}",
         verdict=verdict_of(records),
-        sections=sections_of(records, figures),
+        sections=sections_of(records, figures_of(records)),
     )
-    return _report(page, figures)
+    return _report(page)
 
 
-def _report(page: Page, figures: tuple[Figure | Missing, ...] = ()) -> Report:
+def _report(page: Page) -> Report:
+    blocks = [block for section in page.sections for block in section.blocks]
     return Report(
         html=render(page),
         verdict=page.verdict,
         missing=missing_of(page.sections),
-        figures=figures,
+        figures=tuple(block.figure for block in blocks if isinstance(block, Drawn)),
     )

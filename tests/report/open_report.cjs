@@ -1,13 +1,18 @@
-// Opens a report in headless Chromium, as a reader would: `node open_report.cjs REPORT OUTPUT`.
-// Prints one JSON object: console errors, requests, widths and axe's findings by screen and scheme.
+// Opens a report in headless Chromium as a reader would: node open_report.cjs REPORT OUTPUT
+// Prints, for every screen and colour scheme, what went wrong and what axe has found.
 const { chromium } = require("playwright-core");
-const { pathToFileURL } = require("node:url");
+const { readFileSync } = require("node:fs");
 const path = require("node:path");
+const { pathToFileURL } = require("node:url");
 
 const WIDTHS = [400, 1280, 1920];
+const SCHEMES = ["light", "dark"];
 
-async function look(browser, url, folder, width, colorScheme, axe) {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
+async function look(browser, url, folder, width, scheme, axe) {
+  const context = await browser.newContext({
+    viewport: { width, height: 900 },
+    colorScheme: scheme,
+  });
   const page = await context.newPage();
   const errors = [];
   const requests = [];
@@ -19,50 +24,58 @@ async function look(browser, url, folder, width, colorScheme, axe) {
     if (request.url() !== url && !request.url().startsWith("data:")) requests.push(request.url());
   });
   await page.goto(url);
-  const found = await page.evaluate(() => ({
-    scrolls: document.documentElement.scrollWidth > document.documentElement.clientWidth,
-    sortable: document.querySelectorAll("#programs-table th button").length,
-  }));
-  await page.screenshot({ path: path.join(folder, `${width}-${colorScheme}.png`), fullPage: true });
-  if (width === 1280 && colorScheme === "light") {
+  const found = { width, scheme, errors, requests };
+  found.scrolls = await page.evaluate(
+    () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+  );
+  await page.screenshot({ path: path.join(folder, `${width}-${scheme}.png`), fullPage: true });
+  if (width === 1280 && scheme === "light") {
     await page.pdf({ path: path.join(folder, "report.pdf"), format: "A4" });
-    if (found.sortable) found.sorted = await sortAndFilter(page);
+    found.tried = await sortFilterAndOpen(page);
   }
-  // Found by axe in the light of the page's own policy, which lets no script of ours in.
-  await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  await page.evaluate(() => {
+    for (const one of document.querySelectorAll("details")) one.open = true;
+  });
   await page.evaluate(axe);
-  const results = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  const violations = results.violations
+  const results = await page.evaluate(() => window.axe.run());
+  found.num_passed = results.passes.length;
+  found.violations = results.violations
     .filter((one) => ["serious", "critical"].includes(one.impact))
     .map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
   await context.close();
-  return { width, colorScheme, errors, requests, violations, ...found };
+  return found;
 }
 
-async function sortAndFilter(page) {
+async function sortFilterAndOpen(page) {
   const column = (place) =>
     page.$$eval(`#programs-table tbody tr:not([hidden]) td:nth-child(${place})`, (cells) =>
       cells.map((cell) => cell.dataset.sort),
     );
-  await page.click("#programs-table th:nth-child(5) button");
-  await page.click("#programs-table th:nth-child(5) button");
+  for (let click = 0; click < 2; click += 1) {
+    await page.click("#programs-table th:nth-child(5) button"); // score: ascending, descending
+  }
   const scores = await column(5);
   await page.fill("#filter-text", "causality");
   const verdicts = await column(4);
-  return { scores, verdicts };
+  await page.click("#programs-table tbody tr:not([hidden]) a");
+  const opened = await page.evaluate(
+    () => document.querySelector(":target").closest("details").open,
+  );
+  return { scores, verdicts, opened };
 }
 
 (async () => {
   const [report, folder] = process.argv.slice(2);
-  const axe = require("node:fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+  const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
   const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: ["--no-sandbox"],
+    executablePath: process.env.CHROMIUM,
+    args: ["--no-sandbox"], // a container's root has no other way
   });
+  const url = pathToFileURL(report).href;
   const seen = [];
   for (const width of WIDTHS) {
-    for (const scheme of ["light", "dark"]) {
-      seen.push(await look(browser, pathToFileURL(report).href, folder, width, scheme, axe));
+    for (const scheme of SCHEMES) {
+      seen.push(await look(browser, url, folder, width, scheme, axe));
     }
   }
   await browser.close();

@@ -9,6 +9,7 @@ from made_control import made_control
 from openevolve_unified.calibration.controls import GRAMMAR, LUCK
 from openevolve_unified.report.control_table import control_json, control_lines, control_markdown
 
+
 def test_the_table_is_of_distributions_and_the_verdicts_are_corrected():
     lines = control_lines(made_control())
     text = "\n".join(lines)

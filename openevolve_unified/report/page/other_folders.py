@@ -1,16 +1,22 @@
-"""The pages of a validation's and of a control's folder: verdict, tables, and their own records."""
+"""The pages of a validation's and of a control's folder: verdict, figure, tables, own words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.report.dossier_markdown import told
+from openevolve_unified.report.figures.control import control_figure, read_control
+from openevolve_unified.report.figures.figure import Missing
+from openevolve_unified.report.figures.stored import figure_of_stored
+from openevolve_unified.report.figures.validation import validation_figure
 from openevolve_unified.report.page.blocks import (
     Absent,
     Block,
+    Drawn,
     PageSection,
     Table,
     fact,
@@ -18,101 +24,42 @@ from openevolve_unified.report.page.blocks import (
 )
 from openevolve_unified.report.page.render import Page
 from openevolve_unified.report.page.sections import documents_in
-from openevolve_unified.report.page.verdict import Mood, Verdict
-from openevolve_unified.validation.validation_files import find, read_validation
+from openevolve_unified.report.page.verdict import MOODS, Verdict, sentence_of
+from openevolve_unified.validation.dossier_records import MISSING
+from openevolve_unified.validation.validation_files import ValidationFiles, find, read_validation
 
-_MOODS: dict[str, Mood] = {"improved": "good", "worse": "bad"}
+REGISTRATION, VALIDATION, CONTROL = "registration.json", "validation.json", "control.json"
+_NO_RESULT = "This validation has no result yet; the same `openevolve-unified validate` goes on."
+_TABLES = (
+    ("Gains, standard less evolved", "estimates", ("name", "value", "ci95", "unit", "words")),
+    ("Tests", "tests", ("name", "p", "p_holm", "is_primary", "words")),
+    ("Criteria", "criteria_met", ("name", "is_met", "evidence")),
+)
+"""Of a judgement: title, list, and the fields of its rows."""
+_HEADS = {"ci95": "95%", "p_holm": "p after Holm", "is_primary": "primary", "is_met": "met"}
 
 
 def validation_page(folder: Path) -> Page:
     """Of the folder of a validation, finished or not."""
     found = read_validation(folder)
-    judged, word = found.judgement, found.verdict
     horizon = find(found.result, "horizon") or find(found.registration, "horizon")
-    verdict = Verdict(
-        word=word or "no verdict",
-        sentence=str(
-            judged.get("sentence")
-            or "This validation has no result yet: the same "
-            "`openevolve-unified validate` command continues it."
-        ),
-        record="validation.json" if word else "registration.json",
-        mood=_MOODS.get(word or "", "open"),
-    )
-    sealed = {True: "yes", False: "no: it was edited", None: None}
-    registered = found.registration or {}
-    plan: list[Block] = [
-        facts(
-            fact(
-                "registered at",
-                registered.get("registered_at", "not recorded"),
-                "registration.json",
-            ),
-            fact("hash", registered.get("hash", "not recorded"), "registration.json"),
-            fact(
-                "as it was written", sealed[found.is_sealed] or "not recorded", "registration.json"
-            ),
-            fact(
-                "result is of a registered plan",
-                sealed[found.is_under_plan] or "not recorded",
-                "validation.json",
-            ),
-            fact("deviations", found.deviations or "none", "validation.json, deviations"),
-        ),
-        *(Absent(text=trouble) for trouble in found.troubles),
-    ]
-    estimates = tuple(
-        (
-            str(row.get("name")),
-            _number(row.get("value")),
-            _interval(row.get("ci95")),
-            str(row.get("unit", "")),
-            str(row.get("words", "")),
-        )
-        for row in found.rows("estimates")
-    )
-    tests = tuple(
-        (
-            str(row.get("name")),
-            _number(row.get("p")),
-            _number(row.get("p_holm")),
-            "primary" if row.get("is_primary") else "secondary",
-            str(row.get("words", "")),
-        )
-        for row in found.rows("tests")
-    )
-    criteria = tuple(
-        (
-            str(row.get("name")),
-            "met" if row.get("is_met") else "not met",
-            str(row.get("evidence", "")),
-        )
-        for row in found.rows("criteria_met")
-    )
-    results = _tables(
-        "validation.json",
-        (
-            "Gains, standard less evolved",
-            ("estimate", "value", "95%", "unit", "in words"),
-            estimates,
-        ),
-        ("Tests", ("test", "p", "p after Holm", "role", "in words"), tests),
-        ("Criteria", ("criterion", "answer", "evidence"), criteria),
-    )
+    word = found.verdict
+    absent = Missing(name="validation", title="Pairs of seeds", sentence=_NO_RESULT)
+    figure = figure_of_stored(absent, found.result, lambda _: found, validation_figure)
     return Page(
         title=f"Report of the validation {folder.resolve().name}",
         subtitle=str(horizon[1]) if horizon else "",
-        verdict=verdict,
+        verdict=Verdict(
+            word=word or "no verdict",
+            sentence=_NO_RESULT if word is None else sentence_of(found),
+            record=REGISTRATION if word is None else f"{VALIDATION}, judgement",
+            mood=MOODS.get(word or "", "open"),
+        ),
         sections=(
-            PageSection(name="registration", title="Registration", blocks=tuple(plan)),
-            PageSection(name="result", title="Result", blocks=results),
-            PageSection(
-                name="records",
-                title="The whole record",
-                blocks=_or_absent(
-                    documents_in(folder, "validation.md", "ablation.md"), "It is not written yet."
-                ),
-            ),
+            PageSection(name="registration", title="Registration", blocks=_registration(found)),
+            PageSection(name="pairs", title="Pairs of seeds", blocks=(Drawn(figure=figure),)),
+            PageSection(name="result", title="Result", blocks=_result(found)),
+            _in_words(folder, "validation.md", "ablation.md"),
         ),
     )
 
@@ -124,65 +71,84 @@ def control_page(folder: Path) -> Page:
         ConfigError: ``control.json`` is damaged.
     """
     try:
-        found: Mapping[str, Any] = json.loads((folder / "control.json").read_text(encoding="utf-8"))
-        words = [str(text) for text in found["verdicts"]]
-        beaten = [pair["against"] for pair in found["comparisons"] if pair["verdict"] == "beat"]
-        arms = [
-            (run["arm"], str(run["number"]), run["winner"], _number(run["selected_gain"]))
-            for run in found["runs"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored: Mapping[str, Any] = json.loads((folder / CONTROL).read_text(encoding="utf-8"))
+        report, words = read_control(stored), [str(text) for text in stored["verdicts"]]
+    except (OSError, ValueError, LookupError, TypeError, ConfigError) as error:
         raise ConfigError(
-            f"{folder / 'control.json'}: damaged ({type(error).__name__}); the same "
-            "`openevolve-unified control` command writes it again"
+            f"{folder / CONTROL}: damaged ({error}); the same `openevolve-unified control` command "
+            "writes it again"
         ) from None
-    verdict = Verdict(
-        word="evolution is ahead" if beaten else "not told apart",
-        sentence=words[0] if words else "There was one arm, so nothing was compared.",
-        record="control.json, comparisons",
-        mood="good" if beaten else "open",
-    )
+    is_ahead = any(pair.verdict == "beat" for pair in report.comparisons)
     runs = Table(
-        title="Runs",
-        columns=("arm", "run", "winner", "gain as selected"),
-        rows=tuple(arms),
-        record="control.json, runs",
+        title="Every run",
+        columns=("arm", "run", "winner", "gain as selected", "gain at fresh seeds"),
+        rows=tuple(
+            (
+                *(run.arm, str(run.number), run.winner),
+                *(f"{gain:+.4f}" for gain in (run.selected_gain, run.confirmed_gain)),
+            )
+            for run in report.runs
+        ),
+        record=f"{CONTROL}, runs",
     )
     return Page(
-        title=f"Report of the control of {found.get('framework', 'a run')}",
-        subtitle=str(found.get("horizon", "")),
-        verdict=verdict,
+        title=f"Report of the control of {report.framework.replace('_', ' ')}",
+        subtitle=report.horizon,
+        verdict=Verdict(
+            word="evolution is ahead" if is_ahead else "not told apart",
+            sentence=words[0] if words else "There was one arm, so nothing was compared.",
+            record=f"{CONTROL}, verdicts",
+            mood="good" if is_ahead else "open",
+        ),
         sections=(
             PageSection(
-                name="distribution",
-                title="Arms",
-                blocks=_or_absent(documents_in(folder, "control.md"), "control.md is missing."),
+                name="arms", title="Arms", blocks=(Drawn(figure=control_figure(report)), runs)
             ),
-            PageSection(name="runs", title="Every run", blocks=(runs,)),
+            _in_words(folder, "control.md"),
         ),
     )
 
 
-def _tables(
-    record: str, *found: tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]
-) -> tuple[Block, ...]:
+def _registration(found: ValidationFiles) -> tuple[Block, ...]:
+    answers = {True: "yes", False: "no", None: MISSING}
+    registered = found.registration or {}
+    return (
+        facts(
+            fact("registered at", registered.get("registered_at", MISSING), REGISTRATION),
+            fact("its hash", registered.get("hash", MISSING), REGISTRATION),
+            fact("unchanged since it was written", answers[found.is_sealed], REGISTRATION),
+            fact("the result is of its plan", answers[found.is_under_plan], VALIDATION),
+            fact("deviations", found.deviations or "none", f"{VALIDATION}, deviations"),
+        ),
+        *(Absent(text=trouble) for trouble in found.troubles),
+    )
+
+
+def _result(found: ValidationFiles) -> tuple[Block, ...]:
     tables = [
-        Table(title=title, columns=columns, rows=rows, record=record)
-        for title, columns, rows in found
-        if rows
+        Table(
+            title=title,
+            columns=tuple(_HEADS.get(field, field) for field in fields),
+            rows=tuple(tuple(_cell(row.get(field)) for field in fields) for row in rows),
+            record=f"{VALIDATION}, judgement.{name}",
+        )
+        for title, name, fields in _TABLES
+        if (rows := found.rows(name))
     ]
-    return _or_absent(tables, "No record says how it came out.")
+    return _or_absent(tables, _NO_RESULT)
 
 
-def _or_absent(blocks: list[Any], text: str) -> tuple[Block, ...]:
+def _in_words(folder: Path, *names: str) -> PageSection:
+    blocks = documents_in(folder, *names)
+    absent = f"{names[0]} is missing; the same command writes it again."
+    return PageSection(name="words", title="In words", blocks=_or_absent(blocks, absent))
+
+
+def _or_absent(blocks: Sequence[Block], text: str) -> tuple[Block, ...]:
     return tuple(blocks) or (Absent(text=text),)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, (int, float)) else "not recorded"
-
-
-def _interval(value: Any) -> str:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        return ""
-    return f"{_number(value[0])} to {_number(value[1])}"
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else told(value)

@@ -9,6 +9,7 @@ from typing import Any
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.report.columns import with_error
 from openevolve_unified.report.figures.search import lineage
 from openevolve_unified.report.page.blocks import Change, ProgramRow, Table
 from openevolve_unified.report.page.changes import Line, changed_lines, counted
@@ -19,6 +20,8 @@ from openevolve_unified.stages import STAGE_MEANINGS
 from openevolve_unified.validation.run_folder import RunFolder
 
 HISTORY, PROPOSALS = "fitness_history.json", "proposals.json"
+_REFUSED = ("stage", "programs", "what it means", "example: the reason it was told", "program")
+_UNUSABLE = ("trouble", "answers", "example", "iteration")
 MAX_SOURCE = 60_000
 """Characters of one source on the page; a program that trains has a tenth of it."""
 
@@ -85,29 +88,14 @@ def rejection_tables(run: RunFolder) -> tuple[Table, ...]:
         )
         for reason, found in sorted(unusable.items(), key=lambda item: -len(item[1]))
     ]
-    tables = []
-    if stages:
-        columns = (
-            "stage",
-            "programs",
-            "what it means",
-            "example: the reason it was told",
-            "program",
+    return tuple(
+        Table(title=title, columns=columns, rows=tuple(rows), record=record)
+        for title, columns, rows, record in (
+            ("Refused programs", _REFUSED, stages, HISTORY),
+            ("Answers without a usable program", _UNUSABLE, answers, "events.jsonl"),
         )
-        tables.append(
-            Table(title="Refused programs", columns=columns, rows=tuple(stages), record=HISTORY)
-        )
-    if answers:
-        columns = ("trouble", "answers", "example", "iteration")
-        tables.append(
-            Table(
-                title="Answers without a usable program",
-                columns=columns,
-                rows=tuple(answers),
-                record="events.jsonl",
-            )
-        )
-    return tuple(tables)
+        if rows
+    )
 
 
 def _row(
@@ -134,7 +122,7 @@ def _row(
         program=program,
         verdict=entry["verdict"],
         score=None if score is None else score.value,
-        score_text="" if score is None else _short(score),
+        score_text="" if score is None else _with_error(score),
         difference=differences[-1] if differences else None,
         sizes=f"+{standings.count('better')} -{standings.count('worse')}" if standings else "",
         params_ratio=features.get("params_ratio"),
@@ -179,7 +167,11 @@ def _shortened(source: str, file: str) -> str:
     return f"{source[:MAX_SOURCE]}\n{rest}"
 
 
-def _short(standing: Standing) -> str:
-    return Estimate(
-        value=standing.value, stderr=standing.stderr, degrees_of_freedom=standing.degrees_of_freedom
-    ).short
+def _with_error(standing: Standing) -> str:
+    return with_error(
+        Estimate(
+            value=standing.value,
+            stderr=standing.stderr,
+            degrees_of_freedom=standing.degrees_of_freedom,
+        )
+    )

@@ -66,7 +66,7 @@ def render(page: Page) -> str:
         dark=Markup(palette.css(palette.DARK)),
         is_drawn=lambda figure: isinstance(figure, Figure),
     )
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.strip()) + "\n"
 
 
 def _own(name: str) -> str:

@@ -38,7 +38,7 @@ from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.dossier import Dossier, dossier_of
 
 _FIGURES = {
-    "fitness": ("fitness", "noise"),
+    "fitness": ("fitness",),
     "scaling": ("scaling",),
     "dominance": ("dominance",),
     "curves": ("curves",),
@@ -49,7 +49,7 @@ _FIGURES = {
     "grid": ("grid", "map_elites"),
     "diversity": ("diversity", "ingredients"),
     "rejections": ("rejections",),
-    "controls": ("control", "controls", "ranking"),
+    "controls": ("noise", "control", "ranking"),
     "horizon": ("horizon",),
     "validation": ("validation", "ablation"),
     "cost": ("cost",),
@@ -71,10 +71,14 @@ def sections_of(records: RunRecords, figures: _Figures) -> tuple[PageSection, ..
         ("curves", "Training curves", _placed_or(placed, "curves")),
         ("lineage", "Lineage of the best program", _lineage(records, placed)),
         ("programs", "Programs", _programs(records)),
-        ("coefficients", "Coefficients of the best program", _placed_or(placed, "coefficients")),
+        (
+            "coefficients",
+            "Coefficient matrices of the best program",
+            _placed_or(placed, "coefficients"),
+        ),
         ("health", "Health of the training", _from(told, "health", placed)),
         ("diagnostics", "Diagnostics", _placed_or(placed, "diagnostics")),
-        ("grid", "Map of elites", _placed_or(placed, "grid")),
+        ("grid", "MAP-Elites grid", _placed_or(placed, "grid")),
         ("diversity", "Diversity and ingredients", _placed_or(placed, "diversity")),
         ("rejections", "Rejections", [*placed["rejections"], *rejection_tables(records.run)]),
         ("controls", "Noise, controls and ranking", _controls(records, told, placed)),
@@ -107,7 +111,7 @@ def _placed(figures: _Figures) -> dict[str, list[Block]]:
 _ABSENT = {
     "coefficients": "No record of this run holds coefficient matrices.",
     "diagnostics": "No record of this run holds diagnostics of the trained models.",
-    "grid": "No record of this run holds a map of elites.",
+    "grid": "No record of this run holds a grid.",
     "diversity": "No record of this run holds the diversity of the search or its ingredients.",
 }
 

@@ -11,8 +11,11 @@ from openevolve_unified.report.page.blocks import fact
 from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.dossier import SCORED, Fact
 from openevolve_unified.validation.dossier_records import Records
+from openevolve_unified.validation.validation_files import ValidationFiles
 
 Mood = Literal["good", "bad", "open"]
+MOODS: dict[str, Mood] = {"improved": "good", "worse": "bad"}
+"""Of the words of a validation and of a confirmation; others leave it open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +43,19 @@ def verdict_of(records: RunRecords) -> Verdict:
     return Verdict(word=word, sentence=sentence, record=record, mood=mood, numbers=_numbers(found))
 
 
+def sentence_of(validation: ValidationFiles) -> str:
+    """Of a validation that has a verdict; which criteria are not met is told further below."""
+    text = str(validation.judgement.get("sentence") or validation.verdict)
+    text = text.partition("; not met:")[0]
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _judged(found: Records) -> tuple[str, str, str, Mood]:
     run = found.run
     horizon = run.config.training.horizon
     if found.verdict is not None and found.validation is not None:
-        text = str(found.validation.judgement.get("sentence") or found.verdict)
-        moods: dict[str, Mood] = {"improved": "good", "worse": "bad"}
-        return found.verdict, text, "validation.json", moods.get(found.verdict, "open")
+        mood = MOODS.get(found.verdict, "open")
+        return found.verdict, sentence_of(found.validation), "validation.json, judgement", mood
     if not run.has_winner:
         sentence = (
             "No candidate is ahead of the initial program by more than the error"
@@ -74,14 +83,14 @@ def _confirmed(found: Records, horizon: str) -> tuple[str, str, str, Mood]:
         return "refused", sentence, record, "bad"
     number = len(told.get("seeds", ()))
     seeds = f"at {number} fresh seed{'' if number == 1 else 's'}"
-    words: dict[str, tuple[str, Mood]] = {
-        "improved": ("The best program is better than the initial one", "good"),
-        "worse": ("The best program is worse than the initial one", "bad"),
-        "not told apart": ("The best program is not told apart from the initial one", "open"),
+    words = {
+        "improved": "The best program is better than the initial one",
+        "worse": "The best program is worse than the initial one",
+        "not told apart": "The best program is not told apart from the initial one",
     }
-    start, mood = words.get(verdict, ("How the best program compares is not known", "open"))
+    start = words.get(verdict, "How the best program compares is not known")
     sentence = f"{start} {seeds}: its score differs by {_told(gain)} [{horizon}]."
-    return verdict, sentence, record, mood
+    return verdict, sentence, record, MOODS.get(verdict, "open")
 
 
 def _closest(found: Records) -> str:
