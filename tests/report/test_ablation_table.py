@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from made_ablation import made_floor, made_report
 
 from openevolve_unified.report.ablation_table import (

@@ -82,7 +82,7 @@ def ablation_figure(report: AblationReport) -> Figure:
         name=NAME,
         title=TITLE,
         caption=f"The loss at {largest} with a hunk minus without it, {seeds} [{report.horizon}], "
-        f"bars 95%; hollow: both programs are the same. All hunks together are "
+        f"bars 95%; hollow: both programs are the same. All hunks together: "
         f"{judged.whole.side}; {_carriers(carrying)}.",
         alternative_text="Effects of the hunks in nats: "
         + "; ".join(

@@ -39,8 +39,8 @@ def coefficients_figure_of(records: RunRecords) -> Figure | Missing:
     return Missing(
         name=NAME,
         title=TITLE,
-        sentence="The records of the best program hold no matrices; `openevolve CONFIG` with "
-        "scaling_law.diagnostics switched on and a new store trains and keeps them.",
+        sentence="The records of the best program hold no matrices (scaling_law.diagnostics says "
+        "whether they are kept); `openevolve CONFIG` with a new store trains and keeps them.",
     )
 
 

@@ -75,7 +75,7 @@ def cost_figure(records: RunRecords) -> Figure | Missing:
         share = outside / (cost.wall_h * workers) if cost.wall_h else 0.0
         caption += f", of which {share:.0%} lay outside of training."
     else:
-        caption += ": less than the training, which the store knew in part already."
+        caption += ": less than that, because the store knew a part already."
     if cost.operations is not None:
         caption += f" The search took {cost.operations:.3g} floating point operations."
     if cost.price is not None:

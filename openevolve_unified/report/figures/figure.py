@@ -86,8 +86,7 @@ def svg(figure: Figure) -> str:
     _rename_ids(root, figure.name)
     for element in root.iter():
         element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
-        if "style" in element.attrib:
-            element.set("style", _as_variables(element.attrib["style"]))
+        _restyle(element)
     size = root.attrib["viewBox"]
     title, description = f"{figure.name}-title", f"{figure.name}-description"
     root.attrib.clear()
@@ -168,10 +167,16 @@ def _rename_ids(root: ElementTree.Element, name: str) -> None:
             element.set("id", f"{name}-{own}")
 
 
-def _as_variables(style: str) -> str:
-    for name, color in palette.LIGHT.items():
-        style = style.replace(color, f"var({palette.variable(name)}, {color})")
-    return _FONT.sub(_INLINE_FONT, style)
+def _restyle(element: ElementTree.Element) -> None:
+    """Name the page's colours and letters, which an attribute other than ``style`` cannot."""
+    own = [name for name in ("fill", "stroke") if name in element.attrib]
+    style = [f"{name}: {element.attrib.pop(name)}" for name in own]
+    style += filter(None, [element.attrib.get("style")])
+    if style:
+        text = _FONT.sub(_INLINE_FONT, "; ".join(style))
+        for name, color in palette.LIGHT.items():
+            text = text.replace(color, f"var({palette.variable(name)}, {color})")
+        element.set("style", text)
 
 
 _SETTINGS = {

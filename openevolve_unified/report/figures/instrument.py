@@ -97,7 +97,9 @@ def horizon_figure(records: RunRecords) -> Figure | Missing:
         return Missing(
             name=name,
             title=title,
-            sentence=f"There is no horizon ledger: {records.horizon_trouble}",
+            sentence="There is no horizon ledger: "
+            f"{records.horizon_trouble.partition(': ')[2] or records.horizon_trouble}; "
+            "`openevolve CONFIG --resume --iterations N` trains more.",
         )
     one = records.horizon[0]
     known = [

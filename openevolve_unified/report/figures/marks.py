@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 Interval = tuple[float | None, float | None]
 UNKNOWN: Interval = (None, None)
+NO_BASELINE = (
+    "The initial program was not scored, so there is nothing to compare with; "
+    "`openevolve CONFIG --resume` goes on."
+)
+NO_WINNER = (
+    "No candidate is ahead of the initial program; `openevolve CONFIG --resume --iterations N` "
+    "searches on."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

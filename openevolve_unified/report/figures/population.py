@@ -89,12 +89,11 @@ def grid_figure(records: RunRecords) -> Figure | Missing:
             corners = [cell.x, cell.x + 1, cell.x + 1, cell.x]
             panel.fill(corners, [cell.y, cell.y, cell.y + 1, cell.y + 1], color=color, linewidth=0)
             if len(shown) <= MOST_LABELLED:
-                is_light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 0.5
                 panel.text(
                     cell.x + 0.5,
                     cell.y + 0.5,
                     f"{cell.score:.3f}",
-                    color="#000000" if is_light else "#ffffff",
+                    color=_readable_on(color),
                     fontsize=8,
                     ha="center",
                     va="center",
@@ -132,6 +131,12 @@ def grid_figure(records: RunRecords) -> Figure | Missing:
         records=(f"{population.record}/metadata.json",),
         draw=draw,
     )
+
+
+def _readable_on(color: tuple[float, ...]) -> str:
+    """Black or white, whichever contrasts more (relative luminance, WCAG 2)."""
+    luminance = sum(w * c**2.2 for w, c in zip((0.2126, 0.7152, 0.0722), color, strict=False))
+    return "#000000" if luminance > 0.18 else "#ffffff"
 
 
 def _axes(database: Mapping[str, Any], population: Population) -> list[_Axis]:

@@ -17,6 +17,8 @@ from openevolve_unified.report.figures.figure import Figure, Missing
 from openevolve_unified.report.figures.marks import (
     BASELINE,
     BEST,
+    NO_BASELINE,
+    NO_WINNER,
     Series,
     counted,
     interval_of,
@@ -33,14 +35,6 @@ from openevolve_unified.validation.run_folder import RunFolder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-NO_BASELINE = (
-    "The initial program was not scored, so there is nothing to compare with; "
-    "`openevolve CONFIG --resume` goes on."
-)
-NO_WINNER = (
-    "No candidate is ahead of the initial program; `openevolve CONFIG --resume --iterations N` "
-    "searches on."
-)
 _AT_SEARCH = Series(name="search seeds", color=palette.MUTED, marker="s")
 _AT_FRESH = Series(name="fresh seeds", color=palette.BEST, marker="D", is_hollow=True)
 
@@ -107,7 +101,7 @@ def scaling_figure(records: RunRecords) -> Figure | Missing:
         name=name,
         title=title,
         caption=f"Points are single models ({counted(number, f'{seeds} seed')} of the initial "
-        f"program), lines the fitted laws, in nats per token. {slopes}."
+        f"program), lines the fitted laws, in nats per token: {slopes}."
         + ("" if len(lines) > 1 else f" {NO_WINNER}"),
         alternative_text="Losses against the logarithm of the parameters with the fitted lines; "
         + slopes,

@@ -15,6 +15,8 @@ from openevolve_unified.report.figures.figure import Figure, Missing
 from openevolve_unified.report.figures.marks import (
     BASELINE,
     BEST,
+    NO_BASELINE,
+    NO_WINNER,
     UNKNOWN,
     Interval,
     Series,
@@ -85,6 +87,8 @@ def fitness_figure(records: RunRecords) -> Figure | Missing:
     kind = run.config.fitness.kind
 
     def draw(canvas: Canvas) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         canvas.set_figheight(3.8)
         panel = canvas.subplots()
         if band is not None:
@@ -95,9 +99,10 @@ def fitness_figure(records: RunRecords) -> Figure | Missing:
         _draw_confirmed(panel, last, list(confirmed.values()))
         panel.set_xlabel("iteration (0: initial program)")
         panel.set_title(_UNITS[kind])
-        panel.set_xlim(-0.7, last + (2.2 if confirmed else 0.7))
+        panel.set_xlim(-0.6 * _aside(last), last + _aside(last) * (2.1 if confirmed else 0.6))
         panel.margins(y=0.12)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        ticks = MaxNLocator(integer=True).tick_values(0, last)
+        panel.set_xticks([tick for tick in ticks if 0 <= tick <= last])
         legend(canvas)
 
     return Figure(
@@ -120,13 +125,10 @@ def lineage_figure(records: RunRecords) -> Figure | Missing:
     run = records.run
     name, title = "lineage", "Lineage of the best program"
     entries = {entry["program"]: entry for entry in run.told.entries}
-    if records.baseline is None or not run.has_winner:
-        return Missing(
-            name=name,
-            title=title,
-            sentence="No candidate is ahead of the initial program, so the best has no parents; "
-            "`openevolve CONFIG --resume --iterations N` searches on.",
-        )
+    if records.baseline is None:
+        return Missing(name=name, title=title, sentence=NO_BASELINE)
+    if not run.has_winner:
+        return Missing(name=name, title=title, sentence=NO_WINNER)
     line = lineage(run)
     parents = {p.program: p.parent for p in run.told.proposals if p.program}
     others = [
@@ -254,7 +256,7 @@ def rejections_figure(records: RunRecords) -> Figure | Missing:
     return Figure(
         name=name,
         title=title,
-        caption=f"Of {counted(len(proposals), 'proposal')}, {trained} trained and {refused} were "
+        caption=f"Of {counted(len(proposals), 'proposal')}, {trained} trained, {refused} "
         f"refused{': ' + ', '.join(reasons) if reasons else ''}.",
         alternative_text="Bars of the number of proposals by outcome: "
         + "; ".join(f"{label} {row[2]}" for label, row in zip(labels, rows, strict=True)),
@@ -356,13 +358,21 @@ def _draw_lost(panel: Axes, iterations: Sequence[int]) -> None:
 
 
 def _draw_confirmed(panel: Axes, last: int, found: Sequence[Estimate]) -> None:
+    unit = _aside(last)
     for offset, (series, estimate) in enumerate(zip((BASELINE, BEST), found, strict=False)):
         fresh = Series(name="", color=series.color, marker="D", is_hollow=True)
-        point(panel, last + 1.2 + 0.4 * offset, estimate.value, interval_of(estimate), fresh)
+        point(
+            panel, last + unit * (1.1 + 0.5 * offset), estimate.value, interval_of(estimate), fresh
+        )
     if found:
-        panel.axvline(last + 0.7, color=palette.GRID, linewidth=0.8)
+        panel.axvline(last + 0.6 * unit, color=palette.GRID, linewidth=0.8)
         fresh = Series(name=_CONFIRMED, color=palette.MUTED, marker="D", is_hollow=True)
         named(panel, fresh)
+
+
+def _aside(last: int) -> float:
+    """In iterations, as much room as a marker takes at the least."""
+    return max(1.0, last / 20)
 
 
 def _caption(
@@ -373,9 +383,10 @@ def _caption(
     confirmed: dict[str, Estimate],
 ) -> str:
     best = max((one for one in tried if one.is_leader), key=lambda one: one.leader)
+    where = f"that of iteration {best.iteration}" if best.iteration else "the initial one"
     text = (
-        f"Scores with 95% intervals over seeds. The best program is of iteration {best.iteration} "
-        f"and scores {told(best.score, best.interval)}"
+        f"Scores with 95% intervals over seeds. The best program is {where} and scores "
+        f"{told(best.score, best.interval)}"
     )
     if tried[0].iteration == 0 and best is not tried[0]:
         text += f"; the initial one {told(tried[0].score, tried[0].interval)}"

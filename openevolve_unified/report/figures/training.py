@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 300
 """Of a curve that is drawn; see ``marks.thinned``."""
+MIN_RANGE = 30.0
+"""Of a logarithmic axis, largest over smallest; a shorter one is linear, so that it has labels."""
 NO_RUNS = (
     "The store does not hold the trainings of this run (name it with `--store DIR`), or nothing "
     "was trained; the same `openevolve CONFIG --resume` trains what is missing."
@@ -35,7 +37,7 @@ _MEASURES: dict[str, tuple[Measure, bool]] = {
     "coefficient entropy": (lambda p: p.coefficient_entropy, False),
     "log normaliser": (lambda p: p.log_z, False),
 }
-"""Name, and whether its axis is logarithmic; see ``docs/health.md`` for what each means."""
+"""Name, and whether its axis may be logarithmic; ``docs/health.md`` says what each means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,5 +238,7 @@ def _draw_measure(
     style = {"color": series.color, "linestyle": series.line, "linewidth": 1.2}
     marker = series.marker if len(known) <= 12 else ""
     panel.plot(steps, values, marker=marker, markersize=3, **style)
-    if is_log and values and min(values) > 0:
+    if is_log and values and 0 < MIN_RANGE * min(values) < max(values):
         panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.minorticks_off()
