@@ -63,14 +63,14 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-    from openevolve_unified.report.ablation_figure import draw_ablation
     from openevolve_unified.report.ablation_table import (
         ablation_json,
         ablation_lines,
         ablation_markdown,
     )
     from openevolve_unified.report.console import Reporter, Terminal
-    from openevolve_unified.report.control_figure import MISSING, can_draw
+    from openevolve_unified.report.figures.ablation import ablation_figure
+    from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, can_draw, svg_file
     from openevolve_unified.runs.events import nobody
     from openevolve_unified.validation.ablations import ablate, ablation_seeds
 
@@ -97,12 +97,12 @@ def run(options: argparse.Namespace) -> int:
     write_text(folder / "ablation.md", ablation_markdown(report))
     files = "ablation.json"
     if can_draw():
-        write_bytes(folder / "ablation.svg", draw_ablation(report))
+        write_bytes(folder / "ablation.svg", svg_file(ablation_figure(report)))
         files += ", ablation.svg"
     print("\n".join(ablation_lines(report)))
     print(f"\n  files    {folder / 'ablation.md'}, {files}")
     if not can_draw():
-        print(f"  note     {MISSING}")
+        print(f"  note     {NO_MATPLOTLIB}")
     if options.json:
         print(json.dumps(found))
     return exits.DONE

@@ -29,6 +29,7 @@ from openevolve_unified.cli import (
     record,
     redteam,
     replay,
+    report,
     validate,
     watch,
 )
@@ -39,8 +40,7 @@ from openevolve_unified.signals import KEPT, interruption
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
     *(validate, ablate, compare, ensemble, record, horizon, finding, replay),
-    watch,
-    *(redteam, bench, init, evaluator_path),
+    *(watch, report, redteam, bench, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 

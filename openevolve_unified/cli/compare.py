@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Read, compare, print and write; the exit status."""
     from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.report.console import Reporter
-    from openevolve_unified.report.control_figure import MISSING, can_draw
-    from openevolve_unified.report.frameworks_figure import draw_comparison
+    from openevolve_unified.report.figures.comparison import comparison_figure
+    from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, can_draw, svg_file
     from openevolve_unified.report.frameworks_table import (
         comparison_json,
         comparison_lines,
@@ -70,10 +70,10 @@ def run(options: argparse.Namespace) -> int:
         write_text(folder / "comparison.md", comparison_markdown(found))
         files = "comparison.md, comparison.json"
         if can_draw():
-            write_bytes(folder / "comparison.svg", draw_comparison(found))
+            write_bytes(folder / "comparison.svg", svg_file(comparison_figure(found)))
             files += ", comparison.svg"
         else:
-            reporter.say(f"note: {MISSING}")
+            reporter.say(f"note: {NO_MATPLOTLIB}")
         reporter.say(f"  files    {folder}: {files}")
     if options.json:
         print(json.dumps(plain))

@@ -52,12 +52,13 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.plugin.control import ControlOptions, run_control
     from openevolve_unified.report.console import Reporter
-    from openevolve_unified.report.control_figure import MISSING, can_draw, draw_control
     from openevolve_unified.report.control_table import (
         control_json,
         control_lines,
         control_markdown,
     )
+    from openevolve_unified.report.figures.control import control_figure
+    from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, can_draw, svg_file
 
     interruption.unwind()
     asked = ControlOptions(
@@ -71,14 +72,14 @@ def run(options: argparse.Namespace) -> int:
     )
     reporter = Reporter()
     if not can_draw():
-        reporter.say(f"note: {MISSING}")
+        reporter.say(f"note: {NO_MATPLOTLIB}")
     report, folder = run_control(asked, reporter)
     found = control_json(report)
     write_json(folder / "control.json", found)
     write_text(folder / "control.md", control_markdown(report))
     files = "control.md, control.json"
     if can_draw():
-        write_bytes(folder / "control.svg", draw_control(report))
+        write_bytes(folder / "control.svg", svg_file(control_figure(report)))
         files += ", control.svg"
     for line in control_lines(report):
         reporter.say(line)

@@ -282,6 +282,8 @@ class ExecutionConfig:
     Nothing is trained again for them. On Ray every node must see the store."""
     price_per_hour: float | None = None
     """What the machine costs, in any currency; ``plan`` then says what the experiment costs."""
+    report: bool = True
+    """Write ``report.html`` when a run ends, where the extra ``report`` is installed."""
 
     def __post_init__(self) -> None:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")

@@ -21,6 +21,7 @@ from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plugin.checkpoints import latest_checkpoint
 from openevolve_unified.plugin.confirm import confirm_best
 from openevolve_unified.plugin.evolve import EvolutionRun
+from openevolve_unified.plugin.report_file import report_line
 from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 from openevolve_unified.plugin.semaphores import require_semaphores
 from openevolve_unified.records import Failure
@@ -80,7 +81,10 @@ def run_session(
             run = _plan_and_evolve(
                 experiment, overrides, resume, directory, reporter, log, hint, begin_logging
             )
-            return _finish(run, reporter, log, hint)
+            status = _finish(run, reporter, log, hint)
+            if status != exits.INTERRUPTED and experiment.scaling_law.execution.report:
+                reporter.say(f"  report       {report_line(experiment)}")
+            return status
 
 
 def resume_hint(config: Path, overrides: Sequence[str], output: Path | None) -> str:

@@ -45,6 +45,17 @@ def dossier_lines(dossier: Dossier) -> list[str]:
     return lines
 
 
+def told(value: Any) -> str:
+    """A value of a fact in words."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {told(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(told(item) for item in value) or "none"
+    return " ".join(str(value).split())
+
+
 def _section(section: Section) -> list[str]:
     lines = [_fact(fact) for fact in section.facts]
     if section.code:
@@ -55,18 +66,8 @@ def _section(section: Section) -> list[str]:
 def _fact(fact: Fact) -> str:
     source = f" ({fact.source})" if fact.source else ""
     if fact.name.isdigit():
-        return f"{fact.name}. {_told(fact.value)}{source}"
-    return f"- {fact.name}: {_told(fact.value)}{source}"
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_told(item)}" for name, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_told(item) for item in value) or "none"
-    return " ".join(str(value).split())
+        return f"{fact.name}. {told(fact.value)}{source}"
+    return f"- {fact.name}: {told(fact.value)}{source}"
 
 
 def _title(text: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from openevolve_unified.judgement.compare import Standing
-from openevolve_unified.judgement.health import told_health
 from openevolve_unified.notations import NOTATIONS
 from openevolve_unified.validation.checklist_before import Answer
 from openevolve_unified.validation.checklists import checklists
@@ -354,7 +353,7 @@ def _health(records: Records) -> Section:
         "health",
         ("trained models by status", dict(statuses), "programs/*.json"),
         *(
-            (f"training of the {name}", told_health(run.sizes_of(entry)), "programs/*.json, health")
+            (f"training of the {name}", entry.get("health"), "fitness_history.json, health")
             for name, entry in (("initial program", run.baseline), ("best program", run.best))
         ),
         ("programs that diverged", len(diverged), "fitness_history.json"),

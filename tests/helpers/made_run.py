@@ -92,7 +92,7 @@ class MadeRun:
         self.initial = initial.read_text()
         if has_baseline:
             self.judge(self.evaluation(self.initial, 0.0), None)
-        self._proposals = ProposalLog(folder)
+        self.proposals = ProposalLog(folder)
         for iteration, gain in enumerate(gains, 1):
             self.judge(self.evaluation(self.source(iteration), gain), iteration)
             self._account(iteration, "trained", self.source(iteration))
@@ -184,7 +184,7 @@ class MadeRun:
     def _account(self, iteration: int, outcome: str, source: str, reason: str = "") -> None:
         program = Program(source=source, framework=self.framework).source_hash[:12]
         proposal = Proposal(iteration=iteration, outcome=outcome, reason=reason, program=program)
-        self._proposals.add(proposal)
+        self.proposals.add(proposal)
         self.log(IterationEnded.of(proposal))
 
     def _confirm(self, iteration: int, gain: float, number: int) -> None:

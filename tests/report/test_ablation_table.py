@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from made_ablation import made_floor, made_report
 
-from openevolve_unified.report.ablation_figure import draw_ablation
 from openevolve_unified.report.ablation_table import (
     ablation_json,
     ablation_lines,
     ablation_markdown,
 )
-from openevolve_unified.report.control_figure import MISSING
 
 
 def text(report):
@@ -81,11 +78,6 @@ def test_a_program_that_did_not_train_is_told_and_not_dropped():
     assert "whether the effects add up is unknown" in told
 
 
-def test_a_program_that_did_not_train_has_its_place_in_the_figure():
-    pytest.importorskip("matplotlib", reason=MISSING)
-    assert draw_ablation(made_report(failed=("+hunk 2",)))
-
-
 def test_without_a_gain_there_is_nothing_to_share_or_to_carry():
     levels = dict.fromkeys([f"{sign}{name}" for sign in "+-" for name in ("hunks 1+3", "hunk 2")])
     report = made_report(dict.fromkeys(levels, 0.0) | {"evolved": 0.0, "-hunk 4": 0.0})
@@ -105,17 +97,3 @@ def test_the_file_has_the_slopes_and_the_hunks_and_the_object_has_everything():
     assert found["roles"]["hunk 5"].startswith("inert")
     assert found["judgement"]["parts"][0]["alone"]["share"]["ci95"]
     assert found["losses"]["+hunk 2"] == report.losses["+hunk 2"]
-
-
-def test_the_figure_is_the_same_for_the_same_report():
-    pytest.importorskip("matplotlib", reason=MISSING)
-    drawn = draw_ablation(made_report())
-    assert drawn == draw_ablation(made_report())
-    for words in (b"hunk 2 (constants)", b"all constants", b"beside the others", b"all hunks"):
-        assert words in drawn
-
-
-@pytest.mark.parametrize("num_seeds", [1, 3])
-def test_a_figure_of_few_seeds_is_drawn_too(num_seeds):
-    pytest.importorskip("matplotlib", reason=MISSING)
-    assert draw_ablation(made_report(num_seeds=num_seeds)).startswith(b"<?xml")

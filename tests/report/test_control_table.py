@@ -1,42 +1,17 @@
-"""The control as it is told and drawn: distributions, corrected verdicts, and how few runs are."""
+"""The control as it is told: distributions, corrected verdicts, and how few runs are."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
-from made_judge import MadeJudge
+from made_control import made_control
 
-from openevolve_unified.calibration.controls import GRAMMAR, LUCK, TUNING, ArmRun, make_report
-from openevolve_unified.report.control_figure import MISSING, can_draw, draw_control
+from openevolve_unified.calibration.controls import GRAMMAR, LUCK
 from openevolve_unified.report.control_table import control_json, control_lines, control_markdown
-
-GAINS = {LUCK: (0.0, 0.0, 0.0), TUNING: (0.01, 0.0, 0.02), GRAMMAR: (0.06, 0.07, 0.08)}
-
-
-def made_report(gains=GAINS):
-    runs = [
-        ArmRun(
-            key="k",
-            arm=arm,
-            number=number,
-            winner="abc",
-            is_initial=arm == LUCK,
-            selected_gain=gain + 0.02,
-            confirmed_gains=(gain, gain),
-            confirmed_loss_gains_nats=(gain / 2, gain / 2),
-            unconfirmed_because=None,
-            num_evaluations=6,
-            num_trained=5,
-        )
-        for number in (1, 2, 3)
-        for arm, gain in ((arm, own[number - 1]) for arm, own in gains.items())
-    ]
-    return make_report(runs, MadeJudge(lambda source: 0.0, (7, 8)), 6)
 
 
 def test_the_table_is_of_distributions_and_the_verdicts_are_corrected():
-    lines = control_lines(made_report())
+    lines = control_lines(made_control())
     text = "\n".join(lines)
     assert "3 independent runs per arm, 6 evaluations each" in text
     assert "confirmed on 2 fresh seeds" in text
@@ -52,33 +27,22 @@ def test_the_table_is_of_distributions_and_the_verdicts_are_corrected():
 
 
 def test_few_runs_are_called_few():
-    (line,) = [line for line in control_lines(made_report()) if "runs per arm are few" in line]
+    (line,) = [line for line in control_lines(made_control()) if "runs per arm are few" in line]
     assert "standard deviations of a run in 80% of cases" in line
     assert "may still differ" in line
 
 
 def test_what_cannot_be_tested_says_so():
-    text = "\n".join(control_lines(made_report({LUCK: (0.0,) * 3, GRAMMAR: (0.1,) * 3})))
+    text = "\n".join(control_lines(made_control({LUCK: (0.0,) * 3, GRAMMAR: (0.1,) * 3})))
     assert "grammar cannot be compared with luck: +0.1000" in text
     assert "no error to test by" in text
 
 
 def test_the_files_say_the_same_and_json_is_plain():
-    report = made_report()
+    report = made_control()
     text = control_markdown(report)
     assert "| grammar | 15/18 |" in text
     assert "- luck: the initial program itself" in text
     found = json.loads(json.dumps(control_json(report), allow_nan=False))
     assert found["comparisons"][0]["verdict"] == "beat"
     assert len(found["runs"]) == 9
-
-
-def test_the_figure_shows_every_run():
-    pytest.importorskip("matplotlib", reason=MISSING)
-    assert can_draw()
-    drawn = draw_control(made_report())
-    text = drawn.decode()
-    assert text.startswith("<?xml")
-    assert "confirmed on 2 fresh seeds" in text
-    assert text.count("<use ") >= 2 * 9
-    assert draw_control(made_report()) == drawn

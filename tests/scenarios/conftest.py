@@ -51,7 +51,8 @@ TINY = {
         # A winner's own tests turn its confirmation on.
         "selection": {"max_seeds": 1, "num_confirmation_seeds": 0},
         # Other tests run beside: a second worker would only cost its start.
-        "execution": {"device": "cpu", "deadline_s": 600, "num_workers": 1},
+        # A report takes seconds; the test of one turns it on.
+        "execution": {"device": "cpu", "deadline_s": 600, "num_workers": 1, "report": False},
     },
 }
 

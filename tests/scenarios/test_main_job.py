@@ -38,7 +38,8 @@ def undisturbed(new_place):
     release has used."""
     place = new_place()
     Store(place.folder / "store").put("runs", "ab" + "0" * 62, {"of": "an earlier release"})
-    path = place.tiny({"scaling_law.noise": {"mode": "measure", "num_seeds": 2}})
+    settings = {"scaling_law.noise": {"mode": "measure", "num_seeds": 2}}
+    path = place.tiny({**settings, "scaling_law.execution.report": True})
     temporary = place.folder / "tmp"
     temporary.mkdir()
     run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
@@ -61,6 +62,14 @@ def test_a_run_says_what_it_is_and_what_it_found(undisturbed):
     # The initial program was trained before, for the noise.
     assert " for 2 programs, checks included; planned " in output
     assert "candidate 2/2: score" in output
+
+
+def test_a_run_ends_with_its_report(undisturbed):
+    last = undisturbed.rerun[1].splitlines()[-1]
+    report = undisturbed.place.folder / "run" / "report.html"
+    assert last.split() == ["report", str(report)]
+    verdict = report.read_text().partition('id="tested"')[0]
+    assert "unfinished" not in verdict, "it was written before its run had ended"
 
 
 def test_the_folder_of_a_run_holds_everything(undisturbed):

@@ -14,6 +14,8 @@ from scipy import stats
 from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.report.figures.comparison import comparison_figure
+from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, svg_file
 from openevolve_unified.report.frameworks_table import comparison_lines
 from openevolve_unified.runs.events import Confirmation
 from openevolve_unified.validation.frameworks import TEST_LOSS, compare_runs
@@ -209,15 +211,17 @@ def test_the_command_prints_writes_and_refuses(three, tmp_path, capsys):
     assert "--declare: got 'novalue', wanted KEY=WHY" in capsys.readouterr().err
 
 
-def test_the_figure_shows_every_run_and_is_the_same_each_time(three):
-    pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
-    from openevolve_unified.report.frameworks_figure import draw_comparison
-
+def test_the_figure_has_every_run_and_every_seed(three):
     found = compared(*three)
-    drawn = draw_comparison(found)
-    assert drawn == draw_comparison(found)
-    for name in FRAMEWORKS:
-        assert name in drawn.decode()
+    figure = comparison_figure(found)
+    assert [row[:4] for row in figure.rows] == [
+        (run.name, "confirmed", seed, loss)
+        for run in found.runs
+        for seed, loss in run.variant.largest.items()
+    ]
+    pytest.importorskip("matplotlib", reason=NO_MATPLOTLIB)
+    drawn = svg_file(figure).decode()
+    assert all(name in drawn for name in FRAMEWORKS)
 
 
 def test_the_slope_on_the_test_split_is_that_of_least_squares(three):
