@@ -7,29 +7,16 @@ TYPE_CHECKING = False  # type checkers take it for true; ``typing`` itself is sl
 if TYPE_CHECKING:
     from typing import Any
 
-    from openevolve_unified.notebook import compare, evaluate, fit_law, plot, read_run
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
 __version__ = "0.1.0"
-__all__ = [
-    "ScalingLawEvaluator",
-    "__version__",
-    "compare",
-    "evaluate",
-    "fit_law",
-    "plot",
-    "read_run",
-]
+__all__ = ["ScalingLawEvaluator", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name when it is asked for: worker processes must not import OpenEvolve."""
+    """Load the evaluator when it is asked for: worker processes must not import OpenEvolve."""
     if name == "ScalingLawEvaluator":
         from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
 
         return ScalingLawEvaluator
-    if name in __all__:
-        from openevolve_unified import notebook
-
-        return getattr(notebook, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

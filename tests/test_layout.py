@@ -27,7 +27,7 @@ LAYERS = [
     {"report"},
     {"loggers"},
     {"plugin"},
-    {"cli", "notebook"},
+    {"cli"},
     {"start"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
