@@ -26,6 +26,7 @@ LAYERS = [
     {"validation"},
     {"report"},
     {"plugin"},
+    {"doctor"},
     {"cli"},
     {"start"},
 ]

@@ -36,7 +36,7 @@ def wheel_files(root, folder):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Name and files of the wheel, of the source archive, and of the wheel that is built from it."""
+    """Names and files of the wheel, of the source archive, and of the wheel built from it."""
     pytest.importorskip("hatchling", reason="the extra test has hatchling, which builds both")
     from hatchling.builders.sdist import SdistBuilder
 

@@ -16,6 +16,7 @@ from openevolve_unified.cli import (
     check,
     compare,
     control,
+    doctor,
     ensemble,
     evaluate,
     evaluator_path,
@@ -38,7 +39,7 @@ from openevolve_unified.signals import KEPT, interruption
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
     *(validate, ablate, compare, ensemble, record, horizon, finding, replay),
-    *(redteam, bench, init, evaluator_path),
+    *(redteam, bench, doctor, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 
