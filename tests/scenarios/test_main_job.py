@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from processes import are_gone, descendants, outcome, wait_for
 from replayed_runs import replayed
+from visualiser import complaints, drawn
 
 from openevolve_unified.runs.event_log import read_events
 from openevolve_unified.store import Store
@@ -76,6 +77,17 @@ def test_the_folder_of_a_run_holds_everything(undisturbed):
     assert {"openevolve", "torch"} <= set(settings["versions"])
     assert settings["proposer"] == "grammar, not a language model"
     assert list((folder / "logs").glob("openevolve_2*.log"))
+
+
+@pytest.mark.parametrize("name", ["run.1", "run"])
+def test_openevolves_visualiser_reads_the_checkpoints_of_a_run(name, undisturbed):
+    folder = undisturbed.place.folder / name
+    assert complaints(folder) == []
+    page = drawn(folder)
+    tried = {entry["fitness"] for entry in history(folder)["programs"]}
+    assert {node["metrics"]["fitness"] for node in page["nodes"].values()} <= tried
+    (initial,) = [one for one, node in page["nodes"].items() if node["parent_id"] is None]
+    assert initial in {parent for parent, _ in page["edges"]}
 
 
 @pytest.mark.parametrize("name", ["run.1", "run"])
