@@ -1,4 +1,4 @@
-"""``init DIR``: copies of the shipped configs and initial programs."""
+"""``init DIR``: copies of the shipped configs and initial programs, or one ready example."""
 
 from __future__ import annotations
 
@@ -11,16 +11,29 @@ from openevolve_unified.cli.options import Commands
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("init", help="copy the shipped configs and programs into a folder")
+    parser = commands.add_parser(
+        "init",
+        help="copy the shipped configs and programs into a folder",
+        description="Copy the shipped configs and initial programs into a folder. Files that are "
+        "there already are kept, and named.",
+    )
     parser.add_argument("directory", type=Path, help="where to put them, for example .")
+    parser.add_argument(
+        "--example",
+        action="store_true",
+        help="write the quickstart in the shape of OpenEvolve's examples instead: "
+        "initial_program.py, evaluator.py, config.yaml, README.md, for openevolve-run",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Copy what is not there yet; the exit status."""
+    from openevolve_unified.plugin.example import COMMAND, write_example
     from openevolve_unified.runs.templates import copy_templates
 
-    written, kept = copy_templates(options.directory)
+    write = write_example if options.example else copy_templates
+    written, kept = write(options.directory)
     for path in written:
         print(f"wrote {path}")
     if kept:
@@ -28,5 +41,8 @@ def run(options: argparse.Namespace) -> int:
             f"kept as they were: {', '.join(map(str, kept))}; for fresh copies, move or delete "
             "them and run init again"
         )
-    print(f"next: openevolve {options.directory / 'configs' / 'quickstart.yaml'}")
+    if options.example:
+        print(f"next: cd {options.directory} && {COMMAND}")
+    else:
+        print(f"next: openevolve {options.directory / 'configs' / 'quickstart.yaml'}")
     return exits.DONE
