@@ -1,4 +1,4 @@
-"""Example: the quickstart as a folder in the shape of OpenEvolve's examples, for ``openevolve-run``.
+"""Example: the quickstart as a folder in the shape of OpenEvolve's examples.
 
 Everything in it is copied from what is shipped, so that it is the same experiment.
 """
@@ -16,23 +16,24 @@ _README = f"""# A causal attention mechanism, judged by its scaling law
 
     {COMMAND}
 
-evolves the class in `initial_program.py` between its `EVOLVE-BLOCK` markers. Every candidate is trained at four small
-sizes, and its score is minus the slope of `loss = intercept + slope * ln(N)`: higher is better. No API key, no GPU and no
-download are needed: the proposer is a grammar of published ingredients, and the text is generated. It is a pilot: 750 of
-100,000 steps.
+evolves the class in `initial_program.py` between its `EVOLVE-BLOCK` markers. Every candidate is
+trained at four small sizes, and its score is minus the slope of `loss = intercept + slope * ln(N)`:
+higher is better. No API key, no GPU and no download are needed: the proposer is a grammar of
+published ingredients, and the text is generated. It is a pilot: 750 of 100,000 steps.
 
 - `initial_program.py`: softmax attention as coefficient dynamics; only the block may change.
-- `evaluator.py`: OpenEvolve's `evaluate`, and the stages of a cascade. It reads the configuration of the command, else
-  `config.yaml` beside it.
-- `config.yaml`: OpenEvolve's settings, and ours under `scaling_law`. For a language model, write its `llm` section as in
-  OpenEvolve's other examples.
+- `evaluator.py`: OpenEvolve's `evaluate`, and the stages of a cascade. It reads the configuration
+  of the command, else `config.yaml` beside it.
+- `config.yaml`: OpenEvolve's settings, and ours under `scaling_law`. For a language model, write
+  its `llm` section as in OpenEvolve's other examples.
 - `prompts/`: the templates that tell a language model the rules and its verdicts.
 
-Output goes to `openevolve_output`, finished work to `store`: nothing in it is trained again. `openevolve config.yaml` runs
-the same experiment with its plan, its noise and a confirmation of the winner.
+Output goes to `openevolve_output`, finished work to `store`: nothing in it is trained again.
+`openevolve config.yaml` runs the same experiment with its plan, its noise and a confirmation of the
+winner.
 """
 _HEAD = f"""\
-# The quickstart of OpenEvolve Unified in the shape of OpenEvolve's examples; README.md beside it says more.
+# The quickstart of OpenEvolve Unified in the shape of OpenEvolve's examples; see README.md.
 #
 #   {COMMAND}
 """

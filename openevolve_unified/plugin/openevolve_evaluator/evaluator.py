@@ -1,8 +1,8 @@
 """The evaluation file that OpenEvolve loads; ``openevolve-unified evaluator-path`` prints its path.
 
 In the package it is alone in its folder because OpenEvolve puts that folder first on ``sys.path``,
-and it holds no state because OpenEvolve may execute it again. A wrong set-up raises here, at import, where
-OpenEvolve stops; a bad candidate never raises.
+and it holds no state because OpenEvolve may execute it again. A wrong set-up raises here, at
+import, where OpenEvolve stops; a bad candidate never raises.
 """
 
 from pathlib import Path
