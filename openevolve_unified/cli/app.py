@@ -32,6 +32,7 @@ from openevolve_unified.cli import (
     replay,
     validate,
 )
+from openevolve_unified.cli.parsing import CommandParser, add_completion
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
@@ -50,17 +51,25 @@ def evolve_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: evolve.run(options))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of ``openevolve-unified``."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What ``openevolve-unified`` takes."""
+    parser = CommandParser(
         prog="openevolve-unified",
         description="Check and score attention programs; `openevolve CONFIG` evolves them.",
+        epilog="`openevolve-unified COMMAND --help` says what a command does. Completion:\n\n"
+        '  eval "$(openevolve-unified --print-completion bash)"',
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    add_completion(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``openevolve-unified``."""
+    options = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return _guarded(lambda: run(options), is_kept=options.command != "bench")
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config_option, add_json, add_overrides
+from openevolve_unified.cli.options import (
+    Commands,
+    add_config_option,
+    add_json,
+    add_overrides,
+    add_progress,
+    progress_of,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.signals import interruption
 
@@ -16,7 +23,12 @@ from openevolve_unified.signals import interruption
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "bench", help="speed, memory and growth here, against the machine's limits and a plain loop"
+        "bench",
+        help="speed, memory and growth here, against the machine's limits and a plain loop",
+        description="Measure training steps, whole evaluations, growth with size, workers, "
+        "start-up and memory on this machine, beside what it could do at most and beside a plain "
+        "PyTorch loop. Nothing is kept.",
+        epilog=example("bench --config configs/quickstart.yaml --quick"),
     )
     add_config_option(parser)
     add_overrides(parser)
@@ -24,6 +36,7 @@ def add(commands: Commands) -> None:
     add_json(parser)
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -45,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             experiment.base_dir,
             experiment.path.name,
             options.quick,
-            lambda line: print(line, file=sys.stderr, flush=True),
+            progress_of(options).tell,
         )
     except CandidateError as error:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
+from openevolve_unified.cli.parsing import example
 
 if TYPE_CHECKING:
     from openevolve_unified.doctor.observation import Observation
@@ -24,6 +25,7 @@ def add(commands: Commands) -> None:
         "the store, one line each: ok; note, where something else than the main job wants it; or "
         "fault, where the main job cannot run, with what to do. Changes nothing. Exit status: 0 "
         "without a fault, else 2.",
+        epilog=example("doctor --config configs/matrix_mixer.yaml"),
     )
     parser.add_argument(
         "--config",

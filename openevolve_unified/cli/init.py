@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands
+from openevolve_unified.cli.options import Commands, add_json
+from openevolve_unified.cli.parsing import example
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +18,7 @@ def add(commands: Commands) -> None:
         help="copy the shipped configs and programs into a folder",
         description="Copy the shipped configs and initial programs into a folder. Files that are "
         "there already are kept, and named.",
+        epilog=example("init ."),
     )
     parser.add_argument("directory", type=Path, help="where to put them, for example .")
     parser.add_argument(
@@ -24,6 +27,7 @@ def add(commands: Commands) -> None:
         help="write the quickstart in the shape of OpenEvolve's examples instead: "
         "initial_program.py, evaluator.py, config.yaml, README.md, for openevolve-run",
     )
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,8 +45,11 @@ def run(options: argparse.Namespace) -> int:
             f"kept as they were: {', '.join(map(str, kept))}; for fresh copies, move or delete "
             "them and run init again"
         )
+    following = f"openevolve {options.directory / 'configs' / 'quickstart.yaml'}"
     if options.example:
-        print(f"next: cd {options.directory} && {COMMAND}")
-    else:
-        print(f"next: openevolve {options.directory / 'configs' / 'quickstart.yaml'}")
+        following = f"cd {options.directory} && {COMMAND}"
+    print(f"next: {following}")
+    if options.json:
+        names = {"written": list(map(str, written)), "kept": list(map(str, kept))}
+        print(json.dumps({**names, "next": following}))
     return exits.DONE
