@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "(OpenEvolve's loop with the grammar), llm (with the configured language model). Winners "
         "are confirmed on fresh seeds. Finished runs are kept, so the same command continues. "
         "Writes control.json, control.md and control.svg into OUTPUT/control.",
-        epilog=example("control configs/quickstart.yaml --arms luck,grammar --evaluations 4"),
+        epilog=example("control configs/quickstart.yaml --arms luck,grammar"),
     )
     add_config(parser)
     parser.add_argument(

@@ -33,11 +33,17 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Copy what is not there yet; the exit status."""
-    from openevolve_unified.plugin.example import COMMAND, write_example
-    from openevolve_unified.runs.templates import copy_templates
+    directory: Path = options.directory
+    if options.example:
+        from openevolve_unified.plugin.example import COMMAND, write_example
 
-    write = write_example if options.example else copy_templates
-    written, kept = write(options.directory)
+        written, kept = write_example(directory)
+        following = f"cd {directory} && {COMMAND}"
+    else:
+        from openevolve_unified.runs.templates import copy_templates
+
+        written, kept = copy_templates(directory)
+        following = f"openevolve {directory / 'configs' / 'quickstart.yaml'}"
     for path in written:
         print(f"wrote {path}")
     if kept:
@@ -45,9 +51,6 @@ def run(options: argparse.Namespace) -> int:
             f"kept as they were: {', '.join(map(str, kept))}; for fresh copies, move or delete "
             "them and run init again"
         )
-    following = f"openevolve {options.directory / 'configs' / 'quickstart.yaml'}"
-    if options.example:
-        following = f"cd {options.directory} && {COMMAND}"
     print(f"next: {following}")
     if options.json:
         names = {"written": list(map(str, written)), "kept": list(map(str, kept))}

@@ -10,7 +10,7 @@ from typing import Any
 
 from openevolve_unified import exits
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh")
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
         "and by the loss at the largest size, with ties where seeds cannot tell them apart; "
         "compare with published orders. Finished work is kept, so the same command continues. "
         "Writes ranking.json and ranking.md into the output folder.",
-        epilog=example("rank configs/quickstart.yaml --only softmax,causal_mean --seeds 2"),
+        epilog=example("rank configs/quickstart.yaml --only softmax,causal_mean"),
     )
     add_config(parser)
     parser.add_argument(
