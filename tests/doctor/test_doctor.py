@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from json_keys import undocumented
 
 from openevolve_unified.cli.app import main
 from openevolve_unified.doctor import machine as machines
@@ -62,6 +63,7 @@ def test_a_machine_that_can_do_the_main_job_is_healthy(capsys):
     assert main(["doctor", "--json"]) == 0
     *lines, report = capsys.readouterr().out.splitlines()
     report = json.loads(report)
+    assert undocumented("doctor", report) == []
     assert report["healthy"] is True
     assert lines[-1].startswith("the main job can run here")
     assert len(lines) == len(report["observations"]) + 1, "one line each"

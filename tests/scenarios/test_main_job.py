@@ -9,6 +9,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, outcome, wait_for
 from replayed_runs import replayed
 from visualiser import complaints, drawn
@@ -44,7 +45,7 @@ def undisturbed(new_place):
     temporary.mkdir()
     run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
     after_run = finished(place)
-    rerun = place.run("openevolve", path)
+    rerun = place.run("openevolve", path, "--quiet", "--json")
     after = {"after_run": after_run, "after_rerun": finished(place)}
     return SimpleNamespace(place=place, run=run, rerun=rerun, **after)
 
@@ -155,6 +156,11 @@ def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
     assert status == 0, errors
     assert "an earlier run was moved to" in output
     assert output.index("plan for") < output.index("an earlier run was moved to")
+    assert "candidate 2/2" not in output, "it is quiet"
+    report = json.loads(output.splitlines()[-1])
+    assert undocumented("openevolve", report) == []
+    assert report["num_programs"] == len(history(undisturbed.place.folder / "run")["programs"])
+    assert report["best"]["verdict"] == "trained"
     assert (undisturbed.place.folder / "run.1" / "fitness_history.json").exists()
     assert history(undisturbed.place.folder / "run")["programs"][0]["cached"] is True
     assert undisturbed.after_run
