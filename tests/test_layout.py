@@ -26,7 +26,7 @@ LAYERS = [
     {"validation"},
     {"report"},
     {"plugin"},
-    {"doctor"},
+    {"doctor", "api"},
     {"cli"},
     {"start"},
 ]
