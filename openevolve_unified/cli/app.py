@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``openevolve-unified``."""
     options = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
-    return _guarded(lambda: run(options), is_kept=options.command != "bench")
+    return _guarded(lambda: run(options), is_kept=options.command not in ("bench", "doctor"))
 
 
 def _guarded(command: Callable[[], int], is_kept: bool = True) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
 from openevolve_unified.cli.parsing import example
+from openevolve_unified.signals import interruption
 
 if TYPE_CHECKING:
     from openevolve_unified.doctor.observation import Observation
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.doctor.observation import is_healthy
     from openevolve_unified.plain.canonical import to_plain
 
+    interruption.unwind()
     found = []
     for observation in _observations(options.config):
         print(observation.line, flush=True)

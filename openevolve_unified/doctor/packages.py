@@ -22,6 +22,11 @@ EXTRAS = {
 
 def packages() -> Iterator[Observation]:
     """Python, this package, its dependencies, then its extras."""
+    for name, mend in (("packaging", "pip install packaging"), (NAME, "pip install .")):
+        if _installed(name) is None:  # then nothing can be compared
+            text = "not installed"
+            yield Observation(topic="package", name=name, level="fault", text=text, mend=mend)
+            return
     metadata = importlib.metadata.metadata(NAME)
     yield _versioned("python", platform.python_version(), metadata["Requires-Python"] or "")
     yield Observation(topic="package", name=NAME, level="ok", text=metadata["Version"])

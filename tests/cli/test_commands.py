@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from json_keys import documented_commands, undocumented
@@ -76,6 +77,12 @@ def test_it_can_be_quiet_or_verbose_where_it_takes_longer_than_a_moment(name, ca
         with pytest.raises(SystemExit):
             PARSERS[name].parse_args(["--quiet", "--verbose"])
         assert "not allowed with argument" in capsys.readouterr().err
+
+
+@every_command
+def test_the_readme_has_its_line(name):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| `{PARSERS[name].prog}[ `]", readme, re.MULTILINE)
 
 
 def test_statuses_are_those_of_one_place():

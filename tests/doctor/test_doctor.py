@@ -97,14 +97,20 @@ def test_a_package_that_is_missing_or_too_old_is_a_fault_with_its_cure(
     assert (installed or "not installed") in found.text
 
 
-def test_a_fault_of_a_package_is_all_that_can_be_said(monkeypatch, capsys):
+@pytest.mark.parametrize("lost", ["packaging", "openevolve-unified", "scipy"])
+def test_a_package_that_is_lost_is_said_without_what_would_import_it(lost, monkeypatch, capsys):
+    real = importlib.metadata.version
+
     def version(name):
-        raise importlib.metadata.PackageNotFoundError(name)
+        if name == lost:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert main(["doctor"]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("the main job cannot run here")
+    assert [line for line in lines if line.startswith(f"fault  {lost}: not installed")]
     assert not any("isolation" in line for line in lines), "that would have to import them"
 
 
