@@ -11,7 +11,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / ".ci").is_dir(), reason="not a checkout")
-TOOLS = {"ruff", "mypy", "types-pyyaml"}
+TOOLS = {"ruff", "mypy", "types-pyyaml", "hatchling"}
 """Of the developers: no test of the lowest versions runs them."""
 
 

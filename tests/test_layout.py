@@ -27,6 +27,7 @@ LAYERS = [
     {"report"},
     {"loggers"},
     {"plugin"},
+    {"doctor", "api"},
     {"cli"},
     {"start"},
 ]

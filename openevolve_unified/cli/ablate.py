@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config, add_json, read_program
+from openevolve_unified.cli.options import (
+    Commands,
+    add_config,
+    add_json,
+    add_progress,
+    progress_of,
+    read_program,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -27,6 +35,10 @@ def add(commands: Commands) -> None:
         "alone and kept alone, hunks that are legal only together as one, and all programs are "
         "trained at fresh seeds. Finished work is kept, so the same command continues. Writes "
         "ablation.json, ablation.md and ablation.svg into the output folder.",
+        epilog=example(
+            "ablate configs/quickstart.yaml --list \\\n"
+            "    --evolved experiments/quickstart/best_code.py"
+        ),
     )
     add_config(parser)
     parser.add_argument("--evolved", type=Path, required=True, metavar="PROGRAM", help="(.py)")
@@ -54,6 +66,7 @@ def add(commands: Commands) -> None:
         "--list", action="store_true", help="print the hunks with their numbers; train nothing"
     )
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,7 +81,6 @@ def run(options: argparse.Namespace) -> int:
         ablation_lines,
         ablation_markdown,
     )
-    from openevolve_unified.report.console import Reporter, Terminal
     from openevolve_unified.report.figures.ablation import ablation_figure
     from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, can_draw, svg_file
     from openevolve_unified.runs.events import nobody
@@ -81,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         return _list(standard, evolved, together, options.json)
     seeds = ablation_seeds(experiment.scaling_law, options.seeds)
-    progress = Reporter(Terminal(stderr=True))
+    progress = progress_of(options)
     # An ablation is no run, so it writes nothing into the events and logs of one.
     with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
         evaluator = ScalingLawEvaluator(

@@ -16,6 +16,7 @@ from openevolve_unified.cli import (
     check,
     compare,
     control,
+    doctor,
     ensemble,
     evaluate,
     evaluator_path,
@@ -33,6 +34,7 @@ from openevolve_unified.cli import (
     validate,
     watch,
 )
+from openevolve_unified.cli.parsing import CommandParser, add_completion
 from openevolve_unified.errors import ConfigError, MachineError, shortage
 from openevolve_unified.execution.open_files import require_open_files
 from openevolve_unified.signals import KEPT, interruption
@@ -40,7 +42,7 @@ from openevolve_unified.signals import KEPT, interruption
 COMMANDS = (
     *(check, evaluate, plan, noise, rank, control),
     *(validate, ablate, compare, ensemble, record, horizon, finding, replay),
-    *(watch, report, redteam, bench, init, evaluator_path),
+    *(watch, report, redteam, bench, doctor, init, evaluator_path),
 )
 """Modules with ``add(commands)``, which adds the command's parser and sets its ``run``."""
 
@@ -51,19 +53,27 @@ def evolve_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: evolve.run(options))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of ``openevolve-unified``."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What ``openevolve-unified`` takes."""
+    parser = CommandParser(
         prog="openevolve-unified",
         description="Check and score attention programs; `openevolve CONFIG` evolves them.",
+        epilog="`openevolve-unified COMMAND --help` says what a command does. Completion:\n\n"
+        '  eval "$(openevolve-unified --print-completion bash)"',
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    add_completion(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``openevolve-unified``."""
+    options = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
-    return _guarded(lambda: run(options), is_kept=options.command != "bench")
+    return _guarded(lambda: run(options), is_kept=options.command not in ("bench", "doctor"))
 
 
 def _guarded(command: Callable[[], int], is_kept: bool = True) -> int:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config_option, add_json, add_overrides
+from openevolve_unified.cli.options import (
+    Commands,
+    add_config_option,
+    add_json,
+    add_overrides,
+    add_progress,
+    progress_of,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.signals import interruption
 
@@ -21,7 +28,12 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "bench", help="speed, memory and growth here, against the machine's limits and a plain loop"
+        "bench",
+        help="speed, memory and growth here, against the machine's limits and a plain loop",
+        description="Measure training steps, whole evaluations, growth with size, workers, "
+        "start-up and memory on this machine, beside what it could do at most and beside a plain "
+        "PyTorch loop. Nothing is kept.",
+        epilog=example("bench --config configs/quickstart.yaml --quick"),
     )
     add_config_option(parser)
     add_overrides(parser)
@@ -36,6 +48,7 @@ def add(commands: Commands) -> None:
     add_json(parser)
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,7 +81,7 @@ def _measure(experiment: Experiment, options: argparse.Namespace) -> tuple[objec
     from openevolve_unified.bench.command import run_bench
     from openevolve_unified.bench.table import as_markdown, as_text
 
-    report = run_bench(*_subject(experiment), options.quick, _say)
+    report = run_bench(*_subject(experiment), options.quick, progress_of(options).tell)
     return report, (as_markdown if options.markdown else as_text)(report), []
 
 
@@ -78,17 +91,13 @@ def _check_gpu(
     from openevolve_unified.bench.gpu_check import run_gpu_check
     from openevolve_unified.bench.gpu_table import as_markdown, as_text
 
-    check = run_gpu_check(*_subject(experiment), _say)
+    check = run_gpu_check(*_subject(experiment), progress_of(options).tell)
     return check, (as_markdown if options.markdown else as_text)(check), check.faults
 
 
 def _subject(experiment: Experiment) -> tuple[ScalingLawConfig, str, Path, str]:
     source = experiment.initial_program.read_text(encoding="utf-8")
     return experiment.scaling_law, source, experiment.base_dir, experiment.path.name
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _write_report(path: Path, text: str) -> None:

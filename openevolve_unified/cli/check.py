@@ -10,17 +10,27 @@ from openevolve_unified import exits
 from openevolve_unified.cli.options import (
     Commands,
     add_program,
+    add_progress,
     open_judge,
     read_program,
 )
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.cli.trouble import not_judged
 from openevolve_unified.errors import CandidateError, MachineError
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("check", help="is this program legal, and why not?")
+    parser = commands.add_parser(
+        "check",
+        help="is this program legal, and why not?",
+        description="Everything before training: the block, the policy, the trace in a confined "
+        "process, and the checks of causality, gradients and budget. Prints the first reason why "
+        "the program would be refused.",
+        epilog=example("check my.py --config configs/quickstart.yaml"),
+    )
     add_program(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 

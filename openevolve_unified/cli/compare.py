@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -21,6 +22,10 @@ def add(commands: Commands) -> None:
         "variants on the common test split (confirmed ones at their fresh seeds), how many "
         "proposals were legal and improved and by how much, the cost, and tests of every pair, "
         "corrected by Holm. Settings that differ must be declared, the framework apart.",
+        epilog=example(
+            "compare experiments/dynamics experiments/mixer \\\n"
+            "    --declare prompt.system_message='describes each framework'"
+        ),
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of a run")
     parser.add_argument(

@@ -6,7 +6,8 @@ import argparse
 import json
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config, add_json
+from openevolve_unified.cli.options import Commands, add_config, add_json, add_progress
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.signals import interruption
 
 
@@ -20,6 +21,7 @@ def add(commands: Commands) -> None:
         "(OpenEvolve's loop with the grammar), llm (with the configured language model). Winners "
         "are confirmed on fresh seeds. Finished runs are kept, so the same command continues. "
         "Writes control.json, control.md and control.svg into OUTPUT/control.",
+        epilog=example("control configs/quickstart.yaml --arms luck,grammar"),
     )
     add_config(parser)
     parser.add_argument(
@@ -44,6 +46,7 @@ def add(commands: Commands) -> None:
         help="fresh seeds that winners are confirmed at (default: 2)",
     )
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,8 +72,10 @@ def run(options: argparse.Namespace) -> int:
         num_runs=options.runs,
         num_evaluations=options.evaluations,
         num_confirmation=options.confirm,
+        is_verbose=options.verbose,
+        is_quiet=options.quiet,
     )
-    reporter = Reporter()
+    reporter = Reporter(is_verbose=options.verbose, is_quiet=options.quiet)
     if not can_draw():
         reporter.say(f"note: {NO_MATPLOTLIB}")
     report, folder = run_control(asked, reporter)

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_json, add_store
+from openevolve_unified.cli.options import Commands, add_json, add_progress, add_store, progress_of
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.signals import interruption
 
 
@@ -19,6 +20,7 @@ def add(commands: Commands) -> None:
         description="From kept weights (scaling_law.execution.keep_weights=all): the loss of the "
         "averaged probabilities against the best member and the mean, and for every pair the share "
         "of equal top predictions and the Jensen-Shannon divergence. Nothing is trained.",
+        epilog=example("ensemble experiments/quickstart --top 3"),
     )
     parser.add_argument("path", type=Path, metavar="RUN", help="the folder of a run")
     parser.add_argument(
@@ -41,13 +43,14 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON object there")
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict, print and write; the exit status."""
     from openevolve_unified.plain.files import write_json
-    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.ensemble_table import ensemble_json, ensemble_lines
     from openevolve_unified.validation.ensembles.top import best_members, measure_ensemble
     from openevolve_unified.validation.run_folder import read_run
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if options.device is not None:
         found = found.on_device(options.device)
     members = best_members(found, options.top)
-    progress = Reporter(Terminal(stderr=True))
+    progress = progress_of(options)
     progress.start_candidate("ensemble")
     report = measure_ensemble(
         found, members, progress, base_dir=base_dir, with_test=options.with_test

@@ -9,16 +9,26 @@ from openevolve_unified import exits
 from openevolve_unified.cli.options import (
     Commands,
     add_program,
+    add_progress,
     open_evaluator,
     read_program,
 )
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.cli.trouble import not_judged
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("evaluate", help="the fitness of a program, with artifacts")
+    parser = commands.add_parser(
+        "evaluate",
+        help="the fitness of a program, with artifacts",
+        description="Check and train a program at every size of the ladder, fit its scaling law, "
+        "and print what a proposer would be told. Finished sizes are kept, so the same command "
+        "continues.",
+        epilog=example("evaluate my.py --config configs/quickstart.yaml"),
+    )
     add_program(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 

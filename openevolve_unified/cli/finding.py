@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_json, add_overrides
+from openevolve_unified.cli.options import (
+    Commands,
+    add_json,
+    add_overrides,
+    add_progress,
+    progress_of,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -28,6 +35,7 @@ def add(commands: Commands) -> None:
         "configuration, registration, seeds, versions, every record, some trained weights, the "
         "text where it is small, and a manifest with the hash of each file. `replay` judges it "
         "again anywhere. Nothing is trained unless --retrain asks for it.",
+        epilog=example("finding experiments/quickstart --output finding"),
     )
     parser.add_argument("folder", type=Path, help="the output folder of a run or a validation")
     parser.add_argument(
@@ -60,25 +68,26 @@ def add(commands: Commands) -> None:
     )
     add_overrides(parser)
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the folder; the exit status."""
     from openevolve_unified.config.bounds import require
-    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.replay_table import print_finding
     from openevolve_unified.validation.export import WeightChoice, export_finding
 
     require(options.weight_seeds >= 1, "--weight-seeds", options.weight_seeds, "1 or more")
     interruption.unwind()
-    progress = Reporter(Terminal(stderr=True))
+    progress = progress_of(options)
     progress.start_candidate("finding")
     choice = WeightChoice(
         sizes=options.weights, num_seeds=options.weight_seeds, retrain=options.retrain
     )
     with _material(options, progress) as material:
-        finding = export_finding(material, options.output.resolve(), choice, progress.say)
+        finding = export_finding(material, options.output.resolve(), choice, progress.tell)
     progress.close()
     print_finding(finding, Reporter())
     if options.json:

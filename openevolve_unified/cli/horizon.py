@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
+from openevolve_unified.cli.parsing import example
 
 
 def add(commands: Commands) -> None:
@@ -19,6 +20,7 @@ def add(commands: Commands) -> None:
         "and 50% of the horizon against the final order: rank correlation, regret of choosing "
         "early, sprinters and marathoners, and what the last tenth of the steps still bought. "
         "Only reads; nothing is trained.",
+        epilog=example("horizon experiments/quickstart"),
     )
     parser.add_argument(
         "run_dir", type=Path, metavar="RUN_DIR", help="the folder of a run, or a store"

@@ -6,7 +6,8 @@ import argparse
 import json
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config, add_json
+from openevolve_unified.cli.options import Commands, add_config, add_json, add_progress, progress_of
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.signals import interruption
 
 DEFAULT_SEEDS = 8
@@ -16,7 +17,12 @@ SIMULATED_RUNS = 400
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "noise", help="which differences a configuration can tell apart, with how many seeds"
+        "noise",
+        help="which differences a configuration can tell apart, with how many seeds",
+        description="Train the initial program with several seeds, and a twin that only rounds "
+        "differently, and say how far losses and slopes move and which differences 1, 2, 4 and 8 "
+        "seeds tell apart. Finished work is kept. Writes noise.json into the output folder.",
+        epilog=example("noise configs/quickstart.yaml --seeds 4 --gain 0.05"),
     )
     add_config(parser)
     add_json(parser)
@@ -45,6 +51,7 @@ def add(commands: Commands) -> None:
         help="also simulate evolutions with this noise, and whole experiments with a validation of "
         "10 seeds: how often they claim an improvement that is none, and find one that is",
     )
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.canonical import to_plain
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.noise_table import (
         print_experiments,
         print_noise,
@@ -69,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     seeds = noise_seeds(experiment.scaling_law, options.seeds)
-    progress = Reporter(Terminal(stderr=True))
+    progress = progress_of(options)
     with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
         evaluator = ScalingLawEvaluator(
             config=experiment, listener=progress, log=nobody, machine=machine

@@ -42,6 +42,19 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
 
 
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """``--quiet`` and ``--verbose``, of commands that take longer than a moment."""
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--quiet", action="store_true", help="no progress: the plan, notes and results only"
+    )
+    choice.add_argument(
+        "--verbose",
+        action="store_true",
+        help="every stage, and all that is known of every candidate, not one line",
+    )
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Where finished work is, for what reads the folders of runs."""
     parser.add_argument(
@@ -119,9 +132,14 @@ def open_judge(options: argparse.Namespace) -> Iterator[ScalingLawEvaluator]:
         )
 
 
-def _reporter(options: argparse.Namespace) -> Reporter:
+def progress_of(options: argparse.Namespace) -> Reporter:
+    """What tells the progress of a command, on standard error, as ``add_progress`` lets it."""
     from openevolve_unified.report.console import Reporter, Terminal
 
-    reporter = Reporter(Terminal(stderr=True))
+    return Reporter(Terminal(stderr=True), is_verbose=options.verbose, is_quiet=options.quiet)
+
+
+def _reporter(options: argparse.Namespace) -> Reporter:
+    reporter = progress_of(options)
     reporter.start_candidate(getattr(options, "program", options.config).name)
     return reporter

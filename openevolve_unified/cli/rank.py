@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_config, add_json
+from openevolve_unified.cli.options import Commands, add_config, add_json, add_progress, progress_of
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError, nearest
 from openevolve_unified.notations import FRAMEWORKS
 from openevolve_unified.signals import interruption
@@ -27,6 +28,7 @@ def add(commands: Commands) -> None:
         "and by the loss at the largest size, with ties where seeds cannot tell them apart; "
         "compare with published orders. Finished work is kept, so the same command continues. "
         "Writes ranking.json and ranking.md into the output folder.",
+        epilog=example("rank configs/quickstart.yaml --only softmax,causal_mean"),
     )
     add_config(parser)
     parser.add_argument(
@@ -41,6 +43,7 @@ def add(commands: Commands) -> None:
         "--seeds", type=int, metavar="N", help="seeds per mechanism; default: the config's"
     )
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,7 +61,6 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.evaluation.pipeline import Pipeline
     from openevolve_unified.plain.files import write_json, write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-    from openevolve_unified.report.console import Reporter, Terminal
     from openevolve_unified.report.ranking_table import (
         ranking_json,
         ranking_lines,
@@ -75,11 +77,11 @@ def run(options: argparse.Namespace) -> int:
     only = None if options.only is None else [name.strip() for name in options.only.split(",")]
     softmax = initial_program(framework).read_text(encoding="utf-8")
     entrants = choose_entrants(framework, initial, softmax, only)
-    reporter = Reporter(Terminal(stderr=True))
+    reporter = progress_of(options)
 
     def tell(result: Measured | Refused) -> None:
         reporter.close()
-        reporter.say(result_line(result))
+        reporter.tell(result_line(result))
 
     # A ranking is no run, so it writes nothing into the events and logs of one.
     with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.signals import interruption
 
 STEM = "experiment_record"
@@ -22,6 +23,7 @@ def add(commands: Commands) -> None:
         "its store and its validation: goal, question, change, settings, evolution, validation, "
         "controls, cost, health, limitations, threats, deviations, next steps, and four "
         "checklists, each line with its evidence. What is missing is said; nothing is trained.",
+        epilog=example("record experiments/quickstart"),
     )
     parser.add_argument("path", type=Path, metavar="RUN", help="the folder of a run")
     parser.add_argument(

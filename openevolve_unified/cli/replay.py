@@ -7,7 +7,14 @@ import json
 from pathlib import Path
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_json, add_overrides
+from openevolve_unified.cli.options import (
+    Commands,
+    add_json,
+    add_overrides,
+    add_progress,
+    progress_of,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -23,6 +30,7 @@ def add(commands: Commands) -> None:
         "records, read the text with an independent reader, and score the trained weights with an "
         "independent loss in float64. Exit status: 0 when all agrees, 1 when something differs, 2 "
         "when a byte was changed or the machine could not finish.",
+        epilog=example("replay finding --retrain"),
     )
     parser.add_argument("finding", type=Path, help="the folder that `finding` made")
     parser.add_argument(
@@ -48,6 +56,7 @@ def add(commands: Commands) -> None:
     )
     add_overrides(parser)
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -56,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.canonical import to_plain
     from openevolve_unified.plain.files import write_json
-    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.replay_table import print_prediction, print_replay
     from openevolve_unified.validation.finding import read_finding
     from openevolve_unified.validation.finding_arms import open_arms
@@ -80,16 +89,16 @@ def run(options: argparse.Namespace) -> int:
     folder = folder.resolve()
     if folder.is_relative_to(finding.folder):
         raise ConfigError(f"--output: got {folder}, wanted a folder outside the finding")
-    progress = Reporter(Terminal(stderr=True))
+    progress = progress_of(options)
     progress.start_candidate(finding.folder.name)
     execution = finding.config.execution
     with Machine(execution, folder / "logs") as machine:
         arms = open_arms(finding, machine, folder, progress, not execution.allow_degraded_isolation)
-        found = replay(arms, retrain, progress.say)
+        found = replay(arms, retrain, progress.tell)
         reporter = Reporter()
         print_replay(finding, found, reporter)
         if size is not None and found.agrees:
-            predict_and_train(arms, size, seeds, progress.say)
+            predict_and_train(arms, size, seeds, progress.tell)
             known = read_predictions(finding)
     progress.close()
     for judged in known:

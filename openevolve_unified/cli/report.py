@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.signals import interruption
 
 
@@ -20,6 +21,7 @@ def add(commands: Commands) -> None:
         "file without anything outside it, made from the records alone, for a screen, a telephone, "
         "a printer and a mail. Every number names its record, and what is missing is said with "
         "the command that makes it. Nothing is trained.",
+        epilog=example("report experiments/quickstart"),
     )
     parser.add_argument(
         "path", type=Path, metavar="RUN_DIR", help="the folder of a run, a validation or a control"

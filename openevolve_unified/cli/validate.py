@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 
 from openevolve_unified import exits
-from openevolve_unified.cli.options import Commands, add_json, add_overrides, read_program
+from openevolve_unified.cli.options import (
+    Commands,
+    add_json,
+    add_overrides,
+    add_progress,
+    progress_of,
+    read_program,
+)
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -21,6 +29,9 @@ def add(commands: Commands) -> None:
         "both at fresh seeds and all sizes, and judge: improved, equal within the margin, worse or "
         "inconclusive. The same command continues a validation that was killed. Settings: "
         "scaling_law.validation. Writes registration.json, validation.json and validation.md.",
+        epilog=example(
+            "validate configs/quickstart.yaml \\\n    --evolved experiments/quickstart/best_code.py"
+        ),
     )
     parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
     parser.add_argument(
@@ -41,6 +52,7 @@ def add(commands: Commands) -> None:
     )
     add_overrides(parser)
     add_json(parser)
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -51,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.files import write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
-    from openevolve_unified.report.console import Reporter, Terminal
+    from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.validation_table import (
         plan_lines,
         validation_lines,
@@ -73,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--output: {folder} is no folder; name another")
     folder.mkdir(parents=True, exist_ok=True)
-    reporter, progress = Reporter(), Reporter(Terminal(stderr=True))
+    reporter, progress = Reporter(), progress_of(options)
 
     def tell_plan(registration: Registration) -> None:
         for line in plan_lines(registration):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
+from openevolve_unified.cli.parsing import example
 from openevolve_unified.errors import ConfigError
 
 INTERVAL_S = 2.0
@@ -23,6 +24,7 @@ def add(commands: Commands) -> None:
         description="Follow a run that works in another terminal or on another machine with the "
         "same files. Only reads its events.jsonl. Where the output is no terminal, and with "
         "--once or --json, it prints what is known now and ends.",
+        epilog=example("watch experiments/quickstart"),
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run's output folder")
     parser.add_argument("--once", action="store_true", help="print what is known now, and end")

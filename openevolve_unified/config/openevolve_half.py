@@ -68,6 +68,11 @@ def check_openevolve_half(
 
 def missing_api_keys(mapping: Mapping[str, Any]) -> list[str]:
     """Names of the environment variables that the ``llm`` section needs and that are not set."""
+    return [name for name in key_variables(mapping) if not os.environ.get(name)]
+
+
+def key_variables(mapping: Mapping[str, Any]) -> list[str]:
+    """Names of the environment variables that the ``llm`` section needs."""
     llm = _section(mapping, "llm")
     if llm.get("manual_mode"):
         return []
@@ -79,7 +84,7 @@ def missing_api_keys(mapping: Mapping[str, Any]) -> list[str]:
             variables.append(match.group(1))
         elif not key and _provider(model, llm) == "openai":
             variables.append("OPENAI_API_KEY")
-    return [name for name in dict.fromkeys(variables) if not os.environ.get(name)]
+    return list(dict.fromkeys(variables))
 
 
 def local_server(mapping: Mapping[str, Any]) -> str | None:

@@ -79,7 +79,7 @@ def prepare(
     Raises:
         ConfigError: no text, too little of it, no network, a full disk: one line that says what.
     """
-    root = _root(config, base_dir)
+    root = cache_root(config, base_dir)
     folder = root / _key(config, base_dir)
     try:
         data = _open(folder, verify=_checksum)
@@ -124,7 +124,8 @@ def _key(config: DataConfig, base_dir: Path) -> str:
     return content_hash(wanted)[:32]
 
 
-def _root(config: DataConfig, base_dir: Path) -> Path:
+def cache_root(config: DataConfig, base_dir: Path) -> Path:
+    """The folder that holds the cached data of these settings; it need not be there yet."""
     name = "scaling_law.data.cache_dir"
     if config.cache_dir is not None:
         return base_dir / user_path(config.cache_dir, name)

@@ -70,6 +70,8 @@ class ControlOptions:
     """Of one run; None means the config's ``max_iterations``."""
     num_confirmation: int = 2
     """Seeds that every winner is confirmed at."""
+    is_verbose: bool = False
+    is_quiet: bool = False
 
     def __post_init__(self) -> None:
         if self.num_runs < MIN_RUNS:
@@ -219,6 +221,8 @@ def evolve(
             overrides=[*options.overrides, *evolution_settings(name, plan, experiment)],
             output=plan.folder,
             resume=directory.settings_path.exists(),
+            is_verbose=options.is_verbose,
+            is_quiet=options.is_quiet,
         )
     interruption.last_line = KEPT
     if status == exits.INTERRUPTED:

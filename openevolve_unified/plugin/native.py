@@ -27,16 +27,19 @@ OVERRIDES_VARIABLE = "OPENEVOLVE_UNIFIED_OVERRIDES"
 OUTPUT_VARIABLE = "OPENEVOLVE_UNIFIED_OUTPUT"
 
 
-def evaluator_of_this_command() -> ScalingLawEvaluator:
+def evaluator_of_this_command(beside: Path | None = None) -> ScalingLawEvaluator:
     """Build the evaluator from the environment, else from the ``--config`` of this command.
 
+    Args:
+        beside: the config where neither names one, if there is such a file.
+
     Raises:
-        ConfigError: neither names a config, or the config is wrong.
+        ConfigError: there is no config, or it is wrong.
         SystemExit: the same in OpenEvolve's own command, which would print a traceback; the one
             line is printed here.
     """
     try:
-        return _configured_evaluator()
+        return _configured_evaluator(beside)
     except ConfigError as error:
         if not _is_own_command():
             raise
@@ -44,12 +47,14 @@ def evaluator_of_this_command() -> ScalingLawEvaluator:
         raise SystemExit(exits.WRONG) from None
 
 
-def _configured_evaluator() -> ScalingLawEvaluator:
+def _configured_evaluator(beside: Path | None) -> ScalingLawEvaluator:
     if multiprocessing.parent_process() is not None:
         # One of OpenEvolve's worker processes: it would survive a kill -9 of the run.
         end_with_parent()
     register_grammar_provider()
     config = os.environ.get(CONFIG_VARIABLE) or option_of(sys.argv, "--config", "-c")
+    if not config and beside is not None and beside.is_file():
+        config = str(beside)
     if not config:
         raise ConfigError(
             "--config: got none, wanted a config file with a scaling_law section; use "

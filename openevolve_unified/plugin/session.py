@@ -52,11 +52,13 @@ def run_session(
     output: Path | None,
     resume: bool,
     is_verbose: bool = False,
+    is_quiet: bool = False,
 ) -> int:
     """Validate, plan, score the initial program, evolve, summarise; the exit status.
 
     Args:
         is_verbose: tell all that is known of every candidate, not one line.
+        is_quiet: tell no progress and no verdicts on the way.
 
     Raises:
         ConfigError: the experiment cannot run as written, or no longer.
@@ -66,7 +68,7 @@ def run_session(
     require_api_keys(experiment)
     require_loggers(experiment.scaling_law.logging)
     require_semaphores()
-    reporter = Reporter(is_verbose=is_verbose)
+    reporter = Reporter(is_verbose=is_verbose, is_quiet=is_quiet)
     if resume:
         require_resumable(experiment, reporter)
     directory = RunDirectory(experiment.output_dir)

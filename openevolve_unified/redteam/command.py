@@ -29,6 +29,7 @@ def red_team_command(
     initial_source: Callable[[str], str],
     base_dir: Path,
     listener: Listener,
+    tell: Callable[[str], None],
     say: Callable[[str], None],
     as_json: bool,
 ) -> int:
@@ -39,7 +40,8 @@ def red_team_command(
 
     Args:
         initial_source: from a framework to the text of its initial program.
-        say: prints one line.
+        tell: hears what came of each program, one line each, as it comes.
+        say: prints one line of the result.
         as_json: print one JSON object last.
 
     Returns:
@@ -51,7 +53,7 @@ def red_team_command(
     """
     with _pipelines(config, initial_source, base_dir, listener) as (testbeds, honest):
         report = run_red_team(
-            testbeds.__getitem__, honest.__getitem__, lambda result: say(result_line(result))
+            testbeds.__getitem__, honest.__getitem__, lambda result: tell(result_line(result))
         )
     probes = try_escapes()
     say(summary(report, probes))

@@ -43,12 +43,16 @@ class Reporter:
     """Turns events into lines and bars; also prints the plan, the verdicts and the summary.
 
     Args:
-        is_verbose: show all that is known of a verdict, not one line.
+        is_verbose: show all that is known of a verdict, not one line, and every stage.
+        is_quiet: show no progress and no verdicts on the way; what is said stays.
     """
 
-    def __init__(self, console: Console | None = None, is_verbose: bool = False):
+    def __init__(
+        self, console: Console | None = None, is_verbose: bool = False, is_quiet: bool = False
+    ):
         self.console = console or Terminal()
         self._is_verbose = is_verbose
+        self._is_quiet = is_quiet
         self._progress: Progress | None = None
         self._bars: dict[tuple[str, str], TaskID] = {}
         self._last_plain: dict[tuple[str, str], float] = {}
@@ -58,6 +62,11 @@ class Reporter:
         """Print one line; nothing in it is taken for markup."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def tell(self, text: str) -> None:
+        """Print one line of progress, unless the reporter is quiet."""
+        if not self._is_quiet:
+            self.say(text)
+
     def start_candidate(self, title: str) -> None:
         """Name what the following events belong to, for example ``candidate 3 of 6``."""
         self._candidate = title
@@ -65,7 +74,7 @@ class Reporter:
     def __call__(self, event: Event) -> None:
         match event:
             case DataPrepared(message=message):
-                self.say(f"data: {message}")
+                self.tell(f"data: {message}")
             case StageStarted():
                 self._on_stage(event)
             case Training():
@@ -89,12 +98,12 @@ class Reporter:
             return
         if entry["verdict"] == "rejected":
             line = f"{title}: rejected at '{entry['stage']}': {entry['reason']}"
-            self.say(line if self._is_verbose else shorten(line))
+            self.tell(line if self._is_verbose else shorten(line))
             return
         note = "known already" if entry["cached"] else f"{entry['duration_s']:.0f} s"
-        self.say(f"{title}: {verdict_words(entry)}; {note}")
+        self.tell(f"{title}: {verdict_words(entry)}; {note}")
         if entry.get("dominance") == "better":
-            self.say("  BETTER THAN THE BASELINE AT EVERY SIZE, beyond noise")
+            self.tell("  BETTER THAN THE BASELINE AT EVERY SIZE, beyond noise")
         if self._is_verbose:
             for line in detail_lines(entry):
                 self.say(f"  {line}")
@@ -110,21 +119,25 @@ class Reporter:
     def _on_stage(self, event: StageStarted) -> None:
         self.close()
         if event.stage == "training" and event.num_jobs:
-            self.say(f"{self._candidate}: training {event.num_jobs} models")
-        elif not self.console.is_terminal and event.stage in ("trace", "checks"):
-            self.say(f"{self._candidate}: {event.stage}")
+            self.tell(f"{self._candidate}: training {event.num_jobs} models")
+        elif event.stage in ("trace", "checks") and (
+            self._is_verbose or not self.console.is_terminal
+        ):
+            self.tell(f"{self._candidate}: {event.stage}")
 
     def _on_iteration(self, event: IterationEnded) -> None:
         """What no verdict tells."""
         if event.unmatched:
-            self.say(f"{self._candidate}: {event.unmatched}")
+            self.tell(f"{self._candidate}: {event.unmatched}")
         if event.outcome == "unusable":
             words = _UNUSABLE.get(event.reason, "no usable program in the answer")
-            self.say(f"{self._candidate}: {words}: {event.detail}")
+            self.tell(f"{self._candidate}: {words}: {event.detail}")
         elif event.outcome == "machine" and not event.has_verdict:
             self.say(f"{self._candidate}: not judged: {event.detail}")
 
     def _on_training(self, event: Training) -> None:
+        if self._is_quiet:
+            return
         name = f"{event.size} seed {event.seed}"
         total, step, rate = event.total_steps, event.step, event.tokens_per_s
         left_s = (total - step) * event.tokens_per_step / rate if rate else 0.0

@@ -6,6 +6,7 @@ import json
 from statistics import median
 
 import pytest
+from json_keys import undocumented
 
 from openevolve_unified.bench import command, ladder_steps
 from openevolve_unified.bench.effort import Effort
@@ -47,6 +48,7 @@ def test_the_json_line_is_the_report_that_is_written(outcome):
     status, lines, report = outcome
     assert status == 0
     assert json.loads(lines[-1]) == report
+    assert undocumented("bench", report) == []
     assert report["is_quick"]
     assert "pilot, 40 of 100,000 steps" in report["horizon"]
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from json_keys import undocumented
 from made_results import made_evaluation
 
 from openevolve_unified.calibration.horizon_ledger import ledgers
@@ -135,7 +136,9 @@ def test_the_command_prints_the_ledger_and_one_json_object(tmp_path, seven, caps
     folder = put(tmp_path / "store", *seven)
     assert main(["horizon", str(folder), "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    (one,) = json.loads(lines[-1])["ledgers"]
+    report = json.loads(lines[-1])
+    assert undocumented("horizon", report) == []
+    (one,) = report["ledgers"]
     assert one["ledger"]["marathoners"][0]["name"] == "alibi"
     assert one["ledger"]["rows"][-1]["by_loss"]["regret"] == 0
     assert "alibi" in one["flagged"]

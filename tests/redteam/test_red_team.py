@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+from json_keys import undocumented
 
 from openevolve_unified.isolation.probes.run import ProbeVerdict
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -157,6 +158,7 @@ def test_the_report_says_what_was_missed_as_text_and_as_json(results):
     assert "no mask" not in text
     assert "accepted: it passed every check (expected: causality, 'position')" in text
     plain = json.loads(json.dumps(report_json(report, None)))
+    assert undocumented("redteam", plain) == []
     assert plain["clean"] is False
     assert [cheat["stage"] for cheat in plain["cheats"]] == ["accepted", "causality"]
 

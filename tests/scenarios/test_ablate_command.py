@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, wait_for
 from tiny_ladder import INITIAL
 
@@ -77,7 +78,9 @@ def test_the_hunks_are_listed_without_training(tiny, main, evolved, tmp_path):
     assert status == 0
     assert "hunk 1: code\n  @@ line" in output
     assert f"+        {SCALE} * 2.5" in output
-    found = json.loads(output.splitlines()[-1])["hunks"]
+    found = json.loads(output.splitlines()[-1])
+    assert undocumented("ablate", found) == []
+    found = found["hunks"]
     assert [hunk["numbers"] for hunk in found] == [[1], [2]]
     together = main("ablate", tiny(), "--evolved", evolved, "--list", "--group", "2,1")[1]
     assert together.startswith("hunks 1+2: code")
@@ -111,6 +114,7 @@ def test_a_killed_ablation_continues_and_trains_nothing_twice(
     assert "seed 2/2, evolved: training" in errors, "progress goes to standard error"
     assert "2 seeds are few" in output
     report = json.loads(output.splitlines()[-1])
+    assert undocumented("ablate", report) == []
     written = (folder / "ablation.json").read_bytes()
     assert json.loads(written) == report
     assert report["seeds"] == [6042, 6043]

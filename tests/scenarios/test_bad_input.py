@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from json_keys import undocumented
 
 ROOT = Path(__file__).parents[2]
 EVALUATOR = ROOT / "openevolve_unified" / "plugin" / "openevolve_evaluator" / "evaluator.py"
@@ -92,13 +93,16 @@ def planned(new_place):
     """A plan with a price, on data that no other test uses."""
     place = new_place()
     path = place.tiny({"scaling_law.data.seed": 11, "scaling_law.execution.price_per_hour": 3.5})
-    return place, path, place.run("openevolve-unified", "plan", path)
+    return place, path, place.run("openevolve-unified", "plan", path, "--json")
 
 
 def test_a_plan_that_works_says_what_it_costs(planned):
     _, _, (status, output, errors) = planned
     assert status == 0, errors
     assert "cost      about" in output
+    report = json.loads(output.splitlines()[-1])
+    assert undocumented("plan", report) == []
+    assert report["cost"] == pytest.approx(3.5 * report["evolution_s"] / 3600)
 
 
 def test_a_plan_is_no_run_and_leaves_no_folder_of_one(planned):
@@ -126,6 +130,7 @@ def test_evaluate_prints_metrics_and_artifacts(evaluated):
     status, output, errors = evaluated
     assert status == 0, errors
     report = json.loads(output.splitlines()[-1])
+    assert undocumented("evaluate", report) == []
     assert report["metrics"]["trained"] == 1.0
     assert report["metrics"]["is_pilot"] == 1.0
     assert "16x1" in report["artifacts"]["losses_per_size"]
@@ -160,6 +165,7 @@ def test_check_says_what_is_wrong(change, stage, wanted, tiny, run, tmp_path):
         "openevolve-unified", "check", program, "--config", tiny(), "--json"
     )
     report = json.loads(output.splitlines()[-1])
+    assert undocumented("check", report) == []
     assert report["stage"] == stage, report
     assert report["accepted"] is (stage is None)
     assert status == (0 if stage is None else 1), errors

@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, wait_for
 
 from openevolve_unified.cli import app
@@ -46,6 +47,7 @@ def test_a_ranking_in_another_framework_is_written_and_told(tiny, run, tmp_path)
     assert status == 0, errors
     found = json.loads(output.splitlines()[-1])
     assert found == json.loads((tmp_path / "run" / "ranking.json").read_text())
+    assert undocumented("rank", found) == []
     assert found["framework"] == "matrix_mixer"
     assert found["seeds"] == [42, 43], "the configured one, continued"
     assert {row["name"] for row in found["by_loss"]["rows"]} == {"softmax", "causal_mean"}
@@ -85,6 +87,7 @@ def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run
     assert status == 0, errors
     assert first.stat().st_mtime_ns == written
     found = json.loads(output.splitlines()[-1])
+    assert undocumented("control", found) == []
     runs = [(one["arm"], one["number"]) for one in found["runs"]]
     assert runs == [(arm, number) for number in (1, 2, 3) for arm in ("luck", "grammar")]
     assert {one["num_evaluations"] for one in found["runs"]} == {1}

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from json_keys import undocumented
 from scripted_model import diff
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,7 @@ def test_a_winner_is_mailed_and_judged_again_elsewhere(
     assert f"claim      {verdict} at 3 seeds that had no part in choosing the program" in output
     assert "weights    of 2 models" in output
     report = json.loads(output.splitlines()[-1])
+    assert undocumented("finding", report) == []
     assert report["verdict"] == verdict
     everything = b"".join(p.read_bytes() for p in (tmp_path / "sent").rglob("*") if p.is_file())
     assert b"sk-secret" not in everything
@@ -58,6 +60,7 @@ def test_a_winner_is_mailed_and_judged_again_elsewhere(
     assert f"{verdict}: score " in output
     assert ": bit-equal, seed noise" in output
     found = json.loads(output.splitlines()[-1])
+    assert undocumented("replay", found) == []
     assert {check["outcome"] for check in found["checks"]} == {"agrees"}
     assert len(found["rescored"]) == 4
     kept = json.loads((elsewhere.folder / "received-replay" / "replay.json").read_text())

@@ -9,8 +9,10 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, outcome, wait_for
 from replayed_runs import replayed
+from visualiser import complaints, drawn
 
 from openevolve_unified.runs.event_log import read_events
 from openevolve_unified.store import Store
@@ -44,7 +46,7 @@ def undisturbed(new_place):
     temporary.mkdir()
     run = place.run("openevolve", path, environment={"TMPDIR": str(temporary)})
     after_run = finished(place)
-    rerun = place.run("openevolve", path)
+    rerun = place.run("openevolve", path, "--quiet", "--json")
     after = {"after_run": after_run, "after_rerun": finished(place)}
     return SimpleNamespace(place=place, run=run, rerun=rerun, **after)
 
@@ -85,6 +87,17 @@ def test_the_folder_of_a_run_holds_everything(undisturbed):
     assert {"openevolve", "torch"} <= set(settings["versions"])
     assert settings["proposer"] == "grammar, not a language model"
     assert list((folder / "logs").glob("openevolve_2*.log"))
+
+
+@pytest.mark.parametrize("name", ["run.1", "run"])
+def test_openevolves_visualiser_reads_the_checkpoints_of_a_run(name, undisturbed):
+    folder = undisturbed.place.folder / name
+    assert complaints(folder) == []
+    page = drawn(folder)
+    tried = {entry["fitness"] for entry in history(folder)["programs"]}
+    assert {node["metrics"]["fitness"] for node in page["nodes"].values()} <= tried
+    (initial,) = [one for one, node in page["nodes"].items() if node["parent_id"] is None]
+    assert initial in {parent for parent, _ in page["edges"]}
 
 
 @pytest.mark.parametrize("name", ["run.1", "run"])
@@ -152,6 +165,11 @@ def test_a_rerun_moves_the_earlier_run_aside_and_trains_nothing(undisturbed):
     assert status == 0, errors
     assert "an earlier run was moved to" in output
     assert output.index("plan for") < output.index("an earlier run was moved to")
+    assert "candidate 2/2" not in output, "it is quiet"
+    report = json.loads(output.splitlines()[-1])
+    assert undocumented("openevolve", report) == []
+    assert report["num_programs"] == len(history(undisturbed.place.folder / "run")["programs"])
+    assert report["best"]["verdict"] == "trained"
     assert (undisturbed.place.folder / "run.1" / "fitness_history.json").exists()
     assert history(undisturbed.place.folder / "run")["programs"][0]["cached"] is True
     assert undisturbed.after_run

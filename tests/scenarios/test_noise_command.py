@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, wait_for
 
 SHORT = {"scaling_law.training.training_steps": 40}
@@ -39,6 +40,7 @@ def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, 
     assert len(found) == 2 * 2 * 3
     assert kept.items() <= found.items()
     report = json.loads(output.splitlines()[-1])
+    assert undocumented("noise", report) == []
     assert report["seeds"] == [42, 1042]
     assert report["gain"] == 0.5
     assert report["simulated_experiments"]["num_experiments"] == 400

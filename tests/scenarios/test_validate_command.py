@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+from json_keys import undocumented
 from processes import are_gone, descendants, wait_for
 
 from openevolve_unified.mechanisms.catalog import mechanisms
@@ -55,7 +56,9 @@ def test_a_validation_says_its_plan_first_and_its_verdict_last(undisturbed):
     assert status == 0, errors
     assert output.index("registered 20") < output.index("validation [pilot, 20 of 100,000 steps]")
     assert "primary   paired t, sign flip" in output
-    assert json.loads(output.splitlines()[-1]) == json.loads(record_of(undisturbed))
+    found = json.loads(output.splitlines()[-1])
+    assert found == json.loads(record_of(undisturbed))
+    assert undocumented("validate", found) == []
     assert (undisturbed.folder / "run" / "validation" / "validation.md").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from json_keys import undocumented
 from made_run import MadeRun, runs_in
 from test_validation_files import RESULT
 
@@ -322,6 +323,7 @@ def test_the_command_writes_markdown_and_json(folder, validated, tmp_path, capsy
     assert main(asked) == exits.DONE
     printed = capsys.readouterr().out
     plain = json.loads(printed.splitlines()[-1])
+    assert undocumented("record", plain) == []
     assert plain == json.loads((out / "experiment_record.json").read_text())
     text = (out / "experiment_record.md").read_text()
     assert text == dossier_markdown(record_of(folder, validated))

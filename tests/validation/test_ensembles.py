@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from json_keys import undocumented
 from tiny_ladder import INITIAL, ROOT
 
 from openevolve_unified import ScalingLawEvaluator, exits
@@ -182,6 +183,7 @@ def test_the_command_prints_and_writes(folder, tmp_path, capsys):
     asked = ["ensemble", str(folder), "--top", "2", "--device", "cpu", "--output", str(written)]
     assert main([*asked, "--json"]) == exits.DONE
     plain = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert undocumented("ensemble", plain) == []
     assert plain == json.loads(written.read_text())
     assert [len(member["runs"]) for member in plain["members"]] == [2, 2]
 

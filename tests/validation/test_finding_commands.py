@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from json_keys import undocumented
 from made_finding import HERE, copy_of, forge
 
 from openevolve_unified.cli.app import main
@@ -29,6 +30,7 @@ def test_an_honest_finding_exits_with_0_and_says_what_agrees(folder, capsys):
     assert any(line.startswith("prediction of 48x1, written 20") for line in lines)
     assert sum("(line)" in line for line in lines) == 3
     report = json.loads(lines[-1])
+    assert undocumented("replay", report) == []
     assert report["agrees"] is True
     assert report["predictions"][0]["measured"]["losses"].keys() == {"standard", "evolved"}
     assert json.loads((folder.parent / "copy-replay" / "replay.json").read_text()) == report

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from json_keys import undocumented
 from made_results import COUNTS
 from made_run import ABOVE_ON_TEST, FLOPS_PER_STEP, SECONDS_PER_MODEL, MadeRun, runs_in
 from scipy import stats
@@ -201,6 +202,7 @@ def test_the_command_prints_writes_and_refuses(three, tmp_path, capsys):
     assert "best variants on the test split" in printed
     assert "evolvability: gains in score" in printed
     plain = json.loads(printed.splitlines()[-1])
+    assert undocumented("compare", plain) == []
     assert plain == json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert plain["runs"][0]["evolvability"]["legal_share"] == 0.75
     written = (tmp_path / "out" / "comparison.md").read_text()

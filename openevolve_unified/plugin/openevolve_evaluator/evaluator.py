@@ -1,15 +1,17 @@
 """The evaluation file that OpenEvolve loads; ``openevolve-unified evaluator-path`` prints its path.
 
-It is alone in its folder because OpenEvolve puts that folder first on ``sys.path``, and it holds no
-state because OpenEvolve may execute it again. A wrong set-up raises here, at import, where
-OpenEvolve stops; a bad candidate never raises.
+In the package it is alone in its folder because OpenEvolve puts that folder first on ``sys.path``,
+and it holds no state because OpenEvolve may execute it again. A wrong set-up raises here, at
+import, where OpenEvolve stops; a bad candidate never raises.
 """
+
+from pathlib import Path
 
 from openevolve.evaluation_result import EvaluationResult
 
 from openevolve_unified.plugin.native import evaluator_of_this_command
 
-_evaluator = evaluator_of_this_command()
+_evaluator = evaluator_of_this_command(Path(__file__).with_name("config.yaml"))
 
 
 def evaluate(program_path: str) -> EvaluationResult:
