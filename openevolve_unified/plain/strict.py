@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -27,7 +28,7 @@ def from_mapping(cls: type[T], mapping: Any, path: str) -> T:
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{path}: got {_show(mapping)}, wanted a mapping of settings")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # mypy: a class is hashable
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
@@ -44,6 +45,12 @@ def from_mapping(cls: type[T], mapping: Any, path: str) -> T:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{path}.{error}") from None
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Looked up once for each class: a run's events are 100,000 lines."""
+    return typing.get_type_hints(cls)
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
