@@ -94,7 +94,7 @@ def fitness_figure(records: RunRecords) -> Figure | Missing:
         _draw_lost(panel, [iteration for iteration, _, _ in lost])
         _draw_confirmed(panel, last, list(confirmed.values()))
         panel.set_xlabel("iteration (0: initial program)")
-        panel.set_title(_UNITS[kind])
+        panel.set_title(f"{_UNITS[kind]} (up: better)")
         panel.set_xlim(-0.6 * _aside(last), last + _aside(last) * (2.1 if confirmed else 0.6))
         panel.margins(y=0.12)
         ticks = MaxNLocator(integer=True).tick_values(0, last)
@@ -110,8 +110,7 @@ def fitness_figure(records: RunRecords) -> Figure | Missing:
         f"{counted(len(lost), 'iteration')} without a score marked at the bottom.",
         columns=("iteration", "program", "outcome", "score", "low 95%", "high 95%", "best so far"),
         rows=tuple(rows),
-        records=(EVENTS, HISTORY, *(["noise.json"] if band else []))
-        + (("confirmation.json",) if confirmed else ()),
+        records=(EVENTS, HISTORY, *(["confirmation.json"] if confirmed else [])),
         draw=draw,
     )
 

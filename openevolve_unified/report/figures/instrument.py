@@ -85,7 +85,7 @@ def noise_figure(records: RunRecords) -> Figure | Missing:
         alternative_text=f"Standard deviations of the loss at each size: {told} nats.",
         columns=("difference", "size", "parameters", "sd nats", "low 95%", "high 95%"),
         rows=rows,
-        records=("events.jsonl: noise",),
+        records=("events.jsonl",),
         draw=draw,
     )
 
