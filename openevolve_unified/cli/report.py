@@ -37,16 +37,18 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, write and say where it is; the exit status."""
+    from openevolve_unified.plain.files import write_bytes
     from openevolve_unified.plugin.report_file import write_report
     from openevolve_unified.report.console import Reporter
-    from openevolve_unified.report.figures.figure import Figure, save
+    from openevolve_unified.report.figures.figure import Figure, files_of
 
     interruption.unwind()
     report, file = write_report(options.path, options.store, options.output)
     drawn = [figure for figure in report.figures if isinstance(figure, Figure)]
     if options.figures:
         for figure in drawn:
-            save(figure, file.parent / "figures")
+            for name, content in files_of(figure).items():
+                write_bytes(file.parent / "figures" / name, content)
     reporter = Reporter()
     reporter.say(report.verdict.sentence)
     for name, sentence in report.missing.items():

@@ -14,6 +14,8 @@ from scipy import stats
 from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.report.figures.comparison import comparison_figure
+from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, svg_file
 from openevolve_unified.report.frameworks_table import comparison_lines
 from openevolve_unified.runs.events import Confirmation
 from openevolve_unified.validation.frameworks import TEST_LOSS, compare_runs
@@ -207,6 +209,19 @@ def test_the_command_prints_writes_and_refuses(three, tmp_path, capsys):
     assert "nothing of what a framework finds on average" in plain["sentences"][-1]
     assert main(["compare", *folders, "--declare", "novalue"]) == exits.WRONG
     assert "--declare: got 'novalue', wanted KEY=WHY" in capsys.readouterr().err
+
+
+def test_the_figure_has_every_run_and_every_seed(three):
+    found = compared(*three)
+    figure = comparison_figure(found)
+    assert [row[:4] for row in figure.rows] == [
+        (run.name, "confirmed", seed, loss)
+        for run in found.runs
+        for seed, loss in run.variant.largest.items()
+    ]
+    pytest.importorskip("matplotlib", reason=NO_MATPLOTLIB)
+    drawn = svg_file(figure).decode()
+    assert all(name in drawn for name in FRAMEWORKS)
 
 
 def test_the_slope_on_the_test_split_is_that_of_least_squares(three):

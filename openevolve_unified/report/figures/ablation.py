@@ -9,7 +9,7 @@ from openevolve_unified.judgement.ablation import Effect
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Cell, Figure, Missing
-from openevolve_unified.report.figures.marks import Series, counted, legend, named
+from openevolve_unified.report.figures.marks import Look, Series, counted, legend, named
 from openevolve_unified.report.figures.stored import figure_of_stored
 from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.ablations import AblationReport
@@ -83,7 +83,7 @@ def ablation_figure(report: AblationReport) -> Figure:
         title=TITLE,
         caption=f"The loss at {largest} with a hunk minus without it, {seeds} [{report.horizon}], "
         f"bars 95%; hollow: both programs are the same. All hunks together: "
-        f"{judged.whole.side}; {_carriers(carrying)}.",
+        f"{judged.whole.side}; {_carriers(judged.whole.side, carrying)}.",
         alternative_text="Effects of the hunks in nats: "
         + "; ".join(
             f"{labels[place]} {series.name} {_words(effect)}" for place, series, effect in effects
@@ -101,10 +101,10 @@ def _draw(panel: Axes, height: float, effect: Effect | None, series: Series) -> 
     """One marker with its interval; hollow where both programs are the same."""
     if effect is None:
         across = panel.get_yaxis_transform()
-        look = {"color": series.color, "fontsize": 8, "va": "center"}
-        panel.text(0.01, height, "did not train", transform=across, **look)
+        words: Look = {"color": series.color, "fontsize": 8, "va": "center"}
+        panel.text(0.01, height, "did not train", transform=across, **words)
         return
-    look = {**series.look, "linestyle": "none"}
+    look: Look = {**series.look, "linestyle": "none"}
     if effect.comparison is None:
         panel.plot([0.0], [height], **{**look, "markerfacecolor": palette.PAPER})
         return
@@ -128,5 +128,7 @@ def _words(effect: Effect | None) -> str:
     return str(side) if value is None else f"{value:+.4f} ({side})"
 
 
-def _carriers(names: list[str]) -> str:
+def _carriers(side: str, names: list[str]) -> str:
+    if side == "unknown":
+        return "one seed has no error"
     return f"the gain is carried by {', '.join(names)}" if names else "no hunk carries a gain"

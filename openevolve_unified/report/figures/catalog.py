@@ -7,14 +7,11 @@ from openevolve_unified.report.figures.coefficients import coefficients_figure_o
 from openevolve_unified.report.figures.control import control_figure_of
 from openevolve_unified.report.figures.cost import cost_figure
 from openevolve_unified.report.figures.figure import Figure, Missing
+from openevolve_unified.report.figures.fitness import fitness_figure
 from openevolve_unified.report.figures.instrument import horizon_figure, noise_figure
 from openevolve_unified.report.figures.population import grid_figure
 from openevolve_unified.report.figures.scaling import dominance_figure, scaling_figure
-from openevolve_unified.report.figures.search import (
-    fitness_figure,
-    lineage_figure,
-    rejections_figure,
-)
+from openevolve_unified.report.figures.search import lineage_figure, rejections_figure
 from openevolve_unified.report.figures.training import curves_figure, health_figure
 from openevolve_unified.report.figures.validation import validation_figure_of
 from openevolve_unified.report.run_records import RunRecords

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from openevolve_unified.report.run_records import RunRecords
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
-
-    from openevolve_unified.diagnostics import ExampleMatrices
 
 NAME, TITLE = "coefficients", "Coefficient matrices of the best program"
 NUM_LABELLED = 20
@@ -44,10 +42,12 @@ def coefficients_figure_of(records: RunRecords) -> Figure | Missing:
     )
 
 
-def coefficients_figure(example: ExampleMatrices, model: TrainRun) -> Figure:
+def coefficients_figure(example: Any, model: TrainRun) -> Figure:
     """The last layer's first head large, with its tokens, and every kept head small.
 
     Args:
+        example: ``ExampleMatrices`` of the diagnostics: ``tokens`` (time,), ``layers``, ``heads``
+            and ``matrices`` (layers, heads, time, time), whose rows say what each position reads.
         model: whose matrices they are.
     """
     matrices = example.matrices
@@ -62,7 +62,8 @@ def coefficients_figure(example: ExampleMatrices, model: TrainRun) -> Figure:
 
     def draw(canvas: Canvas) -> None:
         canvas.set_figheight(4.4 + 5.4 * L / max(H, 2))
-        upper, lower = canvas.subfigures(2, 1, height_ratios=[4.4, 5.4 * L / max(H, 2)])
+        halves: Any = canvas.subfigures(2, 1, height_ratios=[4.4, 5.4 * L / max(H, 2)])
+        upper, lower = halves
         large = upper.subplots()
         _heat(large, matrices[-1, 0, :num_labelled, :num_labelled], is_signed)
         labels = [_word(token) for token in example.tokens[:num_labelled]]

@@ -28,19 +28,21 @@ def comparison_figure(found: FrameworkComparison) -> Figure:
             look = {"color": series.color, "linestyle": series.line}
             upper.step(hours, gains, where="post", label=series.name, **look)
             losses = list(run.variant.largest.values())
-            lower.plot([place] * len(losses), losses, linestyle="none", alpha=0.7, **series.look)
+            lower.plot(losses, [place] * len(losses), linestyle="none", alpha=0.7, **series.look)
         upper.set_title("gain of the best so far, as selected")
         upper.set_xlabel("hours of training in the search")
-        lower.set_xticks(range(len(looks)), [series.name for _, series in looks])
-        lower.set_xlim(-0.5, len(looks) - 0.5)
-        lower.set_title("test loss of the best at the largest size, nats per token")
+        lower.set_yticks(range(len(looks)), [series.name for _, series in looks])
+        lower.set_ylim(len(looks) - 0.5, -0.5)
+        lower.set_xlabel("test loss of the best at the largest size, nats per token")
         legend(canvas)
 
     return Figure(
         name="comparison",
         title="Runs compared",
         caption=f"{counted(len(looks), 'run')} [{horizon}]. Filled: test losses confirmed on fresh "
-        "seeds; hollow: at the seeds that chose the program, too good on average.",
+        "seeds; hollow: at the seeds that chose the program, too good on average. Gains: "
+        + ", ".join(f"{run.name} {run.evolvability.gain:+.4f}" for run, _ in looks)
+        + ".",
         alternative_text="Gains over hours of training as step lines, and test losses as points: "
         + "; ".join(f"{run.name} gains {run.evolvability.gain:+.4f}" for run, _ in looks),
         columns=("run", "basis", "seed", "test loss nats", "gain", "hours of training"),

@@ -61,7 +61,8 @@ def control_figure(report: ControlReport) -> Figure:
     )
 
     def draw(canvas: Canvas) -> None:
-        panels = canvas.subplots(1, 2, sharey=True)
+        canvas.set_figheight(5.4)
+        panels = canvas.subplots(2, 1, sharex=True, sharey=True)
         for panel, (title, summaries, value) in zip(panels, looks, strict=True):
             panel.axhline(0.0, color=palette.MUTED, linewidth=0.8)
             for place, summary in enumerate(summaries):
@@ -84,23 +85,27 @@ def control_figure(report: ControlReport) -> Figure:
         legend(canvas)
 
     best = max(report.confirmed, key=lambda summary: summary.mean)
-    verdicts = [f"{pair.arm} {pair.verdict} {pair.against}" for pair in report.comparisons]
+    settled = [
+        f"{pair.arm} {pair.verdict} {pair.against}"
+        for pair in report.comparisons
+        if pair.verdict in ("beat", "lost to")
+    ]
+    number_open = len(report.comparisons) - len(settled)
+    if number_open:
+        settled.append(f"{number_open} of {len(report.comparisons)} comparisons are open")
     return Figure(
         name=NAME,
         title=TITLE,
         caption=f"{counted(report.num_runs, 'independent run')} of "
         f"{counted(report.num_evaluations, 'evaluation')} per arm [{report.horizon}]. Confirmed, "
-        f"{best.arm} gains most: {told(best.mean, best.ci95)}"
-        f"{'; ' + ', '.join(verdicts) if verdicts else ''}. "
-        + "; ".join(f"{s.arm}: {DESCRIPTIONS.get(s.arm, s.arm)}" for s in report.confirmed)
-        + ".",
+        f"{best.arm} gains most: {'; '.join([told(best.mean, best.ci95), *settled])}.",
         alternative_text="Gains of the runs of each arm, with means: "
         + "; ".join(f"{s.arm} confirmed {told(s.mean, s.ci95)}" for s in report.confirmed),
-        columns=("arm", "run", "selected gain", "confirmed gain", "evaluations", "trained"),
+        columns=("arm", "run", "selected gain", "confirmed gain", "evaluations", "trained", "is"),
         rows=tuple(
             (
                 *(run.arm, run.number, run.selected_gain, run.confirmed_gain),
-                *(run.num_evaluations, run.num_trained),
+                *(run.num_evaluations, run.num_trained, DESCRIPTIONS.get(run.arm, run.arm)),
             )
             for run in report.runs
         ),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Figure, Missing
-from openevolve_unified.report.figures.marks import counted
+from openevolve_unified.report.figures.marks import bars, counted
 from openevolve_unified.report.run_records import RunRecords
 
 if TYPE_CHECKING:
@@ -43,28 +42,8 @@ def cost_figure(records: RunRecords) -> Figure | Missing:
         canvas.set_figheight(0.8 + 0.36 * len(parts))
         panel = canvas.subplots()
         scale, unit = (1.0, "hours") if max(parts.values()) >= 1 else (60.0, "minutes")
-        for place, (what, hours) in enumerate(parts.items()):
-            is_outside = what == _OUTSIDE
-            panel.barh(
-                place,
-                hours * scale,
-                height=0.6,
-                color=palette.MUTED if is_outside else palette.BASELINE,
-                hatch="////" if is_outside else None,
-                edgecolor=palette.PAPER,
-                linewidth=0,
-            )
-            panel.annotate(
-                f"{hours * scale:.3g}",
-                (hours * scale, place),
-                (3, 0),
-                textcoords="offset points",
-                va="center",
-            )
-        panel.set_yticks(range(len(parts)), list(parts))
-        panel.set_ylim(len(parts) - 0.4, -0.6)
-        panel.set_xlim(0, 1.15 * scale * max(parts.values()) or 1.0)
-        panel.grid(visible=False, axis="y")
+        values = [hours * scale for hours in parts.values()]
+        bars(panel, list(parts), values, [what == _OUTSIDE for what in parts])
         panel.set_xlabel(f"{unit} of a worker")
 
     caption = (

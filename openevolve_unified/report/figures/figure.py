@@ -14,11 +14,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from openevolve_unified.plain.files import write_bytes
 from openevolve_unified.report.figures import palette
 
 if TYPE_CHECKING:
@@ -113,19 +111,10 @@ def svg_file(figure: Figure) -> bytes:
         return _as_svg(canvas)
 
 
-def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
-    """Write ``NAME.svg`` and ``NAME.png`` in the light colours, for papers; their paths."""
-    vector, raster = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"
+def files_of(figure: Figure) -> dict[str, bytes]:
+    """``NAME.svg`` and ``NAME.png`` in the light colours, for papers: contents by file name."""
     with _drawn(figure) as canvas:
-        write_bytes(vector, _as_svg(canvas))
-        write_bytes(raster, _as_png(canvas))
-    return vector, raster
-
-
-def png(figure: Figure, path: Path) -> None:
-    """Write a PNG file in the light colours."""
-    with _drawn(figure) as canvas:
-        write_bytes(path, _as_png(canvas))
+        return {f"{figure.name}.svg": _as_svg(canvas), f"{figure.name}.png": _as_png(canvas)}
 
 
 @contextmanager
@@ -179,7 +168,7 @@ def _restyle(element: ElementTree.Element) -> None:
         element.set("style", text)
 
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,

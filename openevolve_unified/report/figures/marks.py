@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.estimates import Estimate, t_quantile
 from openevolve_unified.report.figures import palette
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 Interval = tuple[float | None, float | None]
+Look = dict[str, Any]
+"""Arguments of matplotlib's ``plot``."""
 UNKNOWN: Interval = (None, None)
 NO_BASELINE = (
     "The initial program was not scored, so there is nothing to compare with; "
@@ -36,7 +39,7 @@ class Series:
     is_hollow: bool = False
 
     @property
-    def look(self) -> dict[str, str]:
+    def look(self) -> Look:
         """Of its markers."""
         face = palette.PAPER if self.is_hollow else self.color
         return {"color": self.color, "marker": self.marker, "markerfacecolor": face}
@@ -44,16 +47,17 @@ class Series:
 
 BASELINE = Series(name="initial program", color=palette.BASELINE, marker="o")
 BEST = Series(name="best program", color=palette.BEST, marker="s", line="--")
+CANDIDATE = Series(name="candidate", color=palette.MUTED, marker="o")
 
 
-def interval_of(estimate: Estimate) -> Interval:
-    """Its 95% interval; also of an estimate that keeps its error only."""
-    if estimate.ci95 is not None:
-        return estimate.ci95
-    if estimate.stderr is None or estimate.degrees_of_freedom is None:
+def interval_of(found: Estimate | Standing) -> Interval:
+    """Its 95% interval; Student's t, where only the error is known."""
+    if isinstance(found, Estimate) and found.ci95 is not None:
+        return found.ci95
+    if found.stderr is None or found.degrees_of_freedom is None:
         return UNKNOWN
-    half = t_quantile(0.975, estimate.degrees_of_freedom) * estimate.stderr
-    return (estimate.value - half, estimate.value + half)
+    half = t_quantile(0.975, found.degrees_of_freedom) * found.stderr
+    return (found.value - half, found.value + half)
 
 
 def point(panel: Axes, x: float, y: float, interval: Interval, series: Series) -> None:
@@ -62,6 +66,23 @@ def point(panel: Axes, x: float, y: float, interval: Interval, series: Series) -
     if low is not None and high is not None:
         panel.plot([x, x], [low, high], color=series.color, linewidth=1.3, zorder=2)
     panel.plot([x], [y], linestyle="none", zorder=3, **series.look)
+
+
+def bars(
+    panel: Axes, labels: Sequence[str], values: Sequence[float], is_muted: Sequence[bool]
+) -> None:
+    """Horizontal bars with their values beside them; muted ones are hatched too."""
+    for place, (value, muted) in enumerate(zip(values, is_muted, strict=True)):
+        look: Look = {"color": palette.BASELINE}
+        if muted:
+            look = {"color": palette.MUTED, "hatch": "////"}
+        panel.barh(place, value, height=0.6, edgecolor=palette.PAPER, linewidth=0, **look)
+        beside: Look = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+        panel.annotate(f"{value:.3g}", (value, place), **beside)
+    panel.set_yticks(range(len(labels)), labels)
+    panel.set_ylim(len(labels) - 0.4, -0.6)
+    panel.set_xlim(0, 1.15 * max(values) or 1.0)
+    panel.grid(visible=False, axis="y")
 
 
 def named(panel: Axes, series: Series, has_line: bool = False) -> None:

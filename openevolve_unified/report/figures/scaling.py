@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.judges import judge
@@ -19,6 +20,7 @@ from openevolve_unified.report.figures.marks import (
     BEST,
     NO_BASELINE,
     NO_WINNER,
+    Look,
     Series,
     counted,
     interval_of,
@@ -86,7 +88,7 @@ def scaling_figure(records: RunRecords) -> Figure | Missing:
             # Side by side, so that the one does not hide the other.
             shift = 1.0 if len(lines) == 1 else (0.985, 1.015)[place]
             ends = [line.counts[0], line.counts[-1]]
-            look = {"color": line.series.color, "linestyle": line.series.line}
+            look: Look = {"color": line.series.color, "linestyle": line.series.line}
             panel.plot(ends, [line.at(end) for end in ends], linewidth=1.4, **look)
             for size, count in zip(line.sizes, line.counts, strict=True):
                 xs = [count * shift] * len(size.losses_nats)
@@ -164,11 +166,8 @@ def dominance_figure(records: RunRecords) -> Figure | Missing:
     return Figure(
         name=name,
         title=title,
-        caption=f"Over all sizes the best program is '{paired.dominance}' ({series.name}): "
-        + ", ".join(
-            f"{standing} at {size}" for size, standing in zip(names, paired.standings, strict=True)
-        )
-        + f". At the largest size it differs by {_told(paired.largest_loss)} nats.",
+        caption=f"{_standings(names, paired, series)} At the largest size the best program differs "
+        f"by {_told(paired.largest_loss)} nats.",
         alternative_text="Differences of the best program's loss to the initial one's with 95% "
         "intervals: "
         + "; ".join(
@@ -182,15 +181,29 @@ def dominance_figure(records: RunRecords) -> Figure | Missing:
     )
 
 
+def _standings(names: Sequence[str], paired: PairedComparison, series: Series) -> str:
+    if paired.dominance == "unknown":
+        return (
+            f"Whether the best program is better is unknown at one of the {series.name}: it has no "
+            "error; `openevolve-unified noise CONFIG` measures one."
+        )
+    each = zip(names, paired.standings, strict=True)
+    told_ = ", ".join(f"{standing} at {size}" for size, standing in each)
+    return f"Over all sizes the best program is '{paired.dominance}' ({series.name}): {told_}."
+
+
 def _lines(run: RunFolder, confirmed: Evaluation | None) -> list[_Line]:
+    seeds, arms = "search", [run.sizes_of(entry) for entry in _entries(run)]
     if confirmed is not None:
-        arms = ((BASELINE, confirmed.baseline), (BEST, confirmed.sizes))
-        return [_Line(series=series, sizes=sizes, seeds="fresh") for series, sizes in arms]
-    arms = tuple(zip((BASELINE, BEST), map(run.sizes_of, _entries(run)), strict=False))
-    return [_Line(series=series, sizes=sizes, seeds="search") for series, sizes in arms]
+        seeds, arms = "fresh", [confirmed.baseline, confirmed.sizes]
+    looks = (BASELINE, BEST)
+    return [
+        _Line(series=series, sizes=sizes, seeds=seeds)
+        for series, sizes in zip(looks, arms, strict=False)
+    ]
 
 
-def _entries(run: RunFolder) -> list[dict[str, object]]:
+def _entries(run: RunFolder) -> list[dict[str, Any]]:
     return [run.baseline, run.best] if run.has_winner else [run.baseline]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openevolve_unified.judgement.health import verdict_of_run
 from openevolve_unified.records import HealthPoint, SizeResult, TrainRun
 from openevolve_unified.report.figures.figure import Figure, Missing
-from openevolve_unified.report.figures.marks import BASELINE, BEST, Series, legend, thinned
+from openevolve_unified.report.figures.marks import BASELINE, BEST, Look, Series, legend, thinned
 from openevolve_unified.report.run_records import RunRecords
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _curves(series: Series, size: str, model: TrainRun) -> list[_Curve]:
 def _draw_curve(panel: Axes, curve: _Curve) -> None:
     look = curve.series
     if curve.kind == "training":
-        style = {"color": look.color, "linestyle": look.line, "linewidth": 0.7, "alpha": 0.6}
+        style: Look = {"color": look.color, "linestyle": look.line, "linewidth": 0.7, "alpha": 0.6}
         panel.plot(curve.steps, curve.losses, **style)
     else:
         panel.plot(curve.steps, curve.losses, linewidth=1.2, linestyle=look.line, **_small(look))
@@ -223,11 +223,11 @@ def _name_curves(panel: Axes, curves: Sequence[_Curve]) -> None:
             panel.plot([], [], linewidth=1.2, linestyle=series.line, label=label, **_small(series))
     for series in (BASELINE, BEST):
         if (series, "training") in known:
-            style = {"color": series.color, "linestyle": series.line, "linewidth": 0.7}
+            style: Look = {"color": series.color, "linestyle": series.line, "linewidth": 0.7}
             panel.plot([], [], label=f"{series.name}, training", **style)
 
 
-def _small(series: Series) -> dict[str, object]:
+def _small(series: Series) -> Look:
     return {**series.look, "markersize": 3.5}
 
 
@@ -235,7 +235,7 @@ def _draw_measure(
     panel: Axes, series: Series, known: Sequence[tuple[int, float]], is_log: bool
 ) -> None:
     steps, values = zip(*known, strict=True) if known else ((), ())
-    style = {"color": series.color, "linestyle": series.line, "linewidth": 1.2}
+    style: Look = {"color": series.color, "linestyle": series.line, "linewidth": 1.2}
     marker = series.marker if len(known) <= 12 else ""
     panel.plot(steps, values, marker=marker, markersize=3, **style)
     if is_log and values and 0 < MIN_RANGE * min(values) < max(values):

@@ -81,8 +81,8 @@ def validation_figure(files: ValidationFiles) -> Figure:
         name=NAME,
         title=TITLE,
         caption=f"{sentence[:1].upper()}{sentence[1:]}. The evolved arm is better in "
-        f"{num_better} of {len(whole)} pairs; the mean gain is {told(mean['value'], ci95)} nats, the margin of "
-        f"equality {margin:.4f} nats to either side.",
+        f"{num_better} of {len(whole)} pairs; the mean gain is {told(mean['value'], ci95)} nats, "
+        f"the margin of equality {margin:.4f} nats to either side.",
         alternative_text=f"The gain of {len(whole)} pairs of seeds around zero, with the margin "
         f"as a band; mean {told(mean['value'], ci95)} nats.",
         columns=("seed", "standard nats", "evolved nats", "gain nats"),
