@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
 import math
 import runpy
 import subprocess
@@ -140,7 +141,7 @@ def test_laws_are_drawn_with_every_seed(run):
 
 
 def test_without_matplotlib_a_plot_says_what_is_missing(run, monkeypatch):
-    monkeypatch.setattr("openevolve_unified.report.control_figure.can_draw", lambda: False)
+    monkeypatch.setattr("openevolve_unified.report.figures.figure.can_draw", lambda: False)
     with pytest.raises(ConfigError, match="matplotlib is not installed"):
         api.plot(run.best.law)
 
@@ -181,3 +182,14 @@ def test_the_example_notebook_runs(tmp_path, monkeypatch, capsys):
     assert output.splitlines()[-1].startswith("  slope")
     assert (tmp_path / "experiments" / "notebook" / "fitness_history.json").exists()
     assert (tmp_path / "laws.svg").exists() is (importlib.util.find_spec("matplotlib") is not None)
+
+
+def test_a_class_of_a_notebooks_cell_is_found():
+    cell = "<ipython-input-7>"
+    text = "class Own(CoefficientDynamics):\n    def readout(self, z):\n        return 2.0 * z\n"
+    names = {"CoefficientDynamics": CoefficientDynamics, "__name__": "__main__"}
+    linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+    exec(compile(text, cell, "exec"), names)  # as a notebook does
+    block = split_block(api.source_of(names["Own"], INITIAL)).block
+    assert block.startswith(f"class {api.CLASS_NAME}(CoefficientDynamics):\n")
+    assert block.rstrip().endswith("return 2.0 * z")

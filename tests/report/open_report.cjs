@@ -52,9 +52,9 @@ async function sortFilterAndOpen(page) {
       cells.map((cell) => cell.dataset.sort),
     );
   for (let click = 0; click < 2; click += 1) {
-    await page.click("#programs-table th:nth-child(5) button"); // score: ascending, descending
+    await page.click("#programs-table th:nth-child(3) button"); // score: ascending, descending
   }
-  const scores = await column(5);
+  const scores = await column(3);
   await page.fill("#filter-text", "causality");
   const verdicts = await column(4);
   await page.click("#programs-table tbody tr:not([hidden]) a");
