@@ -111,7 +111,7 @@ class Reporter:
         self.close()
         if event.stage == "training" and event.num_jobs:
             self.say(f"{self._candidate}: training {event.num_jobs} models")
-        elif not self.console.is_terminal and event.stage in ("trace", "checks"):
+        elif not self.console.is_terminal and event.stage in ("trace", "checks", "overfit"):
             self.say(f"{self._candidate}: {event.stage}")
 
     def _on_iteration(self, event: IterationEnded) -> None:
