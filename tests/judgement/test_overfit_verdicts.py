@@ -24,7 +24,7 @@ GOOD = Overfit(
 
 
 def changed(**changes):
-    return dataclasses.replace(GOOD, num_steps=300, **changes)
+    return dataclasses.replace(GOOD, num_steps=200, **changes)
 
 
 @pytest.mark.parametrize(("accuracy", "passes"), [(0.901, True), (0.9, False)])
@@ -43,8 +43,8 @@ def test_the_accuracy_must_be_over_the_bound(accuracy, passes):
 def test_a_refusal_says_what_was_reached_and_what_to_look_at(changes, reason):
     told = refusal(changed(**changes))
     assert reason in told
-    assert f"it predicts {changes['accuracy']:.1%} of their tokens after 300 steps" in told
-    assert "wanted over 90% within 300" in told
+    assert f"it predicts {changes['accuracy']:.1%} of their tokens after 200 steps" in told
+    assert "wanted over 90% within 200" in told
 
 
 def test_what_was_reached_is_told_and_is_no_part_of_the_score():
