@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from openevolve_unified.config.fitness import FitnessKind
+from openevolve_unified.config.overfit import OverfitConfig
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
@@ -213,6 +214,25 @@ class SizeResult:
         return replace(self, runs=tuple(run for run in self.runs if run.seed in seeds))
 
 
+OVERFIT_VERSION = 1
+"""Of how the sequences are chosen and counted; raised when stored figures would be others now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfit:
+    """How well the smallest model learned a few sequences by heart; it is no part of a score."""
+
+    settings: OverfitConfig
+    size: str
+    accuracy: float
+    """Share of the tokens predicted rightly, of those that are decided by what stands before."""
+    context_free_accuracy: float
+    """At most as much can be known from the current token and its position alone."""
+    num_steps: int
+    loss_nats: float | None
+    """Of the last step; None when it was not finite."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScalingFit:
     """Least squares of ``loss = intercept + slope * ln(N)``; see ``scaling.fit_scaling_law``."""
@@ -295,6 +315,8 @@ class Evaluation:
     """Measured properties of the mechanism, for OpenEvolve's feature map."""
     checks: dict[str, Any]
     """What the checks found, for people: budget ratios, causality evidence, isolation."""
+    overfit: Overfit | None = None
+    """None where there is no such gate."""
     duration_s: float = 0.0
     cached: bool = False
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from openevolve_unified.calibration.published import ORDERS, SOFTMAX, PublishedOrder
 from openevolve_unified.config.fitness import FitnessConfig
+from openevolve_unified.config.schema import ScalingLawConfig
 from openevolve_unified.errors import ConfigError, MachineError, nearest
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.judgement.contrasts import largest_weights
@@ -104,6 +105,12 @@ class RankingReport:
             control: tuple(name for name in others if not ranking.is_told_apart(name, control))
             for control in controls
         }
+
+
+def without_overfit_gate(config: ScalingLawConfig) -> ScalingLawConfig:
+    """The same, for entrants among which is a control that the gate is there to refuse: one that
+    never looks at another token. A ranking must show it last, not leave it out."""
+    return dataclasses.replace(config, gates=dataclasses.replace(config.gates, overfit=None))
 
 
 def choose_entrants(

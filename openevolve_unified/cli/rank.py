@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         Refused,
         choose_entrants,
         rank_mechanisms,
+        without_overfit_gate,
     )
     from openevolve_unified.calibration.seeds import at_its_seeds
     from openevolve_unified.evaluation.machine import Machine
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         # The catalogue's programs are ours, whoever proposes in this experiment.
         context = dataclasses.replace(
             evaluator.pipeline.context,
-            config=at_its_seeds(experiment.scaling_law),
+            config=without_overfit_gate(at_its_seeds(experiment.scaling_law)),
             needs_full_isolation=False,
         )
         pipeline = Pipeline(context, initial)

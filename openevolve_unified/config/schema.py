@@ -15,6 +15,7 @@ from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.logging import LoggingConfig
 from openevolve_unified.config.noise import NoiseConfig
+from openevolve_unified.config.overfit import OverfitConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.config.validation import ValidationConfig
 from openevolve_unified.errors import nearest
@@ -213,6 +214,8 @@ class GatesConfig:
     """Processor time of tracing one candidate at all sizes, seconds; a busy machine adds none."""
     trace_memory_mb: int = 4_096
     """Data memory of the tracing child, over what it holds after its imports."""
+    overfit: OverfitConfig | None = None
+    """What the smallest model must learn by heart before the ladder is trained; None: nothing."""
 
     def __post_init__(self) -> None:
         _require(self.max_flops_ratio >= 1, "max_flops_ratio", self.max_flops_ratio, "1 or more")

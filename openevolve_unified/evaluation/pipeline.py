@@ -1,7 +1,7 @@
 """The pipeline: from source text to an ``Evaluation`` or a ``Failure``, each stage with a reason.
 
-    block and policy -> trace (jailed child) -> checks (worker) -> train sizes x seeds (workers)
-    -> health -> scaling fit -> guards
+    block and policy -> trace (jailed child) -> checks (worker) -> overfit gate (worker)
+    -> train sizes x seeds (workers) -> health -> scaling fit -> guards
 
 This process never imports torch and only waits for children that it can kill, so a deadline is
 always kept. Whatever was finished is in the store before anything else happens.
@@ -24,6 +24,7 @@ from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
+from openevolve_unified.evaluation.overfit_gate import pass_overfit_gate
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
@@ -47,7 +48,7 @@ from openevolve_unified.records import (
 from openevolve_unified.runs.events import Event, Listener, StageStarted
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 7
+EVALUATION_VERSION = 8
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -173,6 +174,7 @@ class Pipeline:
         program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
         checked = attempt.check()
+        overfit = pass_overfit_gate(attempt.place, checked)
         baseline = () if is_initial else self._baseline(seeds)
         sizes = attempt.place.train(checked, seeds)
         doubt = too_good_to_be_true(
@@ -200,6 +202,7 @@ class Pipeline:
             score=score_of(self.config.fitness, fit, sizes, baseline),
             features=checked.features,
             checks=checked.evidence,
+            overfit=overfit,
         )
 
     def _baseline(self, seeds: tuple[int, ...]) -> tuple[SizeResult, ...]:

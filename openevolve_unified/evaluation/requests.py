@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from openevolve_unified.config.schema import GatesConfig, StepKind
 from openevolve_unified.execution.executor import Task
-from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.records import TrainJob
+from openevolve_unified.plain.canonical import content_hash, to_plain
+from openevolve_unified.records import OVERFIT_VERSION, TrainJob
 from openevolve_unified.store import Place
 
 PREPARATION = "evaluation.tasks.prepare"
@@ -61,6 +61,13 @@ class TrainRequest:
         """The task that trains the job, or finds it in the store."""
         place = Place(root=self.store, kind="runs", key=self.job.key)
         return self._task("train", place)
+
+    def overfitting(self) -> Task:
+        """The task that has the job's model learn a few sequences by heart, or finds that done."""
+        settled = {"version": OVERFIT_VERSION, "job": self.job.key, "settings": self.gates.overfit}
+        return self._task(
+            "overfit", Place(root=self.store, kind="overfits", key=content_hash(settled))
+        )
 
     def memory_estimate(self) -> Task:
         """The task that counts the bytes of training, before anything runs."""

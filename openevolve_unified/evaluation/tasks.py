@@ -6,10 +6,11 @@ what the parent should know. Torch comes in here and in what it calls.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from openevolve_unified.candidate.program.budget import training_flops_per_step
 from openevolve_unified.candidate.program.traced import TracedCandidate, load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.data import TokenData, open_cached
+from openevolve_unified.data.small_set import choose_small_set
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.certificate import inspect_weights, mechanisms_of
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
@@ -41,6 +44,7 @@ from openevolve_unified.training.loop import Findings
 from openevolve_unified.training.loop import train as train_job
 from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.memory import CUDA_CONTEXT_BYTES, training_bytes
+from openevolve_unified.training.overfit import overfit as learn_by_heart
 from openevolve_unified.training.progress import Progress
 from openevolve_unified.training.step import TrainStep, build_model
 from openevolve_unified.training.weights import save_weights
@@ -97,15 +101,38 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         if stored is not None:
             return stored
         checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
-        try:
+        with _device_left_free(job):
             run = _train_fresh(request, checkpoint_path, emit)
-        finally:
-            if job.device_type == "cuda":
-                gc.collect()
-                torch.cuda.empty_cache()  # the next job may be another process's
         store.put("runs", job.key, run)
         remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
     return to_plain(run)
+
+
+def overfit(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Have a model learn a few sequences by heart; what it reached is stored and returned."""
+    request = from_mapping(TrainRequest, arguments, "request")
+    job, settings, store = request.job, request.gates.overfit, Store(Path(request.store))
+    record = request.overfitting().record
+    assert settings is not None
+    assert record is not None
+    with store.lock(record.kind, record.key), work_slot(store.root, request.num_slots):
+        stored = store.get(record.kind, record.key)
+        if stored is not None:
+            return stored
+        sequences = _open_data(request.data_folder).train
+        if len(sequences) < settings.num_sequences:
+            raise ConfigError(
+                f"scaling_law.gates.overfit.num_sequences: got {settings.num_sequences}, wanted at "
+                f"most the {len(sequences)} sequences of the training split"
+            )
+        small_set = choose_small_set(sequences, settings.num_sequences, settings.seed)
+        mechanism = _mechanism(job, _load(request.trace_path, request.gates))
+        with _device_left_free(job):
+            found = learn_by_heart(
+                job, mechanism, small_set, settings, torch.device(request.device)
+            )
+        store.put(record.kind, record.key, found)
+    return to_plain(found)
 
 
 def estimate_memory(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -176,8 +203,18 @@ def count_gpus(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     return {"num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
 
 
-TASKS = (prepare, check, train, estimate_memory, measure, count_gpus)
+TASKS = (prepare, check, overfit, train, estimate_memory, measure, count_gpus)
 """What an executor may be asked for by name; see ``execution.outcome.find_task``."""
+
+
+@contextlib.contextmanager
+def _device_left_free(job: TrainJob) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if job.device_type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()  # the next job may be another process's
 
 
 def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> TrainRun:

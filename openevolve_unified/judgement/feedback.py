@@ -8,6 +8,7 @@ from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.health import told_health
 from openevolve_unified.judgement.judges import Judges, judge
+from openevolve_unified.judgement.overfit import told_overfit
 from openevolve_unified.judgement.shared_seeds import on_shared_seeds
 from openevolve_unified.records import Evaluation, Failure, Score
 
@@ -38,11 +39,13 @@ def artifacts(result: Evaluation | Failure, judges: Judges | None = None) -> dic
             "rejected_because": result.reason,
         }
     judges = judges or judge(result)
+    overfit = {} if result.overfit is None else {"by_heart": told_overfit(result.overfit)}
     return {
         "verdict": _verdict(result, judges),
         "losses_per_size": loss_table(result, judges),
         "scaling_line": line_text(judges),
         "noise": noise_text(judges),
+        **overfit,
         "health": told_health(result.sizes),
         "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
     }

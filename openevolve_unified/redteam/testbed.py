@@ -1,7 +1,7 @@
 """The testbed of the cheats: the user's own experiment, made small and wide.
 
-Small, because a leak is a leak at every size and a few need training. A wide budget, because a
-cheat must meet the check that it is about instead of being refused for its cost first.
+Small, because a leak is a leak at every size and a few need training. A wide budget and no overfit
+gate, because a cheat must meet the check that it is about instead of being refused first.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def testbed_config(config: ScalingLawConfig, framework: str) -> ScalingLawConfig
         max_nodes=1_000,
         trace_deadline_s=_TRACE_DEADLINE_S,
         trace_memory_mb=512,
+        overfit=None,
     )
     training = TrainingConfig(
         training_steps=20,

@@ -120,7 +120,7 @@ class Reporter:
         self.close()
         if event.stage == "training" and event.num_jobs:
             self.tell(f"{self._candidate}: training {event.num_jobs} models")
-        elif event.stage in ("trace", "checks") and (
+        elif event.stage in ("trace", "checks", "overfit") and (
             self._is_verbose or not self.console.is_terminal
         ):
             self.tell(f"{self._candidate}: {event.stage}")

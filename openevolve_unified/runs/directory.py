@@ -247,7 +247,7 @@ class RunDirectory:
         write_text(stem.with_suffix(".py"), result.program.source)
         details: dict[str, Any] = dict(entry)
         if isinstance(result, Evaluation) and judges is not None:
-            details.update(checks=result.checks, features=result.features)
+            details.update(checks=result.checks, features=result.features, overfit=result.overfit)
             details["losses_per_size"] = loss_table(result, judges).splitlines()
             details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)

@@ -114,7 +114,7 @@ class StageStarted(Event):
 
     kind: ClassVar[str] = "stage"
     stage: str
-    """``policy``, ``trace``, ``checks`` or ``training``."""
+    """``policy``, ``trace``, ``checks``, ``overfit`` or ``training``."""
     num_jobs: int = 0
     """For ``training``: models that are not in the store yet."""
 
