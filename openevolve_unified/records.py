@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.diagnostics import Diagnostics
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
 
@@ -167,6 +168,8 @@ class TrainRun:
     ``training.averaging``. None also when there are too few points."""
     health: Health = field(default_factory=Health)
     """Empty in a record of before it was measured; see ``judgement.health`` for what it says."""
+    diagnostics: Diagnostics | None = None
+    """None where ``scaling_law.diagnostics`` was ``none``, and in a record of before."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,15 @@
+"""The section ``scaling_law.diagnostics``: what is measured of trained weights beside their loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticsConfig:
+    """No part of a score; see ``docs/diagnostics.md``."""
+
+    mode: Literal["none", "cheap", "recall"] = "cheap"
+    """``cheap``: what the trained weights say in a few passes; ``recall``: also small models of
+    their own that learn associative recall, which take longer than the quickstart's ladder."""
