@@ -87,7 +87,7 @@ class MixingNumbers:
 
 @dataclass(frozen=True, kw_only=True)
 class RecallAtDistance:
-    """Stories only: words that the story alone determines, by the distance to their last mention."""
+    """Stories only: words that the story determines, by the distance to their last mention."""
 
     min_distance: int
     max_distance: int

@@ -1,4 +1,4 @@
-"""The section ``scaling_law.diagnostics``: what is measured of trained weights beside their loss."""
+"""The section ``scaling_law.diagnostics``: what trained weights are asked beside their loss."""
 
 from __future__ import annotations
 
