@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,45 @@ class Diagnostics:
         if self.repeated_nats is None or self.rest_nats is None:
             return None
         return self.rest_nats - self.repeated_nats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallRun:
+    """A small model with the candidate's mechanism that learnt associative recall."""
+
+    seq_len: int
+    learning_rate: float
+    num_steps: int
+    accuracy: dict[str, float]
+    """Share of right answers by number of pairs; empty where the training diverged."""
+
+    @property
+    def mean_accuracy(self) -> float:
+        return sum(self.accuracy.values()) / max(1, len(self.accuracy))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallFindings:
+    """Of one candidate; a length without a run has its reason."""
+
+    settings: str
+    """Hash of the section ``scaling_law.diagnostics.recall``."""
+    runs: tuple[RecallRun, ...] = ()
+    refusals: dict[str, str] = field(default_factory=dict)
+    """By length."""
+
+    @property
+    def best(self) -> tuple[RecallRun, ...]:
+        """The run of the better learning rate at each length, from short to long."""
+        lengths = sorted({run.seq_len for run in self.runs})
+        return tuple(
+            max((run for run in self.runs if run.seq_len == length), key=_mean_accuracy)
+            for length in lengths
+        )
+
+
+def _mean_accuracy(run: RecallRun) -> float:
+    return run.mean_accuracy
 
 
 def diagnostics_of(run: Mapping[str, Any]) -> Diagnostics | None:

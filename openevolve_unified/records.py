@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
-from openevolve_unified.diagnostics import Diagnostics
+from openevolve_unified.diagnostics import Diagnostics, RecallFindings
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
 
@@ -300,6 +300,8 @@ class Evaluation:
     """What the checks found, for people: budget ratios, causality evidence, isolation."""
     duration_s: float = 0.0
     cached: bool = False
+    recall: RecallFindings | None = None
+    """Where ``scaling_law.diagnostics.mode`` asks for it."""
 
     def __post_init__(self) -> None:
         for sizes in (self.sizes, self.baseline):

@@ -13,7 +13,13 @@ would be an exact one. ``score_degrees_of_freedom`` is 0 then."""
 
 CHECKED_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
 """Properties of the mechanism that the checks measure, before it is trained."""
-DIAGNOSTIC_NAMES = ("effective_rank", "mean_distance", "data_dependence", "induction")
+DIAGNOSTIC_NAMES = (
+    "effective_rank",
+    "mean_distance",
+    "data_dependence",
+    "induction",
+    "recall_accuracy",
+)
 """Of the trained models at the largest size, see ``diagnostics``; ``UNKNOWN_STDERR`` where it was
 not measured or does not apply."""
 FEATURE_NAMES = (*CHECKED_NAMES, *DIAGNOSTIC_NAMES)

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openevolve_unified.config.diagnostics import require_room
 from openevolve_unified.plain.canonical import content_hash
 
-ROOM = 4
-"""Tokens that a pair takes at least: shown once and asked for once."""
 VERSION = 1
 """Raised when equal arguments give other rows."""
 _SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -28,7 +27,7 @@ class Recall:
     """One task of associative recall.
 
     Raises:
-        ValueError: the pairs do not fit the length or the vocabulary.
+        ConfigError: the pairs do not fit the length or the vocabulary.
     """
 
     vocab_size: int
@@ -37,17 +36,7 @@ class Recall:
     """Of the rows: as many of each, in turn."""
 
     def __post_init__(self) -> None:
-        most = max(self.num_pairs)
-        if min(self.num_pairs) < 1 or ROOM * most > self.seq_len:
-            raise ValueError(
-                f"got {most} pairs at length {self.seq_len}, wanted {ROOM} x pairs <= length, so "
-                f"1 to {self.seq_len // ROOM} pairs"
-            )
-        if most > self.num_keys:
-            raise ValueError(
-                f"got {most} pairs of a vocabulary of {self.vocab_size}, wanted at most "
-                f"{self.num_keys}: half of it are keys"
-            )
+        require_room(self.num_pairs, self.seq_len, self.vocab_size)
 
     @property
     def num_keys(self) -> int:
@@ -74,7 +63,7 @@ class Recall:
         return 2 * pairs + 1 + 2 * np.arange(pairs)
 
     def _row(self, source: np.random.Generator, pairs: int) -> np.ndarray:
-        keys = source.permutation(self.num_keys)[:pairs]
+        keys = source.choice(self.num_keys, pairs, replace=False)
         values = source.integers(self.num_keys, self.vocab_size, pairs)
         room = self.seq_len + 1
         asked = source.integers(0, pairs, room)

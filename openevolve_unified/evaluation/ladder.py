@@ -15,7 +15,7 @@ from typing import Any
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.context import Context
-from openevolve_unified.evaluation.diagnostics.longer_trace import trace_longer
+from openevolve_unified.evaluation.diagnostics.other_traces import FACTOR, Shape, trace_at
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import Task
@@ -106,16 +106,18 @@ class Workplace:
             for seed in (config.training.seeds if seeds is None else seeds)
         ]
 
+    def trace_at(self, program: Program, trace: Path, shape: Shape) -> tuple[str | None, str]:
+        """See ``other_traces.trace_at``."""
+        return trace_at(self.store, self.tracer, program, trace, shape, self.config.gates)
+
     def _longer(self, checked: CheckedProgram) -> tuple[str | None, str]:
-        """See ``trace_longer``."""
-        return trace_longer(
-            self.store,
-            self.tracer,
-            self.config,
-            checked.program,
-            checked.trace_path,
-            traced_seeds(self.config),
+        shape = Shape(
+            size=self.config.sizes[-1],
+            seq_len=FACTOR * self.config.data.seq_len,
+            batch_size=self.config.training.batch_size,
+            seeds=traced_seeds(self.config),
         )
+        return self.trace_at(checked.program, checked.trace_path, shape)
 
     def train(
         self, checked: CheckedProgram, seeds: Sequence[int] | None = None

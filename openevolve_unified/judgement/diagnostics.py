@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from openevolve_unified.config.names import DIAGNOSTIC_NAMES, UNKNOWN_STDERR
-from openevolve_unified.diagnostics import ByHead, Diagnostics, MixingNumbers
+from openevolve_unified.diagnostics import ByHead, Diagnostics, MixingNumbers, RecallFindings
 from openevolve_unified.judgement.estimates import mean_with_error
 from openevolve_unified.records import SizeResult, TrainRun
 
@@ -24,7 +24,9 @@ MIXING: tuple[tuple[str, Callable[[MixingNumbers], ByHead], str], ...] = (
 """Name, value and words of what is told of a mixing matrix."""
 
 
-def diagnostic_features(sizes: Sequence[SizeResult]) -> dict[str, float]:
+def diagnostic_features(
+    sizes: Sequence[SizeResult], recall: RecallFindings | None
+) -> dict[str, float]:
     """What ``DIAGNOSTIC_NAMES`` name, means over seeds, layers and heads of the largest size;
     ``UNKNOWN_STDERR`` where it was not measured or does not apply."""
     found = _found(sizes[-1])
@@ -32,19 +34,23 @@ def diagnostic_features(sizes: Sequence[SizeResult]) -> dict[str, float]:
         name: _over_heads(value) for name, value, _ in MIXING if name in DIAGNOSTIC_NAMES
     }
     measures["induction"] = lambda one: one.induction_nats
-    values = {name: _values(found, measures[name]) for name in DIAGNOSTIC_NAMES}
-    return {name: fmean(value) if value else UNKNOWN_STDERR for name, value in values.items()}
+    values = {name: _values(found, measure) for name, measure in measures.items()}
+    values["recall_accuracy"] = [run.mean_accuracy for run in recall.best] if recall else []
+    return {
+        name: fmean(values[name]) if values[name] else UNKNOWN_STDERR for name in DIAGNOSTIC_NAMES
+    }
 
 
-def told_diagnostics(sizes: Sequence[SizeResult]) -> str:
+def told_diagnostics(sizes: Sequence[SizeResult], recall: RecallFindings | None) -> str:
     """The diagnostics of the largest size, a line for each kind, with errors over seeds.
 
     A size of which no run was diagnosed is said to be ``not measured``.
     """
     size = sizes[-1]
     found = _found(size)
+    learnt = _told_associations(recall)
     if not found:
-        return "not measured"
+        return "\n".join(["not measured", *learnt])
     number = len(found)
     error = "one seed: unknown errors"
     if number > 1:
@@ -63,7 +69,7 @@ def told_diagnostics(sizes: Sequence[SizeResult]) -> str:
     else:
         gaps = [one.extrapolation.gap_nats for one in found if one.extrapolation is not None]
         lines.append(f"at twice the length the same tokens cost {_told(gaps)} nats more")
-    return "\n".join(lines)
+    return "\n".join([*lines, *learnt])
 
 
 def generalisation_gap(run: TrainRun) -> float | None:
@@ -72,6 +78,22 @@ def generalisation_gap(run: TrainRun) -> float | None:
     if run.test_loss_nats is None or run.final_loss_nats is None:
         return None
     return run.test_loss_nats - run.final_loss_nats
+
+
+def _told_associations(recall: RecallFindings | None) -> list[str]:
+    if recall is None:
+        return []
+    lines = []
+    for run in recall.best:
+        by_pairs = ", ".join(f"{pairs} pairs {share:.0%}" for pairs, share in run.accuracy.items())
+        lines.append(
+            f"associative recall at length {run.seq_len}, one seed: unknown errors: "
+            f"{by_pairs or 'diverged'} (a guess among the values: 1 / pairs)"
+        )
+    refusals = recall.refusals.items()
+    return lines + [
+        f"associative recall at length {n}: not applicable ({why})" for n, why in refusals
+    ]
 
 
 def _told_induction(found: Sequence[Diagnostics]) -> str:

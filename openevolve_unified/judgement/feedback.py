@@ -45,7 +45,7 @@ def artifacts(result: Evaluation | Failure, judges: Judges | None = None) -> dic
         "scaling_line": line_text(judges),
         "noise": noise_text(judges),
         "health": told_health(result.sizes),
-        "diagnostics": told_diagnostics(result.sizes),
+        "diagnostics": told_diagnostics(result.sizes, result.recall),
         "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
     }
 

@@ -62,7 +62,7 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
         "power_law_exponent": law.exponent if law is not None and law.is_identified else 0.0,
         "harm": result.score.harm_nats,
         **{name: float(result.features.get(name, 0.0)) for name in CHECKED_NAMES},
-        **diagnostic_features(result.sizes),
+        **diagnostic_features(result.sizes, result.recall),
         "is_pilot": float(result.is_pilot),
         "trained": 1.0,
     }

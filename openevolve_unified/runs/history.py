@@ -48,7 +48,7 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
     "rejected": {"stage": str, "reason": str},
     "not judged": {"stage": str, "reason": str},
 }
-_DETAILS = ("checks", "features", "losses_per_size", "losses")
+_DETAILS = ("checks", "features", "losses_per_size", "losses", "recall")
 """What a program's own file says more than its entry."""
 _LONG = ("curve", "health", "certificate", "parameter_changes", "versions")
 """Of a run's record; it is in the store."""
@@ -130,7 +130,7 @@ def new_entry(
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
         "health": told_health(result.sizes),
-        "diagnostics": told_diagnostics(result.sizes),
+        "diagnostics": told_diagnostics(result.sizes, result.recall),
         "cached": result.cached,
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
         "differences_nats": {

@@ -15,7 +15,7 @@ import torch
 
 from openevolve_unified.candidate.program.traced import TracedSize
 from openevolve_unified.diagnostics import Extrapolation
-from openevolve_unified.evaluation.diagnostics.longer_trace import FACTOR
+from openevolve_unified.evaluation.diagnostics.other_traces import FACTOR
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import TrainJob
 from openevolve_unified.training.batches import padded_batches

@@ -42,7 +42,9 @@ def test_a_perfect_induction_head_pays_nothing_for_repeated_pairings_and_a_bigra
             own[place] = follows.get(row[place], -1)
             follows[row[place]] = row[place + 1]
     assert ((foretold == rows[:, 1:]) == repeated).all()
-    bigrams = np.array([[np.bincount(rows[rows == t], minlength=200).argmax() for t in row[:-1]] for row in rows])
+    bigrams = np.array(
+        [[np.bincount(rows[rows == t], minlength=200).argmax() for t in row[:-1]] for row in rows]
+    )
     assert (bigrams == rows[:, 1:])[repeated].mean() < 0.5
 
 
