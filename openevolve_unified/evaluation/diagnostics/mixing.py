@@ -21,7 +21,7 @@ from openevolve_unified.diagnostics import (
     ExampleMatrices,
     MixingNumbers,
 )
-from openevolve_unified.model.attention import Block
+from openevolve_unified.model.attention import Attention, Block
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.notations import NOTATIONS
 
@@ -127,7 +127,7 @@ def _probed(
     return M
 
 
-def _attention(block: nn.Module) -> nn.Module:
+def _attention(block: nn.Module) -> Attention:
     assert isinstance(block, Block)
     return block.attention
 
