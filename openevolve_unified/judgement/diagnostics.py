@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from openevolve_unified.config.names import DIAGNOSTIC_NAMES, UNKNOWN_STDERR
+from openevolve_unified.config.names import DIAGNOSTIC_NAMES, RECALL_NAME, UNKNOWN_STDERR
 from openevolve_unified.diagnostics import ByHead, Diagnostics, MixingNumbers, RecallFindings
 from openevolve_unified.judgement.estimates import mean_with_error
 from openevolve_unified.records import SizeResult, TrainRun
@@ -35,7 +35,7 @@ def diagnostic_features(
     }
     measures["induction"] = lambda one: one.induction_nats
     values = {name: _values(found, measure) for name, measure in measures.items()}
-    values["recall_accuracy"] = [run.mean_accuracy for run in recall.best] if recall else []
+    values[RECALL_NAME] = [run.mean_accuracy for run in recall.best] if recall else []
     return {
         name: fmean(values[name]) if values[name] else UNKNOWN_STDERR for name in DIAGNOSTIC_NAMES
     }
