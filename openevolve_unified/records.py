@@ -13,6 +13,7 @@ from typing import Any, Literal
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.overfit import OverfitConfig
 from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.diagnostics import Diagnostics, RecallFindings
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.stages import Stage
 
@@ -168,6 +169,8 @@ class TrainRun:
     ``training.averaging``. None also when there are too few points."""
     health: Health = field(default_factory=Health)
     """Empty in a record of before it was measured; see ``judgement.health`` for what it says."""
+    diagnostics: Diagnostics | None = None
+    """None where ``scaling_law.diagnostics`` was ``none``, and in a record of before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,6 +322,8 @@ class Evaluation:
     """None where there is no such gate."""
     duration_s: float = 0.0
     cached: bool = False
+    recall: RecallFindings | None = None
+    """Where ``scaling_law.diagnostics.mode`` asks for it."""
 
     def __post_init__(self) -> None:
         for sizes in (self.sizes, self.baseline):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from openevolve_unified.config.names import FEATURE_NAMES
+from openevolve_unified.config.names import measured_features
 from openevolve_unified.config.openevolve_half import check_openevolve_half
 from openevolve_unified.config.openevolve_values import check_openevolve_values
 from openevolve_unified.config.overrides import apply_override
@@ -100,7 +100,8 @@ def load_experiment(
         _section(mapping)["output_dir"] = str(user_path(output_dir, "--output").resolve())
     scaling_law = from_mapping(ScalingLawConfig, _section(mapping), "scaling_law")
     check_openevolve_values(mapping)
-    check_openevolve_half(mapping, scaling_law, FEATURE_NAMES, path.resolve().parent)
+    features = measured_features(scaling_law.diagnostics.mode)
+    check_openevolve_half(mapping, scaling_law, features, path.resolve().parent)
     require_plain(mapping)
     experiment = Experiment(path=path.resolve(), mapping=mapping, scaling_law=scaling_law)
     if not experiment.initial_program.is_file():

@@ -11,8 +11,23 @@ UNKNOWN_STDERR = -1.0
 """A standard error that is not known, which no error can be: OpenEvolve wants finite numbers, and 0
 would be an exact one. ``score_degrees_of_freedom`` is 0 then."""
 
-FEATURE_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
-"""Metrics of the evaluator that are measured properties of the mechanism."""
+CHECKED_NAMES = ("lookback", "log10_operators", "params_ratio", "flops_ratio")
+"""Properties of the mechanism that the checks measure, before it is trained."""
+RECALL_NAME = "recall_accuracy"
+DIAGNOSTIC_NAMES = ("effective_rank", "mean_distance", "data_dependence", "induction", RECALL_NAME)
+"""Of the trained models at the largest size, see ``diagnostics``; ``UNKNOWN_STDERR`` where it was
+not measured or does not apply."""
+FEATURE_NAMES = (*CHECKED_NAMES, *DIAGNOSTIC_NAMES)
+"""Metrics of the evaluator that are measured properties of the mechanism: each can be one of
+OpenEvolve's ``feature_dimensions``."""
+
+
+def measured_features(mode: str) -> tuple[str, ...]:
+    """Those of ``FEATURE_NAMES`` that are measured with this ``scaling_law.diagnostics.mode``."""
+    if mode == "recall":
+        return FEATURE_NAMES
+    return CHECKED_NAMES if mode == "none" else tuple(n for n in FEATURE_NAMES if n != RECALL_NAME)
+
 
 METRIC_NAMES = (
     "combined_score",

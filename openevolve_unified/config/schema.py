@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
+from openevolve_unified.config.diagnostics import DiagnosticsConfig
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.logging import LoggingConfig
 from openevolve_unified.config.noise import NoiseConfig
@@ -332,6 +333,7 @@ class ScalingLawConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     stopping: StoppingConfig = StoppingConfig()
     execution: ExecutionConfig = ExecutionConfig()
     logging: LoggingConfig = field(default_factory=LoggingConfig)

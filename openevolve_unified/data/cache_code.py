@@ -13,8 +13,8 @@ import ast
 import hashlib
 from pathlib import Path
 
-NOT_DECIDING = ("__init__", "batches", "cache", "cache_code")
-"""Modules of this room that only read a cache."""
+NOT_DECIDING = ("__init__", "batches", "cache", "cache_code", "mqar")
+"""Modules of this room that only read a cache, or have no part in one."""
 
 
 def code_hash(room: Path) -> str:

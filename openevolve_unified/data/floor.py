@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -27,7 +28,7 @@ from tokenizers import Tokenizer
 from openevolve_unified.data.stories import score_beginning
 from openevolve_unified.data.tokenizer import END_OF_TEXT, END_OF_TEXT_ID, SPACE
 from openevolve_unified.data.vocabulary import Vocabulary, default_vocabulary
-from openevolve_unified.data.voices import END, PUNCTUATION, spelled
+from openevolve_unified.data.voices import END, PUNCTUATION, SpokenWord, spelled
 
 
 def entropy_floor(rows: np.ndarray, tokenizer: Tokenizer) -> float:
@@ -70,6 +71,23 @@ def row_log_probs(rows: np.ndarray, tokenizer: Tokenizer, words: Vocabulary) -> 
             for row in rows.tolist()
         ]
     )
+
+
+def spoken_stories(
+    row: np.ndarray, tokenizer: Tokenizer, words: Vocabulary
+) -> Iterator[list[tuple[int, SpokenWord]]]:
+    """The words of each story of ``row``, with the place of their first token in it.
+
+    A story's last word is left out: it ends the story, or the row may end in its middle.
+    """
+    names = {number: name for name, number in tokenizer.get_vocab().items()}
+    start = 1
+    for story in _stories(row.tolist()):
+        groups = _words([names[i] for i in story])
+        spoken, _ = score_beginning([_plain(word) for word in groups[:-1]], words)
+        places = accumulate((len(group) for group in groups), initial=start)
+        yield list(zip(places, spoken, strict=False))
+        start += len(story)
 
 
 def _stories(row: list[int]) -> Iterator[list[int]]:

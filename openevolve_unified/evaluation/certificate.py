@@ -8,7 +8,7 @@ asked again with its trained weights and real text, in the same passes that meas
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +50,20 @@ class Certificate:
 
 
 def inspect_weights(
-    model: Transformer, traced: TracedSize, job: TrainJob, validation: np.ndarray
+    model: Transformer,
+    traced: TracedSize,
+    job: TrainJob,
+    validation: np.ndarray,
+    take_losses: Callable[[torch.Tensor], None] = lambda losses: None,
 ) -> Findings:
     """What is found out about the trained weights of a job, and whether they are refused.
 
     Args:
         traced: the candidate at the job's size.
         validation: (sequences, time + 1) uint16.
+        take_losses: see ``certify``.
     """
-    found = certify(model, validation, job.training.batch_size)
+    found = certify(model, validation, job.training.batch_size, take_losses)
     if found is None:
         return Findings(final_loss_nats=None)
     loss, certificate = found
@@ -74,7 +79,10 @@ def inspect_weights(
 
 @torch.no_grad()
 def certify(
-    model: Transformer, validation: np.ndarray, batch_size: int
+    model: Transformer,
+    validation: np.ndarray,
+    batch_size: int,
+    take_losses: Callable[[torch.Tensor], None] = lambda losses: None,
 ) -> tuple[float, Certificate] | None:
     """The loss of a trained model, and how causal it is on exactly what that is measured on.
 
@@ -84,6 +92,7 @@ def certify(
 
     Args:
         validation: (sequences, time + 1) uint16.
+        take_losses: gets the losses of each batch's sequences, (sequences, time) nats, in order.
 
     Returns:
         The same bits as ``mean_loss_nats``, and the evidence; None when the loss is not finite,
@@ -105,7 +114,9 @@ def certify(
         is_after = torch.arange(T, device=device) >= cuts
         replaced = torch.where(is_after, tokens.roll(1, 0) if B > 1 else tokens.flip(1), tokens)
         hidden = model.hidden(tokens)
-        mean.add(model.losses_of(hidden.flatten(0, 1), targets.flatten()).view(B, T), num_rows)
+        losses = model.losses_of(hidden.flatten(0, 1), targets.flatten()).view(B, T)
+        mean.add(losses, num_rows)
+        take_losses(losses[:num_rows])
         if finite(mean.nats()) is None:
             return None
         blind_hidden = model.hidden(replaced)
@@ -118,9 +129,9 @@ def certify(
         if B > 1:
             neighbour = max(neighbour, float(change.nan_to_num(nan=torch.inf).max()))
         row, before_cut = torch.arange(B, device=device), cuts[:, 0] - 1
-        for losses, states in ((ordinary, hidden), (blind, blind_hidden)):
+        for found, states in ((ordinary, hidden), (blind, blind_hidden)):
             at_cuts = model.losses_of(states[row, before_cut], targets[row, before_cut])
-            losses.append(at_cuts[:num_rows])
+            found.append(at_cuts[:num_rows])
     assert first is not None
     tokens, targets = first[:, :-1], first[:, 1:]
     certificate = Certificate(

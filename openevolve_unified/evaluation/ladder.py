@@ -15,7 +15,9 @@ from typing import Any
 from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.diagnostics.other_traces import FACTOR, Shape, trace_at
 from openevolve_unified.evaluation.requests import TrainRequest
+from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
@@ -71,6 +73,9 @@ class Workplace:
     ) -> list[TrainRequest]:
         """One request per size and seed, sizes from small to large: all that training takes."""
         config, data, resources = self.config, self.data, self.resources
+        diagnosed = config.diagnostics.mode != "none"
+        longer_trace_path, no_longer = self._longer(checked) if diagnosed else (None, "")
+        largest = config.sizes[-1]
         return [
             TrainRequest(
                 job=TrainJob(
@@ -93,10 +98,26 @@ class Workplace:
                 step_kind=config.execution.step,
                 num_slots=resources.num_workers,
                 keep_weights=config.execution.keep_weights != "none",
+                diagnose=("all" if size == largest else "numbers") if diagnosed else "no",
+                longer_trace_path=longer_trace_path if size == largest else None,
+                no_longer=no_longer,
             )
             for size in config.sizes
             for seed in (config.training.seeds if seeds is None else seeds)
         ]
+
+    def trace_at(self, program: Program, trace: Path, shape: Shape) -> tuple[str | None, str]:
+        """See ``other_traces.trace_at``."""
+        return trace_at(self.store, self.tracer, program, trace, shape, self.config.gates)
+
+    def _longer(self, checked: CheckedProgram) -> tuple[str | None, str]:
+        shape = Shape(
+            size=self.config.sizes[-1],
+            seq_len=FACTOR * self.config.data.seq_len,
+            batch_size=self.config.training.batch_size,
+            seeds=traced_seeds(self.config),
+        )
+        return self.trace_at(checked.program, checked.trace_path, shape)
 
     def train(
         self, checked: CheckedProgram, seeds: Sequence[int] | None = None

@@ -23,6 +23,7 @@ from openevolve_unified.candidate.source.policy import check_source
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.diagnostics.recall import lacks_recall, measure_recall
 from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
 from openevolve_unified.evaluation.overfit_gate import pass_overfit_gate
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
@@ -32,11 +33,11 @@ from openevolve_unified.evaluation.scoring import (
     score_of,
 )
 from openevolve_unified.evaluation.seeds import traced_seeds
+from openevolve_unified.evaluation.verdicts import keep_verdict, kept_verdict
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
-from openevolve_unified.plain.canonical import content_hash, to_plain
-from openevolve_unified.plain.strict import from_mapping
+from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.records import (
     TRAINING_VERSION,
     Evaluation,
@@ -45,7 +46,7 @@ from openevolve_unified.records import (
     SizeResult,
     TrainRun,
 )
-from openevolve_unified.runs.events import Event, Listener, StageStarted
+from openevolve_unified.runs.events import Event, Listener, Notice, StageStarted
 from openevolve_unified.stages import Stage
 
 EVALUATION_VERSION = 8
@@ -84,19 +85,18 @@ class Pipeline:
         chosen = self.config.training.seeds if seeds is None else tuple(seeds)
         attempt = self._attempt(program)
         place, key = attempt.place, attempt.key(chosen)
-        stored = _verdict(place.store.get("evaluations", key) or {})
+        stored = kept_verdict(place.store, key)
         if stored is not None:
             if isinstance(stored, Evaluation):
                 keys = [run.job_key for size in stored.sizes for run in size.runs]
                 place.keep_weights(program, keys)
                 place.say_lacking_weights(keys)
-            return stored
+            return self._with_recall(attempt, key, stored)
         result = self._evaluate_fresh(attempt, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         if not isinstance(result, Failure) or not result.is_machine_trouble:
-            record = {type(result).__name__: to_plain(result)}
-            place.store.put("evaluations", key, record)
-        return result
+            keep_verdict(place.store, key, result)
+        return self._with_recall(attempt, key, result)
 
     def check(self, source: str) -> CheckedProgram:
         """Everything that is decided before training.
@@ -205,6 +205,23 @@ class Pipeline:
             overfit=overfit,
         )
 
+    def _with_recall(
+        self, attempt: _Attempt, key: str, result: Evaluation | Failure
+    ) -> Evaluation | Failure:
+        """The verdict with its associative recall, where that is asked for and can be measured."""
+        place, program = attempt.place, attempt.program
+        if isinstance(result, Failure) or not lacks_recall(self.config, result):
+            return result
+        try:
+            with self._machine_errors():
+                found = measure_recall(place, program, attempt.trace(program)[0])
+        except (CandidateError, MachineError) as error:
+            place.say(Notice(message=f"associative recall was not measured: {error}"))
+            return result
+        result = dataclasses.replace(result, recall=found)
+        keep_verdict(place.store, key, result)
+        return result
+
     def _baseline(self, seeds: tuple[int, ...]) -> tuple[SizeResult, ...]:
         result = self.evaluate(self.initial.source, seeds)
         if isinstance(result, Failure):
@@ -304,7 +321,7 @@ class _Attempt:
         """Trace the program and hold it to every check; raises like ``Pipeline.check``."""
         self.place.say(StageStarted(stage="trace"))
         self.place.warm_up()
-        trace_path, isolation = self._trace(self.program)
+        trace_path, isolation = self.trace(self.program)
         return self.check_trace(trace_path, isolation, self.place.config.gates)
 
     def check_trace(
@@ -312,7 +329,7 @@ class _Attempt:
     ) -> CheckedProgram:
         """Hold a trace of the program to every check."""
         place, config = self.place, self.place.config
-        baseline_path, _ = self._trace(self.initial)
+        baseline_path, _ = self.trace(self.initial)
         place.say(StageStarted(stage="checks"))
         request = CheckRequest(
             trace_path=str(trace_path),
@@ -335,7 +352,7 @@ class _Attempt:
             evidence={**report["evidence"], "isolation": isolation},
         )
 
-    def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
+    def trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
         """The traced program's file and how it was confined, from the store or made now."""
         config, gates = self.place.config, self.place.config.gates
         request = {
@@ -365,16 +382,3 @@ class _Attempt:
             record = {"isolation": isolation.to_plain()}
             store.put("traces", key, record)
         return path, record["isolation"]
-
-
-def _verdict(stored: dict[str, Any]) -> Evaluation | Failure | None:
-    """Of a record of the store; None for none, and for one that another version wrote."""
-    try:
-        if "Evaluation" in stored:
-            evaluation = from_mapping(Evaluation, stored["Evaluation"], "evaluation")
-            return dataclasses.replace(evaluation, cached=True)
-        if "Failure" in stored:
-            return from_mapping(Failure, stored["Failure"], "failure")
-    except ConfigError:
-        return None
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from openevolve_unified.config.schema import GatesConfig, StepKind
 from openevolve_unified.execution.executor import Task
@@ -56,6 +57,13 @@ class TrainRequest:
     num_slots: int
     keep_weights: bool = False
     """Leave the trained weights in the store."""
+    diagnose: Literal["no", "numbers", "all"] = "no"
+    """What to measure of the trained weights beside their loss; see ``evaluation.diagnostics``.
+    ``all``, of the largest size: also at twice the length, and matrices kept for a picture."""
+    longer_trace_path: str | None = None
+    """The program at twice the length."""
+    no_longer: str = ""
+    """Why there is none."""
 
     def training(self) -> Task:
         """The task that trains the job, or finds it in the store."""
@@ -78,11 +86,12 @@ class TrainRequest:
         return self._task("measure")
 
     def _task(self, name: str, record: Place | None = None) -> Task:
+        longer = () if self.longer_trace_path is None else ("longer_trace_path",)
         return Task(
             function=f"evaluation.tasks.{name}",
             arguments=to_plain(self),
             title=f"{name} {self.job.size.name} seed {self.job.seed}",
-            files=("trace_path", "data_folder"),
+            files=("trace_path", "data_folder", *longer),
             needs_store=self.keep_weights,
             record=record,
         )

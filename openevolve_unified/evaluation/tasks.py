@@ -7,6 +7,7 @@ what the parent should know. Torch comes in here and in what it calls.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import time
@@ -25,6 +26,7 @@ from openevolve_unified.data import TokenData, open_cached
 from openevolve_unified.data.small_set import choose_small_set
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.certificate import inspect_weights, mechanisms_of
+from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import work_slot
@@ -222,7 +224,13 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
     candidate = _load(request.trace_path, request.gates)
 
     def inspect(model: Transformer) -> Findings:
-        findings = inspect_weights(model, candidate.sizes[job.size.name], job, data.validation)
+        losses: list[torch.Tensor] = []
+        findings = inspect_weights(
+            model, candidate.sizes[job.size.name], job, data.validation, losses.append
+        )
+        if request.diagnose != "no" and findings.certificate:
+            found = diagnose(model, request, torch.cat(losses).cpu().numpy(), data)
+            findings = dataclasses.replace(findings, diagnostics=found)
         if request.keep_weights and findings.certificate:
             store = Store(Path(request.store))
             save_weights(store.path("weights", job.key, ".safetensors"), job, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.names import FAILURE_SCORE
+from openevolve_unified.judgement.diagnostics import told_diagnostics
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.health import told_health
@@ -47,6 +48,7 @@ def artifacts(result: Evaluation | Failure, judges: Judges | None = None) -> dic
         "noise": noise_text(judges),
         **overfit,
         "health": told_health(result.sizes),
+        "diagnostics": told_diagnostics(result.sizes, result.recall),
         "horizon": f"{result.horizon}; slopes of different horizons cannot be compared",
     }
 

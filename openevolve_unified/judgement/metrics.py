@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 
 from openevolve_unified.config.names import (
+    CHECKED_NAMES,
     FAILURE_SCORE,
-    FEATURE_NAMES,
     METRIC_NAMES,
     UNKNOWN_STDERR,
     UNTRAINED_SCORE,
 )
+from openevolve_unified.judgement.diagnostics import diagnostic_features
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
@@ -60,7 +61,8 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
         "leave_one_out_rms": UNKNOWN_STDERR if left_out is None else left_out.rms_nats,
         "power_law_exponent": law.exponent if law is not None and law.is_identified else 0.0,
         "harm": result.score.harm_nats,
-        **{name: float(result.features.get(name, 0.0)) for name in FEATURE_NAMES},
+        **{name: float(result.features.get(name, 0.0)) for name in CHECKED_NAMES},
+        **diagnostic_features(result.sizes, result.recall),
         "is_pilot": float(result.is_pilot),
         "trained": 1.0,
     }

@@ -249,6 +249,7 @@ class RunDirectory:
         if isinstance(result, Evaluation) and judges is not None:
             details.update(checks=result.checks, features=result.features, overfit=result.overfit)
             details["losses_per_size"] = loss_table(result, judges).splitlines()
+            details["recall"] = result.recall
             details["losses"] = [size_details(size) for size in result.sizes]
         write_json(stem.with_suffix(".json"), details)
 

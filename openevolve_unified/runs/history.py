@@ -16,6 +16,7 @@ from typing import Any, Literal
 from openevolve_unified.config.names import FAILURE_SCORE
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.compare import Standing, best_of
+from openevolve_unified.judgement.diagnostics import generalisation_gap, told_diagnostics
 from openevolve_unified.judgement.feedback import told_score
 from openevolve_unified.judgement.health import told_health
 from openevolve_unified.judgement.judges import Judges
@@ -47,7 +48,7 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
     "rejected": {"stage": str, "reason": str},
     "not judged": {"stage": str, "reason": str},
 }
-_DETAILS = ("checks", "features", "losses_per_size", "losses")
+_DETAILS = ("checks", "features", "losses_per_size", "losses", "recall")
 """What a program's own file says more than its entry."""
 _LONG = ("curve", "health", "certificate", "parameter_changes", "versions")
 """Of a run's record; it is in the store."""
@@ -129,6 +130,7 @@ def new_entry(
         "harm_nats": result.score.harm_nats,
         "r2": result.fit.r2,
         "health": told_health(result.sizes),
+        "diagnostics": told_diagnostics(result.sizes, result.recall),
         "cached": result.cached,
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
         "differences_nats": {
@@ -240,6 +242,7 @@ def size_details(size: SizeResult) -> dict[str, Any]:
         "num_params_non_embedding": size.num_params_non_embedding,
         "num_params_total": size.num_params_total,
         "mean_loss_nats": size.mean_loss_nats,
+        "generalisation_gap_nats": [generalisation_gap(run) for run in size.runs],
         "runs": [
             {name: value for name, value in to_plain(run).items() if name not in _LONG}
             for run in size.runs

@@ -16,6 +16,7 @@ import torch
 import torch.nn as nn
 
 from openevolve_unified.config.schema import CURVE_SEQUENCES, StepKind
+from openevolve_unified.diagnostics import Diagnostics
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import QUICK_STEP, CurvePoint, Health, TrainJob, TrainRun
 from openevolve_unified.training.averaging import WeightAverage
@@ -47,6 +48,7 @@ class Findings:
     parameter_changes: dict[str, float] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     rejection: str | None = None
+    diagnostics: Diagnostics | None = None
 
 
 def train(

@@ -98,6 +98,21 @@ def test_a_bad_value_is_named_with_the_way_out(key, write):
 
 
 @pytest.mark.parametrize(
+    ("mode", "known", "unknown"),
+    [
+        ("none", "lookback", "effective_rank"),
+        ("cheap", "effective_rank", "recall_accuracy"),
+        ("recall", "recall_accuracy", "recal"),
+    ],
+)
+def test_a_feature_dimension_is_one_that_the_diagnostics_measure(mode, known, unknown, write):
+    asked = {"scaling_law.diagnostics": {"mode": mode}, "database.feature_dimensions": [known]}
+    assert load_experiment(write(asked)).scaling_law.diagnostics.mode == mode
+    with pytest.raises(ConfigError, match=f"feature_dimensions: got '{unknown}'"):
+        load_experiment(write({**asked, "database.feature_dimensions": [unknown]}))
+
+
+@pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("", "empty"),

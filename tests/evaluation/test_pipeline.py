@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified import records
-from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.candidate.program.traced import load_traced
+from openevolve_unified.config.diagnostics import DiagnosticsConfig, RecallConfig
+from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation import pipeline as pipeline_module
 from openevolve_unified.evaluation import tasks
-from openevolve_unified.evaluation.ladder import train_requests
+from openevolve_unified.evaluation.diagnostics.measure import diagnose
+from openevolve_unified.evaluation.ladder import Workplace, train_requests
+from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.seeds import seeds_of, traced_seeds
+from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.fitness import score
+from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.records import Evaluation, Failure, Program
 from openevolve_unified.redteam.catalog import CHEATS
 from openevolve_unified.store import Store
+from openevolve_unified.training.step import build_model
 
 READOUT = "    def readout(self, z):"
 
@@ -228,6 +237,113 @@ def test_every_run_has_its_health_and_one_that_was_stopped_refuses_the_program(
     other.context.store.put("runs", key, run)
     with pytest.raises(CandidateError, match="training at size 16x1 was stopped: it is blind"):
         other.train(checked)
+
+
+def test_trained_models_are_diagnosed_and_the_largest_also_at_twice_its_length(baseline, pipeline):
+    for size in baseline.sizes:
+        found = size.runs[0].diagnostics
+        layers, heads = size.size.num_layers, size.size.num_heads
+        assert np.array(found.mixing.effective_rank).shape == (layers, heads)
+        assert np.array(found.mixing.row_sum) == pytest.approx(1.0), "softmax"
+        assert found.floor_nats == pipeline.context.data().entropy_floor_nats
+        weights = (found.repeated_share, 1 - found.repeated_share)
+        mean = np.dot(weights, (found.repeated_nats, found.rest_nats))
+        assert mean == pytest.approx(size.mean_loss_nats, rel=1e-5)
+    *others, largest = [size.runs[0].diagnostics for size in baseline.sizes]
+    assert {found.no_extrapolation for found in others} == {"measured at the largest size only"}
+    assert largest.extrapolation.num_tokens == 16 * 16
+    assert [found.example for found in others] == [None, None]
+    assert largest.example.matrices.shape == (1, 4, 16, 16)
+    assert largest.example.tokens[0] == "<|endoftext|>"
+
+
+def test_diagnostics_change_no_loss_and_can_be_left_out(baseline, pipeline, folder):
+    none = dataclasses.replace(pipeline.config, diagnostics=DiagnosticsConfig(mode="none"))
+    other, _ = build_pipeline(none, folder, "undiagnosed", pipeline.context.machine)
+    runs = [size.runs[0] for size in other.train(other.check(INITIAL))]
+    assert [run.diagnostics for run in runs] == [None] * 3
+    for run, size in zip(runs, baseline.sizes, strict=True):
+        assert run.job_key == size.runs[0].job_key
+        assert (run.curve, run.test_loss_nats) == (size.runs[0].curve, size.runs[0].test_loss_nats)
+    # What was trained without them is read, told as such, and not trained again for them.
+    asking, _ = build_pipeline(pipeline.config, folder, "undiagnosed", pipeline.context.machine)
+    result = asking.evaluate(INITIAL)
+    assert [size.runs[0] for size in result.sizes] == runs
+    assert artifacts(result)["diagnostics"] == "not measured"
+
+
+def test_an_induction_head_pays_less_for_repeated_pairings_and_a_model_without_one_does_not(
+    baseline, pipeline
+):
+    request = train_requests(pipeline.context, pipeline.check(INITIAL))[0]
+    data = pipeline.context.data()
+    traced = load_traced(Path(request.trace_path), request.gates).sizes[request.job.size.name]
+    model = build_model(request.job, lambda layer: traced.mechanism(42, layer), torch.device("cpu"))
+    losses = np.full((len(data.validation), data.seq_len), 5.0, np.float32)
+    assert diagnose(model, request, losses, data).induction_nats == 0.0
+    for row, own in zip(data.validation.tolist(), losses, strict=True):
+        seen = set()
+        for place, pairing in enumerate(itertools.pairwise(row)):
+            own[place] = 0.5 if pairing in seen else 5.0  # it copies what followed before
+            seen.add(pairing)
+    found = diagnose(model, request, losses, data)
+    assert (found.repeated_nats, found.induction_nats) == (0.5, 4.5)
+    assert found.repeated_share == (losses == 0.5).mean() > 0
+
+
+def test_a_program_that_depends_on_its_length_has_no_extrapolation(baseline, pipeline, folder):
+    first = "        super().__init__(hidden_dim, num_heads, dropout)\n"
+    own = "        self.places = nn.Parameter(torch.zeros(16, 16))\n"
+    text = "        z2 = z + self.places[: z.shape[-2], : z.shape[-1]]\n"
+    source = changed(text).replace(first, first + own, 1)
+    place = Workplace(pipeline.context, pipeline.context.listener)
+    gates = GatesConfig(max_params_ratio=9.0, max_flops_ratio=9.0)
+    place.config = dataclasses.replace(pipeline.config, gates=gates)
+    checked = dataclasses.replace(
+        pipeline.check(INITIAL),
+        program=Program(source=source, framework=pipeline.config.framework),
+        trace_path=folder / "of another program",
+    )
+    *_, request = place.requests(checked)
+    assert request.longer_trace_path is None
+    assert "line 53" in request.no_longer
+    assert "[16, 16]" in request.no_longer
+
+
+def test_recall_is_measured_once_for_a_mechanism_whatever_its_seeds(baseline, pipeline):
+    recall = RecallConfig(
+        vocab_size=16,
+        lengths=(16,),
+        num_pairs=(1, 2),
+        learning_rates=(1e-3, 1e-2),
+        training_steps=2,
+        batch_size=4,
+        hidden_dim=16,
+        num_layers=1,
+        num_heads=2,
+    )
+    diagnostics = DiagnosticsConfig(mode="recall", recall=recall)
+    asking = dataclasses.replace(pipeline.config, diagnostics=diagnostics)
+    context = dataclasses.replace(pipeline.context, config=asking)
+    result = Pipeline(context, INITIAL).evaluate(INITIAL)
+    runs = result.recall.runs
+    assert [(run.seq_len, run.learning_rate, run.num_steps) for run in runs] == [
+        (16, 1e-3, 2),
+        (16, 1e-2, 2),
+    ]
+    assert all(set(run.accuracy) == {"1", "2"} for run in runs)
+    assert metrics(result)["recall_accuracy"] == result.recall.best[0].mean_accuracy
+    assert "at length 16, one seed" in artifacts(result)["diagnostics"]
+    assert result.score == baseline.score
+    stored = context.store.root / "recall"
+    before = {path: path.stat().st_mtime_ns for path in stored.rglob("*.json")}
+    assert len(before) == 2
+    again = Pipeline(context, INITIAL).evaluate(INITIAL)
+    assert (again.recall, again.cached) == (result.recall, True)
+    twin = Pipeline(context, INITIAL).evaluate(changed("        # a remark\n        z2 = z\n"))
+    assert twin.recall == result.recall
+    assert {path: path.stat().st_mtime_ns for path in stored.rglob("*.json")} == before
+    assert pipeline.evaluate(INITIAL).recall == result.recall, "kept, though nobody asks"
 
 
 def test_a_deadline_is_a_failure_that_is_not_remembered(folder, pipeline):
