@@ -272,6 +272,17 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What traced programs are told apart by; see ``judgement.distance`` for how far."""
+
+    bigrams: dict[str, int]
+    """How often one operator reads another's result; see ``candidate.program.bigrams``."""
+    outputs: tuple[tuple[float, ...], ...]
+    """Of the smallest size on fixed inputs, at initial and at scrambled parameters; see
+    ``candidate.checks.traits``."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A candidate that was trained at every size, fitted and scored.
 
@@ -295,6 +306,8 @@ class Evaluation:
     """Measured properties of the mechanism, for OpenEvolve's feature map."""
     checks: dict[str, Any]
     """What the checks found, for people: budget ratios, causality evidence, isolation."""
+    traits: Traits | None = None
+    """None in what nobody traced."""
     duration_s: float = 0.0
     cached: bool = False
 
@@ -319,6 +332,10 @@ class Failure:
     horizon: str = ""
     is_pilot: bool = True
     details: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    """Of a program that passed every check before training; else empty."""
+    traits: Traits | None = None
+    """Of the same."""
     duration_s: float = 0.0
 
     @property

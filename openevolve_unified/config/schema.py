@@ -235,9 +235,13 @@ class StoppingConfig:
     """Share of the trained candidates that diverged, counted from the sixth on."""
     max_backend_failures: int = 3
     """Calls to the language model that fail in a row."""
+    convergence_proposals: int = 0
+    """Legal proposals in a row of which none computed something new and none was better than the
+    best before it, beyond noise; see ``judgement.diversity``."""
 
     def __post_init__(self) -> None:
-        for name in ("patience_iterations", "max_invalid_in_a_row", "max_backend_failures"):
+        counts = ("patience_iterations", "max_invalid_in_a_row", "max_backend_failures")
+        for name in (*counts, "convergence_proposals"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(
             0 <= self.max_nonfinite_fraction <= 1,

@@ -18,7 +18,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
+from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun, Traits
 from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
 
 
@@ -33,6 +33,7 @@ class CheckedProgram:
     """``size:seed`` to the fingerprint of the program with those initial values."""
     features: dict[str, float]
     evidence: dict[str, Any]
+    traits: Traits
 
 
 class Workplace:

@@ -43,11 +43,12 @@ from openevolve_unified.records import (
     Program,
     SizeResult,
     TrainRun,
+    Traits,
 )
 from openevolve_unified.runs.events import Event, Listener, StageStarted
 from openevolve_unified.stages import Stage
 
-EVALUATION_VERSION = 7
+EVALUATION_VERSION = 8
 """Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
@@ -160,19 +161,27 @@ class Pipeline:
         return [results[index] for index in range(len(tasks))]
 
     def _evaluate_fresh(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation | Failure:
+        checked: CheckedProgram | None = None
         try:
             with self._machine_errors():
                 self._require_allowed(attempt.program)
-                return self._judge(attempt, seeds)
+                checked = attempt.check()
+                return self._judge(attempt, checked, seeds)
         except CandidateError as error:
-            return self._failure(attempt.program, error.stage, error.reason)
+            refused = self._failure(attempt.program, error.stage, error.reason)
+            if checked is None:
+                return refused
+            return dataclasses.replace(
+                refused, fingerprint=checked.fingerprint, traits=checked.traits
+            )
         except MachineError as error:
             return self._failure(attempt.program, error.stage, str(error))
 
-    def _judge(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation:
+    def _judge(
+        self, attempt: _Attempt, checked: CheckedProgram, seeds: tuple[int, ...]
+    ) -> Evaluation:
         program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
-        checked = attempt.check()
         baseline = () if is_initial else self._baseline(seeds)
         sizes = attempt.place.train(checked, seeds)
         doubt = too_good_to_be_true(
@@ -200,6 +209,7 @@ class Pipeline:
             score=score_of(self.config.fitness, fit, sizes, baseline),
             features=checked.features,
             checks=checked.evidence,
+            traits=checked.traits,
         )
 
     def _baseline(self, seeds: tuple[int, ...]) -> tuple[SizeResult, ...]:
@@ -330,6 +340,7 @@ class _Attempt:
             job_fingerprints=report["job_fingerprints"],
             features=report["features"],
             evidence={**report["evidence"], "isolation": isolation},
+            traits=from_mapping(Traits, report["traits"], "traits"),
         )
 
     def _trace(self, program: Program) -> tuple[Path, dict[str, Any]]:

@@ -85,6 +85,7 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             "flops_ratio": report.flops_ratio,
         },
         "evidence": report.evidence,
+        "traits": to_plain(report.traits),
     }
 
 

@@ -300,5 +300,6 @@ def _plan_and_evolve(
         raise
     finally:
         directory.write_best_diff(initial)  # more seeds may have shown another best
+        directory.write_diversity(initial)
     print_summary(experiment, directory, initial, confirmed, reporter)
     return run

@@ -8,9 +8,11 @@ from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.diversity_table import diversity_lines
 from openevolve_unified.report.judges_table import better_everywhere, summary_lines
 from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
@@ -32,9 +34,10 @@ def print_summary(
     """
     entries = directory.history()
     best = best_entry(entries) or initial
+    proposals = ProposalLog(directory.path).proposals
     reporter.say()
     reporter.say(f"summary [{initial['horizon']}]")
-    for heading, text in count_lines(ProposalLog(directory.path).proposals):
+    for heading, text in count_lines(proposals):
         reporter.say(f"  {heading:<12} {text}")
     if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
@@ -49,13 +52,15 @@ def print_summary(
     if dominating is not None:
         reporter.say(f"  every size   {dominating}")
     _print_changes(directory, best, initial, reporter)
+    for number, line in enumerate(diversity_lines(search_diversity(initial, entries, proposals))):
+        reporter.say(f"  {'' if number else 'diversity':<12} {line}")
     time = time_against_plan(directory.path, entries, initial)
     if time is not None:
         reporter.say(f"  time         {time}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
-        "               best_code.py, confirmation.json, fitness_history.json, proposals.json, "
-        "programs/, checkpoints/, logs/"
+        "               best_code.py, confirmation.json, diversity.json, fitness_history.json, "
+        "proposals.json, programs/, checkpoints/, logs/"
     )
 
 

@@ -106,6 +106,8 @@ def new_entry(
         "duration_s": round(result.duration_s, 2),
         "combined_score": FAILURE_SCORE,
     }
+    if result.traits is not None:
+        entry.update(fingerprint=result.fingerprint, traits=to_plain(result.traits))
     if isinstance(result, Failure):
         verdict: Verdict = "not judged" if result.is_machine_trouble else "rejected"
         return {**entry, "verdict": verdict, "stage": result.stage, "reason": result.reason}

@@ -48,6 +48,10 @@ class Proposal:
     """Edits whose SEARCH text the parent did not hold, in an answer that gave a program."""
     parent: str = ""
     """The first digits of the hash of the program that was to be edited."""
+    num_lines_added: int = 0
+    """Lines of code that the parent did not have."""
+    num_lines_again: int = 0
+    """Those of them that an earlier program of the run had."""
 
 
 class ProposalLog:
