@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
+from openevolve_unified.config.early_stopping import EarlyStoppingConfig
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.noise import NoiseConfig
 from openevolve_unified.config.selection import SelectionConfig
@@ -331,6 +332,7 @@ class ScalingLawConfig:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     stopping: StoppingConfig = StoppingConfig()
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     execution: ExecutionConfig = ExecutionConfig()
 
     def __post_init__(self) -> None:
@@ -371,6 +373,10 @@ class ScalingLawConfig:
             "training.seeds",
             self.training.seeds,
             f"less than {MAX_SEED:,}: those for the confirmation and the noise follow from them",
+        )
+        training = self.training
+        self.early_stopping.require_fits(
+            training.training_steps, training.eval_frequency, self.execution.backend
         )
 
     @property

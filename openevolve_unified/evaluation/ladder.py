@@ -115,6 +115,20 @@ class Workplace:
             for size in self.config.sizes
         )
 
+    def train_until(
+        self, checked: CheckedProgram, seeds: Sequence[int], step: int
+    ) -> list[list[TrainRun]]:
+        """The runs of every seed by size, trained up to ``step`` at least; ``train`` continues.
+
+        Raises:
+            CandidateError: a model diverged.
+        """
+        requests = [
+            dataclasses.replace(request, pause_at=step) for request in self.requests(checked, seeds)
+        ]
+        runs = self.train_each(requests, _require_healthy)
+        return [runs[first : first + len(seeds)] for first in range(0, len(runs), len(seeds))]
+
     def keep_weights(self, program: Program, keys: Sequence[str]) -> None:
         """Claim the weights of a program's jobs, where the experiment keeps some.
 
@@ -207,5 +221,7 @@ def _require_healthy(run: TrainRun, job: TrainJob) -> None:
             "exponentiated or divided (subtract the row maximum, normalise q and k, add an "
             "epsilon)",
         )
+    if run.status == "paused":
+        return
     if run.status == "rejected" or run.final_loss_nats is None:
         raise CandidateError("trained_causality", run.rejection or "the trained model was refused")

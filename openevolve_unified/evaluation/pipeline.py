@@ -24,6 +24,7 @@ from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
+from openevolve_unified.evaluation.race import Hurdle, StoppedEarlyError
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
@@ -66,7 +67,9 @@ class Pipeline:
         until = self.context.deadline()
         return Pipeline(dataclasses.replace(self.context, until=until), self.initial.source)
 
-    def evaluate(self, source: str, seeds: Sequence[int] | None = None) -> Evaluation | Failure:
+    def evaluate(
+        self, source: str, seeds: Sequence[int] | None = None, hurdle: Hurdle | None = None
+    ) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
 
         The initial program is trained at the same seeds first. What was trained at some of them
@@ -74,6 +77,7 @@ class Pipeline:
 
         Args:
             seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
+            hurdle: of the race, for a program without a verdict; None: it trains to the end.
 
         Raises:
             ConfigError: the experiment itself cannot run (data, device, disk, initial program).
@@ -82,7 +86,7 @@ class Pipeline:
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
         chosen = self.config.training.seeds if seeds is None else tuple(seeds)
-        attempt = self._attempt(program)
+        attempt = dataclasses.replace(self._attempt(program), hurdle=hurdle)
         place, key = attempt.place, attempt.key(chosen)
         stored = _verdict(place.store.get("evaluations", key) or {})
         if stored is not None:
@@ -93,7 +97,7 @@ class Pipeline:
             return stored
         result = self._evaluate_fresh(attempt, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
-        if not isinstance(result, Failure) or not result.is_machine_trouble:
+        if not isinstance(result, Failure) or result.is_verdict:
             record = {type(result).__name__: to_plain(result)}
             place.store.put("evaluations", key, record)
         return result
@@ -172,7 +176,11 @@ class Pipeline:
             if checked is None:
                 return refused
             return dataclasses.replace(
-                refused, fingerprint=checked.fingerprint, traits=checked.traits
+                refused,
+                fingerprint=checked.fingerprint,
+                traits=checked.traits,
+                features=checked.features,
+                stopped_early=error.stopped if isinstance(error, StoppedEarlyError) else None,
             )
         except MachineError as error:
             return self._failure(attempt.program, error.stage, str(error))
@@ -183,6 +191,9 @@ class Pipeline:
         program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
         baseline = () if is_initial else self._baseline(seeds)
+        if attempt.hurdle is not None:
+            early = attempt.place.train_until(checked, seeds, attempt.hurdle.step)
+            attempt.hurdle.require_taken(early, baseline, self.config)
         sizes = attempt.place.train(checked, seeds)
         doubt = too_good_to_be_true(
             sizes,
@@ -286,6 +297,7 @@ class _Attempt:
     place: Workplace
     program: Program
     initial: Program
+    hurdle: Hurdle | None = None
 
     def key(self, seeds: tuple[int, ...]) -> str:
         """Of the verdict in the store: all that it is a function of."""

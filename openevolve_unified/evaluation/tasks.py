@@ -90,7 +90,10 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
 
 def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
+    """Train one job, unless it has been trained meanwhile; the record is stored and returned.
+
+    That of a job that pauses is not stored: its checkpoint is.
+    """
     request = from_mapping(TrainRequest, arguments, "request")
     job, store = request.job, Store(Path(request.store))
     with store.lock("runs", job.key), work_slot(store.root, request.num_slots):
@@ -104,6 +107,8 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             if job.device_type == "cuda":
                 gc.collect()
                 torch.cuda.empty_cache()  # the next job may be another process's
+        if run.status == "paused":
+            return to_plain(run)
         store.put("runs", job.key, run)
         remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
     return to_plain(run)
@@ -216,6 +221,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         step_kind=request.step_kind,
         inspect=inspect,
         hopeless=stopped_because,
+        pause_at=request.pause_at,
     )
 
 

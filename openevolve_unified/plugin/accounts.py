@@ -157,7 +157,9 @@ class Accounts:
         self._troubles_in_a_row = 0
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
-            kept = replace(trained, outcome="duplicate") if is_known else trained
+            is_stopped = child["metrics"].get("trained", 1.0) == 0.0
+            legal: Outcome = "stopped" if is_stopped else "trained"
+            kept = replace(trained, outcome="duplicate" if is_known else legal)
             self._keep(kept, answer.detail, unmatched)
             self._stop_for(self._rules.observe_trained(Standing.of_metrics(child["metrics"])))
             self._look_for_convergence()

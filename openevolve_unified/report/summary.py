@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
@@ -52,6 +53,9 @@ def print_summary(
     if dominating is not None:
         reporter.say(f"  every size   {dominating}")
     _print_changes(directory, best, initial, reporter)
+    raced = race_line(entries, initial)
+    if raced is not None:
+        reporter.say(f"  race         {raced}")
     for number, line in enumerate(diversity_lines(search_diversity(initial, entries, proposals))):
         reporter.say(f"  {'' if number else 'diversity':<12} {line}")
     time = time_against_plan(directory.path, entries, initial)
@@ -61,6 +65,19 @@ def print_summary(
     reporter.say(
         "               best_code.py, confirmation.json, diversity.json, fitness_history.json, "
         "proposals.json, programs/, checkpoints/, logs/"
+    )
+
+
+def race_line(entries: Sequence[dict[str, Any]], initial: dict[str, Any]) -> str | None:
+    """What the race saved; None where it stopped nobody."""
+    saved = [entry["saved_share"] for entry in entries if entry["verdict"] == "stopped"]
+    trained = [entry for entry in entries if entry["verdict"] == "trained"]
+    num_candidates = len(saved) + sum(entry["program"] != initial["program"] for entry in trained)
+    if not saved:
+        return None
+    return (
+        f"{len(saved)} of {num_candidates} candidates were stopped early: "
+        f"{sum(saved) / num_candidates:.0%} of the steps of their first trainings were saved"
     )
 
 

@@ -192,5 +192,5 @@ def _seconds(sizes: tuple[SizeResult, ...]) -> float:
 
 
 def _refused_s(entry: dict[str, Any]) -> float:
-    is_trained = entry["verdict"] == "rejected" and entry["stage"] in TRAINED_STAGES
+    is_trained = entry["verdict"] == "stopped" or entry.get("stage") in TRAINED_STAGES
     return float(entry.get("duration_s", 0.0)) if is_trained else 0.0
