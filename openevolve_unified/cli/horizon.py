@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.report.horizon_table import horizon_json, horizon_lines
 
     found = ledgers(options.run_dir, options.store)
-    for one in found:
-        print("\n".join(horizon_lines(one)))
     if options.output is not None:
         write_json(options.output, horizon_json(found))
+    for one in found:
+        print("\n".join(horizon_lines(one)))
     if options.json:
         print(json.dumps(horizon_json(found)))
     return exits.DONE

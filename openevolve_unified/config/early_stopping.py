@@ -10,7 +10,11 @@ from openevolve_unified.config.bounds import require
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStoppingConfig:
-    """A race needs a ledger that supports it; see ``judgement.race``. Off without one."""
+    """A race needs a ledger that supports it; see ``judgement.race``. Off without one.
+
+    It is for the candidates of a run of ``openevolve``: whatever else is trained (baseline, noise,
+    confirmation, validation, ``evaluate``, OpenEvolve's own command) is trained to the end.
+    """
 
     ledger: str | None = None
     """What ``openevolve-unified horizon --output FILE`` wrote for this configuration; relative to

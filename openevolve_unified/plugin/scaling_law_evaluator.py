@@ -252,8 +252,8 @@ class ScalingLawEvaluator:
         pipeline, noise = self.pipeline.bounded(), measured_baseline(self.pipeline)
         if source == self.pipeline.initial.source:
             return Selector(pipeline, noise).judge_initial()
-        selector = Selector(pipeline, noise, self.race_rule())
         turn = current_turn()
+        selector = Selector(pipeline, noise, None if turn is None else self.race_rule())
         iteration = None if turn is None else turn.iteration
         cells = None if turn is None else turn.cells
         self._measure_parent(selector)

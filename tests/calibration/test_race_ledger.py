@@ -1,4 +1,4 @@
-"""The ledger of a race: written by the command, held to the configuration, and refused in a line."""
+"""The ledger of a race: written by the command, held to the configuration, refused in a line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from openevolve_unified.config.schema import ScalingLawConfig, TrainingConfig
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.judgement.race import MIN_PROGRAMS, RaceRule
 
+LARGEST = FitnessConfig(kind="largest_loss")
 HORIZON = "1,000 of 100,000 steps"
 
 
@@ -23,21 +24,27 @@ def law(ledger="ledger.json", at=0.5, regret=0.01, seeds=(42,), steps=1_000, **c
     """A configuration for the ledgers below."""
     early = EarlyStoppingConfig(ledger=ledger, at=at, regret=regret)
     training = TrainingConfig(training_steps=steps, warmup_steps=10, eval_frequency=50, seeds=seeds)
-    settings = {"ladder": "quickstart", "training": training, "early_stopping": early, **changes}
+    settings = {"ladder": "quickstart", "training": training, "fitness": LARGEST, **changes}
     return ScalingLawConfig(
-        framework="matrix_mixer", initial_program="-", output_dir="-", **settings
+        framework="matrix_mixer",
+        initial_program="-",
+        output_dir="-",
+        early_stopping=early,
+        **settings,
     )
 
 
 def made_ledger(place, number=MIN_PROGRAMS, falls=lambda index: FALL):
-    """The file of a ledger of programs whose ladders are the steeper the later they come, and the
-    keys of their baseline's models."""
+    """The file of a ledger of programs that are the better the later they come, and the keys of
+    their baseline's models."""
+    made = [trained(f"program {i}", 1.0 - 0.01 * i, fall=falls(i)) for i in range(number)]
     found = [
         dataclasses.replace(
-            trained(f"program {i}", 1.0 - 0.01 * i, fall=falls(i)),
+            one,
             horizon=f"pilot, {HORIZON}",
+            score=dataclasses.replace(one.score, kind="largest_loss"),
         )
-        for i in range(number)
+        for one in made
     ]
     folder = put(place / "store", *found)
     assert main(["horizon", str(folder), "--output", str(place / "ledger.json")]) == 0
@@ -50,12 +57,9 @@ def steady(tmp_path_factory):
     return place, made_ledger(place)
 
 
-KIND = FitnessConfig(kind="largest_loss")
-
-
 def test_a_ledger_of_the_configuration_gives_the_rule(steady):
     place, jobs = steady
-    rule = supported_rule(law(fitness=FitnessConfig()), place, jobs, 20)
+    rule = supported_rule(law(), place, jobs, 20)
     assert isinstance(rule, RaceRule)
     assert (rule.share, rule.margin, rule.regret_bound) == (0.5, 0.0, 0.0)
     assert 0.3 < rule.saved_share < 0.5
@@ -67,7 +71,10 @@ def test_a_ledger_of_the_configuration_gives_the_rule(steady):
         ({"steps": 2_000}, "horizon: it has pilot, 1,000 of 100,000 steps, the configuration"),
         ({"seeds": (42, 43)}, r"seeds: it has \[42\], the configuration \[42, 43\]"),
         ({"ladder": "full"}, r"sizes: it has \['32x2', '48x2', '64x2', '96x2'\]"),
-        ({"fitness": KIND}, "fitness.kind: it has slope, the configuration largest_loss"),
+        (
+            {"fitness": FitnessConfig()},
+            "fitness.kind: it has largest_loss, the configuration slope",
+        ),
         ({"at": 0.2}, r"it was measured at other shares \(0.01, 0.1, 0.5\)"),
     ],
 )
@@ -100,7 +107,7 @@ def test_a_file_that_is_no_ledger_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"at": 0.255}, "which is step 255, wanted a share whose step is a multiple of"),
+        ({"at": 0.255}, "which is step 255', wanted a share whose step is a multiple of"),
         ({"at": 1.0}, "at: got 1.0, wanted more than 0 and less than 1"),
         ({"regret": 0.0}, "regret: got 0.0, wanted more than 0"),
         ({"ledger": " "}, "wanted a file, or null for no race"),

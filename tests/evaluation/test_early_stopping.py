@@ -1,4 +1,4 @@
-"""The race on a real, tiny ladder: who trails stops, is not remembered, and goes on where it was."""
+"""The race on a real, tiny ladder: who trails stops, is not remembered, and can go on later."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def stopped(scene):
 
 
 def test_a_hurdle_is_what_the_best_had_reached_there(scene):
-    pipeline, _, _, baseline, hurdle = scene
+    pipeline, _, _, baseline, _ = scene
     own = Hurdle.of(RULE, [baseline], pipeline.config)
     assert (own.step, own.best) == (10, baseline.program.source_hash[:12])
     at_end = Hurdle.of(dataclasses.replace(RULE, share=1.0), [baseline], pipeline.config)
@@ -57,7 +57,7 @@ def test_a_hurdle_is_what_the_best_had_reached_there(scene):
 
 
 def test_who_trails_stops_with_its_checkpoints_and_no_verdict_is_remembered(scene, stopped):
-    pipeline, _, folder, baseline, _ = scene
+    _, _, folder, baseline, _ = scene
     assert isinstance(stopped, Failure)
     assert (stopped.stage, stopped.is_verdict) == ("stopped_early", False)
     found = stopped.stopped_early

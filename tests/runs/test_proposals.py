@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from openevolve_unified.runs.proposals import OUTCOME_WORDS, Proposal, ProposalLog, count_lines
+from openevolve_unified.runs.proposals import (
+    OUTCOME_WORDS,
+    Proposal,
+    ProposalLog,
+    count_lines,
+    proposals_of,
+)
 
 
 def proposals():
@@ -147,3 +153,11 @@ def test_an_outcome_of_another_release_is_counted(tmp_path):
     (line,) = count_lines(log.proposals)
     words = "2 asked for: 1 trained, 1 with an outcome that this release does not know"
     assert line == ("candidates", words)
+
+
+def test_one_that_the_race_stopped_is_counted_as_such_and_rebuilt_from_the_history():
+    stopped = Proposal(iteration=1, outcome="stopped", program="aa", reason="stopped_early")
+    assert dict(count_lines([stopped]))["candidates"] == "1 asked for: 0 trained, 1 stopped early"
+    entry = {"verdict": "stopped", "program": "aa", "iterations": [1, 2], "num_proposals": 2}
+    rebuilt = proposals_of([{**entry, "stage": "stopped_early"}])
+    assert [proposal.outcome for proposal in rebuilt] == ["stopped", "duplicate"]
