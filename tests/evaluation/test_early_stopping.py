@@ -103,6 +103,7 @@ def test_people_read_one_line(stopped, tmp_path, capsys):
     assert len(line) <= 101
 
 
+@pytest.mark.slow  # the training itself is held to the same in tests/training/test_loop.py
 def test_it_goes_on_where_it_stopped_and_ends_as_if_it_had_not(scene, stopped):
     pipeline, events, folder, _, hurdle = scene
     events.clear()

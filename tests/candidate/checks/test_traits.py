@@ -38,6 +38,7 @@ def test_a_renamed_program_has_the_same_traits(desk, traits_of):
     assert traits_of(source) == traits_of(renamed)
 
 
+@pytest.mark.slow
 def test_a_mechanism_computes_the_same_in_every_notation(traits_of):
     own = [traits_of(shipped("alibi", f), f) for f in ("coefficient_dynamics", "matrix_mixer")]
     assert output_distance(*own) < SAME_FUNCTION / 100
