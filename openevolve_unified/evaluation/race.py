@@ -58,7 +58,8 @@ class Hurdle:
         baseline: Sequence[SizeResult],
         config: ScalingLawConfig,
     ) -> None:
-        """Stop a candidate that trails.
+        """Stop a candidate that trails, unless its models were all trained to the end before, as
+        another text of the same program.
 
         Args:
             runs: by size, trained up to ``step`` at least.
@@ -66,6 +67,8 @@ class Hurdle:
         Raises:
             StoppedEarlyError: it does.
         """
+        if all(run.status == "finished" for size in runs for run in size):
+            return
         found = fitness_at(self.step, runs, baseline, config)
         if self.rule.stops(found, self.best_fitness):
             raise StoppedEarlyError(

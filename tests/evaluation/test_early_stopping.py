@@ -118,6 +118,8 @@ def test_it_goes_on_where_it_stopped_and_ends_as_if_it_had_not(scene, stopped):
     ]
     assert result.score == undisturbed.score
     assert pipeline.evaluate(CANDIDATE, hurdle=hurdle).cached, "a verdict of the end stands"
+    twin = CANDIDATE.replace("return 0.5 * z", "return 0.5 * z  # the same")
+    assert pipeline.evaluate(twin, hurdle=hurdle).score == result.score, "there is nothing to save"
 
 
 def test_a_paused_run_is_never_stored(scene, stopped):
