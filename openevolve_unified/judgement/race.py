@@ -120,22 +120,26 @@ def simulate_races(
     Args:
         picks: ``(runs, programs)``, indices in the order of trial; the first is never stopped.
     """
-    at_share, at_end = early[picks], final[picks]
-    best_share, best_end = at_share[:, 0], at_end[:, 0]
-    num_stopped = np.zeros(len(picks))
-    for share, end in zip(at_share.T[1:], at_end.T[1:], strict=True):
+    first, *others = picks.T
+    best_share, best_end = early[first], final[first]
+    best_of_all, num_stopped = best_end, np.zeros(len(picks))
+    for one in others:
+        share, end = early[one], final[one]
+        best_of_all = np.maximum(best_of_all, end)
         is_stopped = share < best_share - margin
         is_best = ~is_stopped & (end > best_end)
         best_share, best_end = np.where(is_best, (share, end), (best_share, best_end))
         num_stopped += is_stopped
-    return at_end.max(axis=1) - best_end, num_stopped / max(1, picks.shape[1] - 1)
+    return best_of_all - best_end, num_stopped / max(1, len(others))
 
 
 def _picks(num_programs: int, num_candidates: int) -> np.ndarray:
     """``(populations * runs, 1 + candidates)``: runs from populations that are resamples."""
     generator = np.random.default_rng(0)
     shape = (_NUM_POPULATIONS, _NUM_RUNS, 1 + num_candidates)
-    populations = generator.integers(num_programs, size=(_NUM_POPULATIONS, num_programs))
-    chosen = generator.integers(num_programs, size=shape)
+    populations = generator.integers(
+        num_programs, size=(_NUM_POPULATIONS, num_programs), dtype=np.int32
+    )
+    chosen = generator.integers(num_programs, size=shape, dtype=np.int32)
     picks = populations[np.arange(_NUM_POPULATIONS)[:, None, None], chosen]
     return picks.reshape(-1, 1 + num_candidates)
