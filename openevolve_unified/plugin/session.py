@@ -260,7 +260,7 @@ def _plan_and_evolve(
         print_plan(plan, experiment, stored, reporter)
         rule = evaluator.race_rule()
         if rule is not None:
-            reporter.say(f"  race      {rule.sentence}")
+            everyone(log, reporter)(Notice(message=f"race: {rule.sentence}"))
         log(PlanMade(plan=to_plain(plan)))
         if experiment.scaling_law.noise.mode == "stored":
             require_noise(evaluator.pipeline, experiment.path)
