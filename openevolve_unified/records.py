@@ -139,7 +139,8 @@ class TrainRun:
     job_key: str
     """Of the job, and so of this record in the store."""
     seed: int
-    status: Literal["finished", "diverged", "rejected"]
+    status: Literal["finished", "paused", "diverged", "rejected"]
+    """``paused``: where it was asked to; never stored."""
     step: int
     """The last step; for a diverged run, the step whose loss was not finite."""
     final_loss_nats: float | None
@@ -295,6 +296,17 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What traced programs are told apart by; see ``judgement.distance`` for how far."""
+
+    bigrams: dict[str, int]
+    """How often one operator reads another's result; see ``candidate.program.bigrams``."""
+    outputs: tuple[tuple[float, ...], ...]
+    """Of the smallest size on fixed inputs, at initial and at scrambled parameters; see
+    ``candidate.checks.traits``."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A candidate that was trained at every size, fitted and scored.
 
@@ -320,6 +332,8 @@ class Evaluation:
     """What the checks found, for people: budget ratios, causality evidence, isolation."""
     overfit: Overfit | None = None
     """None where there is no such gate."""
+    traits: Traits | None = None
+    """None in what nobody traced."""
     duration_s: float = 0.0
     cached: bool = False
     recall: RecallFindings | None = None
@@ -337,6 +351,27 @@ MACHINE_STAGES: tuple[Stage, ...] = ("deadline", "worker", "machine", "set-up", 
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoppedEarly:
+    """Why the race stopped a candidate; fitness as measured at ``step``, without guards."""
+
+    step: int
+    """Of the training, at every size and seed; the checkpoints are kept."""
+    training_steps: int
+    fitness: float
+    best: str
+    """The best program then: the first digits of its hash."""
+    best_fitness: float
+    """Its fitness at the same step and seeds."""
+    margin: float
+    """By which a candidate may trail."""
+
+    @property
+    def saved_share(self) -> float:
+        """Of the candidate's steps."""
+        return 1 - self.step / self.training_steps
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """A candidate that has no fitness, and why."""
 
@@ -346,7 +381,21 @@ class Failure:
     horizon: str = ""
     is_pilot: bool = True
     details: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    """Of a program that passed every check before training; else empty."""
+    traits: Traits | None = None
+    """Of the same."""
+    stopped_early: StoppedEarly | None = None
+    """Of a candidate that the race stopped: it is no refusal, and depends on the run's best then,
+    so it is not remembered as a verdict on the program."""
+    features: dict[str, float] = field(default_factory=dict)
+    """Of the same, as in ``Evaluation``."""
     duration_s: float = 0.0
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether it says something about the program alone, whatever else was tried."""
+        return not self.is_machine_trouble and self.stopped_early is None
 
     @property
     def is_machine_trouble(self) -> bool:

@@ -18,6 +18,8 @@ from openevolve_unified.stages import STAGE_MEANINGS
 
 PACKAGE = Path(__file__).parents[1] / "openevolve_unified"
 TABLE = Path(__file__).parents[1] / "docs" / "rejections.md"
+REFUSES_NOTHING = "stopped_early"
+"""A stage where the race stops programs that are legal."""
 HOLE = "…"
 ERRORS = {"MachineError": "machine", "WorkerDiedError": "worker"}
 """Exceptions that become a rejection elsewhere, with its stage; they are given the reason."""
@@ -78,7 +80,10 @@ def render(found: Sequence[Rejection]) -> str:
     ]
     said = {one.stage for one in found if one.message != HOLE}
     for stage, meaning in STAGE_MEANINGS.items():
-        lines += ["", f"## {stage}", "", meaning, "", "| message | from |", "|---|---|"]
+        lines += ["", f"## {stage}", "", meaning]
+        if stage == REFUSES_NOTHING:
+            continue
+        lines += ["", "| message | from |", "|---|---|"]
         for rejection in found:
             if rejection.stage == stage and (rejection.message != HOLE or stage not in said):
                 message = rejection.message.replace("|", "\\|").replace("<", "&lt;")

@@ -42,6 +42,11 @@ class Ledger:
     seeds: tuple[int, ...]
     """Those that all candidates share."""
     fitness_kind: FitnessKind
+    target_params: float
+    """The size whose loss is predicted, where that is the fitness."""
+    baseline_jobs: tuple[str, ...]
+    """Keys of the initial program's models at these seeds: they are a function of text, model,
+    training, precision and versions, so they tell whether a run trains alike."""
     points: tuple[int, ...]
     """Steps at which the curves have points."""
     ledger: HorizonLedger
@@ -176,6 +181,10 @@ def _ledger(group: Sequence[Evaluation]) -> Ledger | None:
         sizes=tuple(size.size.name for size in first.sizes),
         seeds=seeds,
         fitness_kind=first.score.kind,
+        target_params=target,
+        baseline_jobs=tuple(
+            sorted(run.job_key for size in standard for run in size.runs if run.seed in seeds)
+        ),
         points=curves[0].steps,
         ledger=horizon_ledger(curves, first.score.kind, target),
         last_tenths=last_tenths(curves),

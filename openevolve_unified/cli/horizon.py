@@ -28,6 +28,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--store", type=Path, metavar="DIR", help="the run's store, if it is not where it says"
     )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the ledgers there, as scaling_law.early_stopping.ledger reads them",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -35,9 +41,12 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read the curves and print the ledgers; the exit status."""
     from openevolve_unified.calibration.horizon_ledger import ledgers
+    from openevolve_unified.plain.files import write_json
     from openevolve_unified.report.horizon_table import horizon_json, horizon_lines
 
     found = ledgers(options.run_dir, options.store)
+    if options.output is not None:
+        write_json(options.output, horizon_json(found))
     for one in found:
         print("\n".join(horizon_lines(one)))
     if options.json:

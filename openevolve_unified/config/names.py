@@ -7,6 +7,10 @@ FAILURE_SCORE = -1000.0
 UNTRAINED_SCORE = -500.0
 """Passed a stage but was not trained."""
 
+STOPPED_SCORE = -400.0
+"""Stopped early by the race, less how far it trailed (up to 99). It was not measured at the end, so
+it is below all that were, whatever they scored, and above what was not trained at all."""
+
 UNKNOWN_STDERR = -1.0
 """A standard error that is not known, which no error can be: OpenEvolve wants finite numbers, and 0
 would be an exact one. ``score_degrees_of_freedom`` is 0 then."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from openevolve_unified.config.bounds import require as _require
 from openevolve_unified.config.diagnostics import DiagnosticsConfig
+from openevolve_unified.config.early_stopping import EarlyStoppingConfig
 from openevolve_unified.config.fitness import MIN_SIZES_TO_PREDICT, FitnessConfig
 from openevolve_unified.config.logging import LoggingConfig
 from openevolve_unified.config.noise import NoiseConfig
@@ -240,9 +241,13 @@ class StoppingConfig:
     """Share of the trained candidates that diverged, counted from the sixth on."""
     max_backend_failures: int = 3
     """Calls to the language model that fail in a row."""
+    convergence_proposals: int = 0
+    """Legal proposals in a row of which none computed something new and none was better than the
+    best before it, beyond noise; see ``judgement.diversity``."""
 
     def __post_init__(self) -> None:
-        for name in ("patience_iterations", "max_invalid_in_a_row", "max_backend_failures"):
+        counts = ("patience_iterations", "max_invalid_in_a_row", "max_backend_failures")
+        for name in (*counts, "convergence_proposals"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(
             0 <= self.max_nonfinite_fraction <= 1,
@@ -335,6 +340,7 @@ class ScalingLawConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     stopping: StoppingConfig = StoppingConfig()
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     execution: ExecutionConfig = ExecutionConfig()
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
@@ -376,6 +382,10 @@ class ScalingLawConfig:
             "training.seeds",
             self.training.seeds,
             f"less than {MAX_SEED:,}: those for the confirmation and the noise follow from them",
+        )
+        training = self.training
+        self.early_stopping.require_fits(
+            training.training_steps, training.eval_frequency, self.execution.backend
         )
 
     @property

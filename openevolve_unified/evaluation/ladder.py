@@ -20,7 +20,7 @@ from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun
+from openevolve_unified.records import Program, SizeResult, TrainJob, TrainRun, Traits
 from openevolve_unified.runs.events import Listener, Notice, StageStarted, from_worker
 
 
@@ -35,6 +35,7 @@ class CheckedProgram:
     """``size:seed`` to the fingerprint of the program with those initial values."""
     features: dict[str, float]
     evidence: dict[str, Any]
+    traits: Traits
 
 
 class Workplace:
@@ -135,6 +136,20 @@ class Workplace:
             for size in self.config.sizes
         )
 
+    def train_until(
+        self, checked: CheckedProgram, seeds: Sequence[int], step: int
+    ) -> list[list[TrainRun]]:
+        """The runs of every seed by size, trained up to ``step`` at least; ``train`` continues.
+
+        Raises:
+            CandidateError: a model diverged.
+        """
+        requests = [
+            dataclasses.replace(request, pause_at=step) for request in self.requests(checked, seeds)
+        ]
+        runs = self.train_each(requests, _require_healthy)
+        return [runs[first : first + len(seeds)] for first in range(0, len(runs), len(seeds))]
+
     def keep_weights(self, program: Program, keys: Sequence[str]) -> None:
         """Claim the weights of a program's jobs, where the experiment keeps some.
 
@@ -227,5 +242,7 @@ def _require_healthy(run: TrainRun, job: TrainJob) -> None:
             "exponentiated or divided (subtract the row maximum, normalise q and k, add an "
             "epsilon)",
         )
+    if run.status == "paused":
+        return
     if run.status == "rejected" or run.final_loss_nats is None:
         raise CandidateError("trained_causality", run.rejection or "the trained model was refused")

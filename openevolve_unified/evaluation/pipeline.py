@@ -26,6 +26,7 @@ from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.diagnostics.recall import lacks_recall, measure_recall
 from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
 from openevolve_unified.evaluation.overfit_gate import pass_overfit_gate
+from openevolve_unified.evaluation.race import Hurdle, StoppedEarlyError
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
@@ -38,6 +39,7 @@ from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDie
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
 from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import (
     TRAINING_VERSION,
     Evaluation,
@@ -45,6 +47,7 @@ from openevolve_unified.records import (
     Program,
     SizeResult,
     TrainRun,
+    Traits,
 )
 from openevolve_unified.runs.events import Event, Listener, Notice, StageStarted
 from openevolve_unified.stages import Stage
@@ -67,7 +70,9 @@ class Pipeline:
         until = self.context.deadline()
         return Pipeline(dataclasses.replace(self.context, until=until), self.initial.source)
 
-    def evaluate(self, source: str, seeds: Sequence[int] | None = None) -> Evaluation | Failure:
+    def evaluate(
+        self, source: str, seeds: Sequence[int] | None = None, hurdle: Hurdle | None = None
+    ) -> Evaluation | Failure:
         """The verdict on a program, from the store when it has been reached before.
 
         The initial program is trained at the same seeds first. What was trained at some of them
@@ -75,6 +80,7 @@ class Pipeline:
 
         Args:
             seeds: some of ``evaluation.seeds.traced_seeds``; None: those of ``training.seeds``.
+            hurdle: of the race, for a program without a verdict; None: it trains to the end.
 
         Raises:
             ConfigError: the experiment itself cannot run (data, device, disk, initial program).
@@ -83,7 +89,7 @@ class Pipeline:
         started = time.monotonic()
         program = Program(source=source, framework=self.config.framework)
         chosen = self.config.training.seeds if seeds is None else tuple(seeds)
-        attempt = self._attempt(program)
+        attempt = dataclasses.replace(self._attempt(program), hurdle=hurdle)
         place, key = attempt.place, attempt.key(chosen)
         stored = kept_verdict(place.store, key)
         if stored is not None:
@@ -94,7 +100,7 @@ class Pipeline:
             return self._with_recall(attempt, key, stored)
         result = self._evaluate_fresh(attempt, chosen)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
-        if not isinstance(result, Failure) or not result.is_machine_trouble:
+        if not isinstance(result, Failure) or result.is_verdict:
             keep_verdict(place.store, key, result)
         return self._with_recall(attempt, key, result)
 
@@ -161,21 +167,36 @@ class Pipeline:
         return [results[index] for index in range(len(tasks))]
 
     def _evaluate_fresh(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation | Failure:
+        checked: CheckedProgram | None = None
         try:
             with self._machine_errors():
                 self._require_allowed(attempt.program)
-                return self._judge(attempt, seeds)
+                checked = attempt.check()
+                return self._judge(attempt, checked, seeds)
         except CandidateError as error:
-            return self._failure(attempt.program, error.stage, error.reason)
+            refused = self._failure(attempt.program, error.stage, error.reason)
+            if checked is None:
+                return refused
+            return dataclasses.replace(
+                refused,
+                fingerprint=checked.fingerprint,
+                traits=checked.traits,
+                features=checked.features,
+                stopped_early=error.stopped if isinstance(error, StoppedEarlyError) else None,
+            )
         except MachineError as error:
             return self._failure(attempt.program, error.stage, str(error))
 
-    def _judge(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation:
+    def _judge(
+        self, attempt: _Attempt, checked: CheckedProgram, seeds: tuple[int, ...]
+    ) -> Evaluation:
         program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
-        checked = attempt.check()
         overfit = pass_overfit_gate(attempt.place, checked)
         baseline = () if is_initial else self._baseline(seeds)
+        if attempt.hurdle is not None:
+            early = attempt.place.train_until(checked, seeds, attempt.hurdle.step)
+            attempt.hurdle.require_taken(early, baseline, self.config)
         sizes = attempt.place.train(checked, seeds)
         doubt = too_good_to_be_true(
             sizes,
@@ -203,6 +224,7 @@ class Pipeline:
             features=checked.features,
             checks=checked.evidence,
             overfit=overfit,
+            traits=checked.traits,
         )
 
     def _with_recall(
@@ -296,6 +318,7 @@ class _Attempt:
     place: Workplace
     program: Program
     initial: Program
+    hurdle: Hurdle | None = None
 
     def key(self, seeds: tuple[int, ...]) -> str:
         """Of the verdict in the store: all that it is a function of."""
@@ -350,6 +373,7 @@ class _Attempt:
             job_fingerprints=report["job_fingerprints"],
             features=report["features"],
             evidence={**report["evidence"], "isolation": isolation},
+            traits=from_mapping(Traits, report["traits"], "traits"),
         )
 
     def trace(self, program: Program) -> tuple[Path, dict[str, Any]]:

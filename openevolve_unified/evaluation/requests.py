@@ -64,9 +64,13 @@ class TrainRequest:
     """The program at twice the length."""
     no_longer: str = ""
     """Why there is none."""
+    pause_at: int | None = None
+    """Stop after this step and keep the checkpoint; the job is finished by a later request."""
 
     def training(self) -> Task:
         """The task that trains the job, or finds it in the store."""
+        if self.pause_at is not None:
+            return self._task("train")
         place = Place(root=self.store, kind="runs", key=self.job.key)
         return self._task("train", place)
 

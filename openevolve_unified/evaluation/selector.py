@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
+from openevolve_unified.evaluation.race import Hurdle
 from openevolve_unified.evaluation.seeds import seeds_of
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.judgement.race import RaceRule
 from openevolve_unified.judgement.replicates import (
     score_difference_spread,
     score_spread,
@@ -58,10 +60,17 @@ class Selector:
     Args:
         pipeline: with one deadline for all that is trained for a program; see ``bounded``.
         noise: without it every program is judged at the seeds of ``training.seeds`` alone.
+        race: by which a newcomer that trails is stopped in its first training; None: never.
     """
 
-    def __init__(self, pipeline: Pipeline, noise: MeasuredBaseline | None):
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        noise: MeasuredBaseline | None,
+        race: RaceRule | None = None,
+    ):
         self._noise = noise
+        self._race = race
         self._pipeline = pipeline
         self._config = pipeline.config
         self._search = seeds_of(pipeline.config).search
@@ -118,7 +127,8 @@ class Selector:
         name = self._hash(source)
         seen = {other: dict(item.scores) for other, item in known.items()}
         num_first = max(len(self._config.training.seeds), len(seen.get(name, ())))
-        first = self._measure(name, source, self._search[:num_first])
+        hurdle = None if name in known else self._hurdle(known)
+        first = self._measure(name, source, self._search[:num_first], hurdle)
         if isinstance(first, Failure) or self._rule is None:
             return first
         seen[name] = self._scores(first)
@@ -177,8 +187,20 @@ class Selector:
         population = self._population(seen)
         return next_to_train(name, rival, population, self._baseline(population), self._rule)
 
-    def _measure(self, name: str, source: str, seeds: Sequence[int]) -> Evaluation | Failure:
-        result = self._pipeline.evaluate(source, seeds)
+    def _hurdle(self, known: Mapping[str, Known]) -> Hurdle | None:
+        """What the best so far had reached; its records, and those of the others, are stored."""
+        if self._race is None:
+            return None
+        seeds = self._config.training.seeds
+        sources = [self._pipeline.initial.source, *(item.source for item in known.values())]
+        found = [self._pipeline.evaluate(source, seeds) for source in sources]
+        programs = [self._with_error(one) for one in found if isinstance(one, Evaluation)]
+        return Hurdle.of(self._race, programs, self._config) if programs else None
+
+    def _measure(
+        self, name: str, source: str, seeds: Sequence[int], hurdle: Hurdle | None = None
+    ) -> Evaluation | Failure:
+        result = self._pipeline.evaluate(source, seeds, hurdle)
         if isinstance(result, Failure):
             return result
         self._evaluations[name] = self._with_error(result)

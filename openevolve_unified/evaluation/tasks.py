@@ -91,11 +91,15 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
             "flops_ratio": report.flops_ratio,
         },
         "evidence": report.evidence,
+        "traits": to_plain(report.traits),
     }
 
 
 def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Train one job, unless it has been trained meanwhile; the record is stored and returned."""
+    """Train one job, unless it has been trained meanwhile; the record is stored and returned.
+
+    That of a job that pauses is not stored: its checkpoint is.
+    """
     request = from_mapping(TrainRequest, arguments, "request")
     job, store = request.job, Store(Path(request.store))
     with store.lock("runs", job.key), work_slot(store.root, request.num_slots):
@@ -105,6 +109,8 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         checkpoint_path = store.path("checkpoints", job.key, ".safetensors")
         with _device_left_free(job):
             run = _train_fresh(request, checkpoint_path, emit)
+        if run.status == "paused":
+            return to_plain(run)
         store.put("runs", job.key, run)
         remove_checkpoint(checkpoint_path)  # only now: a kill in between must lose nothing
     return to_plain(run)
@@ -260,6 +266,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         step_kind=request.step_kind,
         inspect=inspect,
         hopeless=stopped_because,
+        pause_at=request.pause_at,
     )
 
 

@@ -34,6 +34,12 @@ def artifacts(result: Evaluation | Failure, judges: Judges | None = None) -> dic
             NOT_JUDGED_STAGE: result.stage,
             NOT_JUDGED_REASON: result.reason,
         }
+    if isinstance(result, Failure) and result.stopped_early is not None:
+        return {
+            "verdict": "STOPPED EARLY: it trailed the best program so far, and was not trained to "
+            "the end; its score is a place below all that were, not a measurement",
+            "stopped_because": result.reason,
+        }
     if isinstance(result, Failure):
         return {
             "verdict": f"REJECTED at the stage '{result.stage}'; score {FAILURE_SCORE:.0f}",

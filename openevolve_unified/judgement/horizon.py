@@ -95,6 +95,8 @@ class LedgerRow:
     by_loss: EarlyChoice | None
     """Of the loss at the largest size, in nats; None where no point is so early."""
     by_fitness: EarlyChoice | None
+    fitness: tuple[float, ...] | None
+    """Of each candidate here, in the order of ``HorizonLedger.names``; more is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,8 @@ class HorizonLedger:
 
     names: tuple[str, ...]
     """From best to worst final loss at the largest size."""
+    final_fitness: tuple[float, ...]
+    """Of each, in the same order."""
     num_seeds: int
     horizon_steps: int
     rows: tuple[LedgerRow, ...]
@@ -151,16 +155,25 @@ def horizon_ledger(
     names = [one.name for one in candidates]
     steps, horizon = candidates[0].steps, candidates[0].steps[-1]
     final_loss, final_fitness = _values(candidates, float(horizon), kind, target_params)
+    order = np.argsort(final_loss.mean(axis=1), kind="stable")
     rows = []
     for share in _shares(steps):
         step, how = share * horizon, _how(steps, share * horizon)
-        by_loss = by_fitness = None
+        by_loss = by_fitness = early_fitness = None
         if how != "missing":
             loss, fitness = _values(candidates, step, kind, target_params)
             by_loss = _choice(names, loss.mean(axis=1), final_loss.mean(axis=1))
             by_fitness = _choice(names, -fitness.mean(axis=1), -final_fitness.mean(axis=1))
+            early_fitness = tuple(fitness.mean(axis=1)[order].tolist())
         rows.append(
-            LedgerRow(share=share, step=step, how=how, by_loss=by_loss, by_fitness=by_fitness)
+            LedgerRow(
+                share=share,
+                step=step,
+                how=how,
+                by_loss=by_loss,
+                by_fitness=by_fitness,
+                fitness=early_fitness,
+            )
         )
     early = _movers_share(rows)
     sprinters: list[Mover] = []
@@ -169,7 +182,8 @@ def horizon_ledger(
         loss, _ = _values(candidates, early * horizon, kind, target_params)
         sprinters, marathoners = _movers(names, loss, final_loss)
     return HorizonLedger(
-        names=tuple(names[i] for i in np.argsort(final_loss.mean(axis=1), kind="stable")),
+        names=tuple(names[i] for i in order),
+        final_fitness=tuple(final_fitness.mean(axis=1)[order].tolist()),
         num_seeds=candidates[0].losses.shape[0],
         horizon_steps=horizon,
         rows=tuple(rows),

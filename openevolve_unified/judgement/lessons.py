@@ -7,7 +7,7 @@ worse, and lines of its newest edit that earlier programs had.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_LESSONS = 6
@@ -69,6 +69,17 @@ def added_lines(before: str, after: str) -> list[str]:
     """Lines of code that only ``after`` has, in its order, each once; comments do not count."""
     known = set(_lines(before))
     return [line for line in dict.fromkeys(_lines(after)) if line not in known]
+
+
+def count_re_introduced(added: Sequence[str], earlier: Iterable[str]) -> int:
+    """How many of the lines that an edit added some earlier program had.
+
+    Args:
+        added: see ``added_lines``.
+        earlier: sources.
+    """
+    known = {line for source in earlier for line in _lines(source)}
+    return sum(line in known for line in added)
 
 
 def _lines(source: str) -> list[str]:

@@ -12,6 +12,7 @@ from openevolve_unified.config.names import (
     CHECKED_NAMES,
     FAILURE_SCORE,
     METRIC_NAMES,
+    STOPPED_SCORE,
     UNKNOWN_STDERR,
     UNTRAINED_SCORE,
 )
@@ -19,7 +20,7 @@ from openevolve_unified.judgement.diagnostics import diagnostic_features
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.fitness import lack_of_fit
 from openevolve_unified.judgement.judges import Judges, judge
-from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.records import Evaluation, Failure, StoppedEarly
 
 _DOMINANCE = {"better": 1.0, "worse": -1.0}
 
@@ -30,6 +31,11 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
     Args:
         judges: of ``result``; None: without a noise floor.
     """
+    if isinstance(result, Failure) and result.stopped_early is not None:
+        values = _empty_metrics(stopped_score(result.stopped_early), result.is_pilot)
+        own = {name: float(result.features.get(name, 0.0)) for name in CHECKED_NAMES}
+        # An exact score: nothing that was trained to the end is taken for its equal.
+        return {**values, **own, "score_stderr": 0.0}
     if isinstance(result, Failure):
         return _empty_metrics(FAILURE_SCORE, result.is_pilot)
     judges = judges or judge(result)
@@ -69,6 +75,11 @@ def metrics(result: Evaluation | Failure, judges: Judges | None = None) -> dict[
     if not all(math.isfinite(value) for value in values.values()):
         return _empty_metrics(FAILURE_SCORE, result.is_pilot)
     return {name: values[name] for name in METRIC_NAMES}
+
+
+def stopped_score(stopped: StoppedEarly) -> float:
+    """Of a candidate that the race stopped; see ``STOPPED_SCORE``."""
+    return STOPPED_SCORE - min(stopped.best_fitness - stopped.fitness, 99.0)
 
 
 def untrained_metrics(is_pilot: bool) -> dict[str, float]:

@@ -12,11 +12,14 @@ from openevolve_unified.config.names import UNTRAINED_SCORE
 from openevolve_unified.errors import ConfigError, shortage
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.feedback import NOT_JUDGED_REASON, NOT_JUDGED_STAGE
+from openevolve_unified.judgement.lessons import added_lines, count_re_introduced
 from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import RejectionFeedback
 from openevolve_unified.plugin.stopping import StoppingRules
 from openevolve_unified.records import MACHINE_STAGES, Program
+from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.events import IterationEnded, Listener
 from openevolve_unified.runs.proposals import INTERNAL_ERROR, Outcome, Proposal, ProposalLog
 
@@ -53,6 +56,7 @@ class Accounts:
         self._framework = experiment.scaling_law.framework
         self._num_iterations = experiment.iterations
         self._initial = self._hash_of(experiment.initial_program.read_text(encoding="utf-8"))
+        self._directory = RunDirectory(log.path.parent)
         self._log = log
         self._rules = rules
         self._listener = listener
@@ -132,6 +136,8 @@ class Accounts:
         unmatched = answer.detail if answer.unmatched else ""
         if unmatched:
             self._tell(f"answer: {answer.detail}")
+        added = added_lines(report.parent, child["code"])
+        earlier = self._directory.sources_before(iteration)
         trained = Proposal(
             iteration=iteration,
             outcome="trained",
@@ -139,6 +145,8 @@ class Accounts:
             num_edits=answer.num_edits,
             num_unmatched=len(answer.unmatched),
             parent=self._hash_of(report.parent),
+            num_lines_added=len(added),
+            num_lines_again=count_re_introduced(added, earlier),
         )
         if stage in MACHINE_STAGES:
             self.last_trouble = f"{stage}: {why}"
@@ -149,14 +157,26 @@ class Accounts:
         self._troubles_in_a_row = 0
         is_known = program == self._initial or self._log.knows(program)
         if score > UNTRAINED_SCORE:
-            kept = replace(trained, outcome="duplicate") if is_known else trained
+            is_stopped = child["metrics"].get("trained", 1.0) == 0.0
+            legal: Outcome = "stopped" if is_stopped else "trained"
+            kept = replace(trained, outcome="duplicate" if is_known else legal)
             self._keep(kept, answer.detail, unmatched)
             self._stop_for(self._rules.observe_trained(Standing.of_metrics(child["metrics"])))
+            self._look_for_convergence()
             return
         outcome: Outcome = "duplicate" if is_known else "rejected"
         self._keep(replace(trained, outcome=outcome, reason=stage), why, unmatched)
         self._tell(f"{stage}: {why}")
         self._stop_for(self._rules.observe_rejection(stage))
+        self._look_for_convergence()
+
+    def _look_for_convergence(self) -> None:
+        if not self._rules.asks_for_convergence:
+            return
+        entries = self._directory.history()
+        initial = next((one for one in entries if one["program"] == self._initial), None)
+        found = search_diversity(initial, entries, self._log.proposals)
+        self._stop_for(self._rules.observe_diversity(found))
 
     def _count_trouble(self, stage: str, why: str) -> None:
         if stage == "set-up":

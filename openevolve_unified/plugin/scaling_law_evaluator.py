@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
 from openevolve_unified.calibration.noise_record import MeasuredNoise, known_noise
+from openevolve_unified.calibration.race_ledger import supported_rule
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
 from openevolve_unified.evaluation.context import Context
+from openevolve_unified.evaluation.ladder import train_requests
 from openevolve_unified.evaluation.machine import Machine
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.evaluation.plan import Plan, measure_plan
@@ -21,6 +23,7 @@ from openevolve_unified.evaluation.selector import Selector
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.judges import Judges, judge
 from openevolve_unified.judgement.metrics import metrics, untrained_metrics
+from openevolve_unified.judgement.race import RaceRule
 from openevolve_unified.plain.files import write_text
 from openevolve_unified.plugin.answering.exchange import current_exchange
 from openevolve_unified.plugin.tried import known_candidates, measured_baseline, times_parent
@@ -115,6 +118,7 @@ class ScalingLawEvaluator:
             execution, log_dir = config.scaling_law.execution, config.output_dir / "logs"
             self._own_machine = machine = Machine(execution, log_dir)
         store = open_store(config.store_dir)
+        self._race: RaceRule | None = None
         self._weights: KeptWeights | None = None
         if config.scaling_law.execution.keep_weights != "none":
             self._weights = KeptWeights(store, config.output_dir)
@@ -209,6 +213,7 @@ class ScalingLawEvaluator:
             raise ConfigError(
                 f"scaling_law.initial_program is refused at stage '{error.stage}': {error.reason}"
             ) from None
+        self.race_rule({request.job.key for request in train_requests(context, checked)})
         return measure_plan(context, checked)
 
     def close(self) -> None:
@@ -222,11 +227,33 @@ class ScalingLawEvaluator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def race_rule(self, baseline_jobs: Collection[str] | None = None) -> RaceRule | None:
+        """The rule of the race, where the configuration asks for one.
+
+        Args:
+            baseline_jobs: keys of the initial program's models; None: it is judged to know them.
+
+        Raises:
+            ConfigError: the ledger does not support it.
+        """
+        law = self.experiment.scaling_law
+        if law.early_stopping.ledger is None or self._race is not None:
+            return self._race
+        if baseline_jobs is None:
+            initial = self.pipeline.evaluate(self.pipeline.initial.source)
+            if isinstance(initial, Failure):
+                return None
+            baseline_jobs = {run.job_key for size in initial.sizes for run in size.runs}
+        base_dir, iterations = self.experiment.base_dir, self.experiment.iterations
+        self._race = supported_rule(law, base_dir, baseline_jobs, iterations)
+        return self._race
+
     def _select(self, source: str) -> Evaluation | Failure:
-        selector = Selector(self.pipeline.bounded(), measured_baseline(self.pipeline))
+        pipeline, noise = self.pipeline.bounded(), measured_baseline(self.pipeline)
         if source == self.pipeline.initial.source:
-            return selector.judge_initial()
+            return Selector(pipeline, noise).judge_initial()
         turn = current_turn()
+        selector = Selector(pipeline, noise, None if turn is None else self.race_rule())
         iteration = None if turn is None else turn.iteration
         cells = None if turn is None else turn.cells
         self._measure_parent(selector)

@@ -273,6 +273,9 @@ def _plan_and_evolve(
         plan = evaluator.plan()
         stored = find_noise(evaluator.pipeline)
         print_plan(plan, experiment, stored, reporter)
+        rule = evaluator.race_rule()
+        if rule is not None:
+            everyone(log, reporter)(Notice(message=f"race: {rule.sentence}"))
         log(PlanMade(plan=to_plain(plan)))
         if experiment.scaling_law.noise.mode == "stored":
             require_noise(evaluator.pipeline, experiment.path)
@@ -316,5 +319,6 @@ def _plan_and_evolve(
         raise
     finally:
         directory.write_best_diff(initial)  # more seeds may have shown another best
+        directory.write_diversity(initial)
     print_summary(experiment, directory, initial, confirmed, reporter)
     return run

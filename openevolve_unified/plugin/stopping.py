@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing, compare
+from openevolve_unified.judgement.diversity import Diversity, converged
 
 MIN_TRAINED_FOR_FRACTION = 6
 """A share of fewer candidates than this says little."""
@@ -56,6 +57,19 @@ class StoppingRules:
                 f"{limit} invalid candidates in a row (scaling_law.stopping.max_invalid_in_a_row)"
             )
         return self._no_improvement()
+
+    @property
+    def asks_for_convergence(self) -> bool:
+        """Whether ``observe_diversity`` may ever stop the run."""
+        return self._rules.convergence_proposals > 0
+
+    def observe_diversity(self, found: Diversity) -> str | None:
+        """A program was judged; see ``judgement.diversity.converged``."""
+        limit = self._rules.convergence_proposals
+        reason = converged(found, limit) if limit else None
+        if reason is None:
+            return None
+        return f"the search has converged: {reason} (scaling_law.stopping.convergence_proposals)"
 
     def observe_backend_failure(self, message: str) -> str | None:
         """A call to the language model failed."""

@@ -44,7 +44,7 @@ def tried_in(directory: RunDirectory, initial: str, iteration: int) -> list[Trie
     """The programs trained before an iteration, without the initial one, in order of trial."""
     found = []
     for entry in directory.history():
-        if scores_before(entry, iteration) is None:
+        if scores_before(entry, iteration) is None and not _stopped_before(entry, iteration):
             continue
         with contextlib.suppress(FileNotFoundError):
             path = directory.path / "programs" / entry["file"]
@@ -54,7 +54,14 @@ def tried_in(directory: RunDirectory, initial: str, iteration: int) -> list[Trie
     return found
 
 
+def _stopped_before(entry: Mapping[str, Any], iteration: int) -> bool:
+    """By the race: it was trained long enough to learn from."""
+    return entry["verdict"] == "stopped" and min(entry["iterations"], default=0) < iteration
+
+
 def _tried(source: str, entry: Mapping[str, Any]) -> Tried:
+    if entry["verdict"] == "stopped":
+        return Tried(source=source, outcome=f"stopped early, {entry['reason']}", is_better=False)
     judges = judges_of(entry)
     if judges is None or judges.paired is None:
         return Tried(source=source, outcome="trained, difference unknown", is_better=False)

@@ -96,6 +96,10 @@ class Reporter:
         if entry["verdict"] == "not judged":
             self.say(f"{title}: not judged: {entry['reason']}")
             return
+        if entry["verdict"] == "stopped":
+            line = f"{title}: stopped early: {entry['reason']}"
+            self.say(line if self._is_verbose else shorten(line))
+            return
         if entry["verdict"] == "rejected":
             line = f"{title}: rejected at '{entry['stage']}': {entry['reason']}"
             self.tell(line if self._is_verbose else shorten(line))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.diversity_table import diversity_lines
 from openevolve_unified.report.judges_table import better_everywhere, summary_lines
 from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
+from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.history import best_entry
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
@@ -32,9 +35,10 @@ def print_summary(
     """
     entries = directory.history()
     best = best_entry(entries) or initial
+    proposals = ProposalLog(directory.path).proposals
     reporter.say()
     reporter.say(f"summary [{initial['horizon']}]")
-    for heading, text in count_lines(ProposalLog(directory.path).proposals):
+    for heading, text in count_lines(proposals):
         reporter.say(f"  {heading:<12} {text}")
     if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
@@ -49,13 +53,31 @@ def print_summary(
     if dominating is not None:
         reporter.say(f"  every size   {dominating}")
     _print_changes(directory, best, initial, reporter)
+    raced = race_line(entries, initial)
+    if raced is not None:
+        reporter.say(f"  race         {raced}")
+    for number, line in enumerate(diversity_lines(search_diversity(initial, entries, proposals))):
+        reporter.say(f"  {'' if number else 'diversity':<12} {line}")
     time = time_against_plan(directory.path, entries, initial)
     if time is not None:
         reporter.say(f"  time         {time}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
-        "               best_code.py, confirmation.json, fitness_history.json, proposals.json, "
-        "programs/, checkpoints/, logs/"
+        "               best_code.py, confirmation.json, diversity.json, fitness_history.json, "
+        "proposals.json, programs/, checkpoints/, logs/"
+    )
+
+
+def race_line(entries: Sequence[dict[str, Any]], initial: dict[str, Any]) -> str | None:
+    """What the race saved; None where it stopped nobody."""
+    saved = [entry["saved_share"] for entry in entries if entry["verdict"] == "stopped"]
+    trained = [entry for entry in entries if entry["verdict"] == "trained"]
+    num_candidates = len(saved) + sum(entry["program"] != initial["program"] for entry in trained)
+    if not saved:
+        return None
+    return (
+        f"{len(saved)} of {num_candidates} candidates were stopped early: "
+        f"{sum(saved) / num_candidates:.0%} of the steps of their first trainings were saved"
     )
 
 

@@ -22,6 +22,7 @@ from openevolve_unified.plain.files import disk_errors, write_json, write_text
 from openevolve_unified.plain.locks import HeldElsewhereError, locked, record_lock
 from openevolve_unified.plain.versions import installed_versions
 from openevolve_unified.records import Evaluation, Failure
+from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.history import (
     History,
     best_entry,
@@ -31,6 +32,7 @@ from openevolve_unified.runs.history import (
     read_history,
     size_details,
 )
+from openevolve_unified.runs.proposals import ProposalLog
 
 PACKAGES = ("openevolve-unified", "openevolve", "torch", "numpy", "scipy", "tokenizers", "datasets")
 
@@ -47,6 +49,7 @@ class RunDirectory:
         self.best_path = path / "best_code.py"
         self.best_diff_path = path / "best_code.diff"
         self.confirmation_path = path / "confirmation.json"
+        self.diversity_path = path / "diversity.json"
         self.settings_path = path / "settings.json"
 
     def save_settings(self, experiment: Experiment) -> None:
@@ -236,6 +239,18 @@ class RunDirectory:
             before.splitlines(), after.splitlines(), "initial", "best", lineterm=""
         )
         write_text(self.best_diff_path, "".join(f"{line}\n" for line in lines))
+
+    def write_diversity(self, initial: dict[str, Any]) -> None:
+        """Write ``diversity.json``; see ``judgement.diversity.Diversity``.
+
+        Args:
+            initial: an entry of the history.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written.
+        """
+        proposals = ProposalLog(self.path).proposals
+        write_json(self.diversity_path, search_diversity(initial, self.history(), proposals))
 
     def _read(self) -> History:
         return read_history(self.history_path, self.path / "programs")

@@ -180,6 +180,8 @@ class IterationEnded(Event):
     num_edits: int = 0
     num_unmatched: int = 0
     parent: str = ""
+    num_lines_added: int = 0
+    num_lines_again: int = 0
     unmatched: str = ""
     """One line about the edits that matched nothing, whatever became of the rest."""
     has_verdict: bool = True

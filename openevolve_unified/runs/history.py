@@ -20,13 +20,15 @@ from openevolve_unified.judgement.diagnostics import generalisation_gap, told_di
 from openevolve_unified.judgement.feedback import told_score
 from openevolve_unified.judgement.health import told_health
 from openevolve_unified.judgement.judges import Judges
+from openevolve_unified.judgement.metrics import stopped_score
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Evaluation, Failure, SizeResult
 
-Verdict = Literal["trained", "rejected", "not judged"]
-"""``not judged``: the machine could not finish; it says nothing about the program."""
+Verdict = Literal["trained", "stopped", "rejected", "not judged"]
+"""``stopped``: by the race; it is legal and has no fitness.
+``not judged``: the machine could not finish; it says nothing about the program."""
 
 _NEEDED: dict[str, type | tuple[type, ...]] = {
     "index": int,
@@ -45,6 +47,7 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
         "losses_nats": dict,
         "num_params_non_embedding": dict,
     },
+    "stopped": {"stage": str, "reason": str, "stopped_at_step": int, "saved_share": (int, float)},
     "rejected": {"stage": str, "reason": str},
     "not judged": {"stage": str, "reason": str},
 }
@@ -107,6 +110,18 @@ def new_entry(
         "duration_s": round(result.duration_s, 2),
         "combined_score": FAILURE_SCORE,
     }
+    if result.traits is not None:
+        entry.update(fingerprint=result.fingerprint, traits=to_plain(result.traits))
+    if isinstance(result, Failure) and result.stopped_early is not None:
+        return {
+            **entry,
+            "combined_score": stopped_score(result.stopped_early),
+            "verdict": "stopped",
+            "stopped_at_step": result.stopped_early.step,
+            "saved_share": result.stopped_early.saved_share,
+            "stage": result.stage,
+            "reason": result.reason,
+        }
     if isinstance(result, Failure):
         verdict: Verdict = "not judged" if result.is_machine_trouble else "rejected"
         return {**entry, "verdict": verdict, "stage": result.stage, "reason": result.reason}

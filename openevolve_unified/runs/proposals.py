@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from openevolve_unified.plain.files import disk_errors, write_json
 
-Outcome = Literal["trained", "rejected", "duplicate", "unusable", "machine"]
+Outcome = Literal["trained", "stopped", "rejected", "duplicate", "unusable", "machine"]
 OUTCOME_WORDS: dict[Outcome, str] = {
     "trained": "trained",
+    "stopped": "stopped early",
     "rejected": "rejected",
     "duplicate": "proposed before",
     "unusable": "without a usable program",
@@ -25,6 +26,7 @@ INTERNAL_ERROR = "an error inside OpenEvolve"
 """Reasons of a proposal that is unusable through no fault of the answer."""
 _OUTCOMES: dict[str, tuple[Outcome, Outcome]] = {
     "trained": ("trained", "duplicate"),
+    "stopped": ("stopped", "duplicate"),
     "rejected": ("rejected", "duplicate"),
     "not judged": ("machine", "machine"),
 }
@@ -48,6 +50,10 @@ class Proposal:
     """Edits whose SEARCH text the parent did not hold, in an answer that gave a program."""
     parent: str = ""
     """The first digits of the hash of the program that was to be edited."""
+    num_lines_added: int = 0
+    """Lines of code that the parent did not have."""
+    num_lines_again: int = 0
+    """Those of them that an earlier program of the run had."""
 
 
 class ProposalLog:

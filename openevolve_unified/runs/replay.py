@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from openevolve_unified.judgement.diversity import Diversity
+from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.events import (
     Confirmation,
     Event,
@@ -61,6 +63,11 @@ class Replay:
     troubles: list[MachineTrouble] = field(default_factory=list)
     stop_reason: str | None = None
     """Why the last session ended before its iterations were done."""
+
+    @property
+    def diversity(self) -> Diversity:
+        """As in ``diversity.json``."""
+        return search_diversity(self.baseline, self.entries, self.proposals)
 
 
 def replay(events: Iterable[Event]) -> Replay:

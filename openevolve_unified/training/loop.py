@@ -34,7 +34,7 @@ from openevolve_unified.training.machine import training_settings
 from openevolve_unified.training.progress import Progress, ProgressReporter, Stopwatch
 from openevolve_unified.training.step import TrainStep, build_model
 
-Status: TypeAlias = Literal["finished", "diverged", "rejected"]
+Status: TypeAlias = Literal["finished", "paused", "diverged", "rejected"]
 CHECKPOINT_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def train(
     step_kind: StepKind = "auto",
     inspect: Callable[[Transformer], Findings] | None = None,
     hopeless: Callable[[Health], str | None] = lambda health: None,
+    pause_at: int | None = None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -81,6 +82,8 @@ def train(
         inspect: called once with the model after its last step, to find at least its loss; its time
             counts as training. None: the loss alone is measured.
         hopeless: why a training with this health cannot recover, if so: it is stopped as diverged.
+        pause_at: stop after this step, or at once where more are done, and leave a checkpoint from
+            which the same job goes on; its record is ``paused``. It needs ``checkpoint_path``.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
@@ -90,7 +93,9 @@ def train(
         if checkpoint_path is not None:
             run.resume(checkpoint_path)
         try:
-            run.advance(checkpoint_path, checkpoint_interval_s, step_kind)
+            run.advance(checkpoint_path, checkpoint_interval_s, step_kind, pause_at)
+            if run.step < job.training.training_steps:
+                return run.record("paused", run.step, read_fingerprint(run.model))
             findings = (inspect or run.loss_alone)(run.model)
             run.end(findings.final_loss_nats)
             run.measure_besides()
@@ -153,22 +158,30 @@ class _Run:
         )
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
 
-    def advance(self, path: Path | None, checkpoint_interval_s: float, step_kind: StepKind) -> None:
-        """Do the steps that are left.
+    def advance(
+        self,
+        path: Path | None,
+        checkpoint_interval_s: float,
+        step_kind: StepKind,
+        pause_at: int | None = None,
+    ) -> None:
+        """Do the steps that are left, or those up to ``pause_at``; see ``train``.
 
         Raises:
             DivergedError: a loss was not finite, or the training cannot recover.
         """
         training = self.job.training
+        end = training.training_steps if pause_at is None else pause_at
         num_left = training.training_steps - self.step
-        if num_left:
+        is_behind = self.step < end
+        if is_behind:
             tokens = self._batches.at(self.step)
             self._step_kind, run_step = choose_step(
                 step_kind, self._train_step, tokens, self.step, num_left
             )
         saved = time.monotonic()
         self._watch.start_steps()
-        while self.step < training.training_steps:
+        while self.step < end:
             tokens = self._batches.at(self.step)
             loss = run_step(tokens, self.step)
             self.step += 1
@@ -186,6 +199,9 @@ class _Run:
                 saved = time.monotonic()
         self._look()
         self._watch.stop_steps()
+        if is_behind and end < training.training_steps:
+            assert path is not None, "a training that pauses needs a place for its checkpoint"
+            self._save(path)
 
     def loss_alone(self, model: Transformer) -> Findings:
         """The loss of the run's own model, where nobody wants to find more."""

@@ -52,9 +52,11 @@ class Evolvability:
 
     @property
     def legal_share(self) -> float | None:
-        """Trained programs among the proposals that were new and judged; None without any."""
-        judged = sum(self.outcomes.get(name, 0) for name in ("trained", "rejected", "unusable"))
-        return self.outcomes.get("trained", 0) / judged if judged else None
+        """Programs that were trained, or that the race stopped, among the proposals that were new
+        and judged; None without any."""
+        legal = sum(self.outcomes.get(name, 0) for name in ("trained", "stopped"))
+        judged = legal + sum(self.outcomes.get(name, 0) for name in ("rejected", "unusable"))
+        return legal / judged if judged else None
 
     @property
     def gain(self) -> float:
@@ -192,5 +194,5 @@ def _seconds(sizes: tuple[SizeResult, ...]) -> float:
 
 
 def _refused_s(entry: dict[str, Any]) -> float:
-    is_trained = entry["verdict"] == "rejected" and entry["stage"] in TRAINED_STAGES
+    is_trained = entry["verdict"] == "stopped" or entry.get("stage") in TRAINED_STAGES
     return float(entry.get("duration_s", 0.0)) if is_trained else 0.0

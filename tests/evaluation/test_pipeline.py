@@ -81,6 +81,7 @@ def test_the_initial_program_gets_a_fit_and_evidence(baseline, folder):
     assert baseline.features["params_ratio"] == 1.0
     assert baseline.checks["isolation"]["level"] in ("full", "partial", "none")
     assert baseline.is_pilot
+    assert baseline.traits.bigrams["softmax>output"] == 1
     records = [Store(folder / "store").get("runs", Path(name).stem) for name in run_files(folder)]
     for record in records:
         assert record["trained_fingerprint"]
@@ -237,6 +238,9 @@ def test_every_run_has_its_health_and_one_that_was_stopped_refuses_the_program(
     other.context.store.put("runs", key, run)
     with pytest.raises(CandidateError, match="training at size 16x1 was stopped: it is blind"):
         other.train(checked)
+    refused = other.evaluate(INITIAL)
+    assert (refused.stage, refused.traits) == ("diverged", baseline.traits)
+    assert refused.fingerprint == baseline.fingerprint
 
 
 def test_trained_models_are_diagnosed_and_the_largest_also_at_twice_its_length(baseline, pipeline):

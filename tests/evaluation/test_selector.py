@@ -11,8 +11,10 @@ from made_results import COUNTS, made_evaluation
 
 from openevolve_unified.config.schema import FitnessConfig, ScalingLawConfig
 from openevolve_unified.config.selection import SelectionConfig
+from openevolve_unified.evaluation.race import Hurdle
 from openevolve_unified.evaluation.selector import Known, MeasuredBaseline, Selector
 from openevolve_unified.judgement.noise import NoiseFloor
+from openevolve_unified.judgement.race import RaceRule
 from openevolve_unified.records import Failure, Program
 
 LINE = np.log(COUNTS)
@@ -43,7 +45,7 @@ class Pipeline:
         self.asked = []
         self._scores = scores
 
-    def evaluate(self, source, seeds=None):
+    def evaluate(self, source, seeds=None, hurdle=None):
         seeds = self.config.training.seeds if seeds is None else tuple(seeds)
         self.asked.append((source, seeds))
         scores = {seed: self._scores[source][SEEDS.index(seed)] for seed in seeds}
@@ -195,3 +197,29 @@ def test_a_parent_is_due_when_it_was_one_too_often_for_its_seeds():
     assert not selector.is_due("parent", 99, all_seeds)
     assert not selector.is_due(INITIAL, 99, one), "the initial program has its own seeds"
     assert not Selector(Pipeline(BASE), None).is_due("parent", 99, one), "no floor, no rule"
+
+
+def test_the_race_sets_a_newcomer_against_the_best_so_far_and_nobody_else(monkeypatch):
+    scores = {INITIAL: [0.1] * 3, "old": [0.2] * 3, "new": [0.15] * 3}
+    pipeline = Pipeline(scores, max_seeds=1)
+    hurdles = []
+
+    def evaluate(source, seeds=None, hurdle=None):
+        hurdles.append((source, hurdle))
+        return Pipeline.evaluate(pipeline, source, seeds)
+
+    def hurdle_of(rule, programs, config):
+        return [program.program.source for program in programs]
+
+    pipeline.evaluate = evaluate
+    monkeypatch.setattr(Hurdle, "of", hurdle_of)
+    known = {hash_of("old"): Known(source="old", scores={42: 0.2})}
+    rule = RaceRule(share=0.5, margin=0.0, regret_bound=0.0, saved_share=0.4)
+    for race, wanted in ((rule, [INITIAL, "old"]), (None, None)):
+        hurdles.clear()
+        Selector(pipeline, None, race).judge("new", known, lambda e: None, lambda r: None)
+        assert [hurdle for source, hurdle in hurdles if source == "new"] == [wanted]
+        assert {hurdle is None for source, hurdle in hurdles if source != "new"} <= {True}
+    hurdles.clear()
+    Selector(pipeline, None, rule).judge("old", known, lambda e: None, lambda r: None)
+    assert hurdles == [("old", None)], "it was trained to the end before"

@@ -8,6 +8,7 @@ from openevolve_unified.judgement.lessons import (
     MAX_LINES,
     Tried,
     added_lines,
+    count_re_introduced,
     lessons,
     re_introduced,
 )
@@ -43,6 +44,12 @@ def test_lines_that_an_edit_brings_back_are_told_and_new_ones_are_not():
 def test_lines_of_the_parent_are_not_brought_back():
     parent = edited("scale = q.norm()")
     assert re_introduced(parent, edited("scale = q.norm()", "fresh = 1.0"), [tried()]) is None
+
+
+def test_lines_that_come_back_are_counted():
+    added = added_lines(INITIAL, edited("scale = q.norm()", "fresh = q.tanh()"))
+    assert count_re_introduced(added, [INITIAL, edited("scale = q.norm()")]) == 1
+    assert count_re_introduced(added, [INITIAL]) == 0
 
 
 def test_comments_indentation_and_short_lines_are_no_lines_of_code():

@@ -45,7 +45,7 @@ class Raising:
     def bounded(self):
         return self
 
-    def evaluate(self, source, seeds=None):
+    def evaluate(self, source, seeds=None, hurdle=None):
         raise self.error
 
     def check(self, source):

@@ -25,7 +25,7 @@ class Scored:
     def bounded(self):
         return self
 
-    def evaluate(self, source, seeds=None):
+    def evaluate(self, source, seeds=None, hurdle=None):
         name = "initial" if source == self.initial.source else source
         path = self.context.store.path("weights", name, ".safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)

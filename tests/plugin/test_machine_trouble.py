@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ from openevolve_unified.plugin.answering.answer import Answer
 from openevolve_unified.plugin.answering.exchange import Report
 from openevolve_unified.plugin.population import REJECTIONS_ARTIFACT, RejectionFeedback
 from openevolve_unified.plugin.stopping import StoppingRules
-from openevolve_unified.records import MACHINE_STAGES, Failure, Program
+from openevolve_unified.records import MACHINE_STAGES, Failure, Program, StoppedEarly
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.runs.events import IterationEnded
 from openevolve_unified.runs.proposals import ProposalLog
@@ -82,6 +83,16 @@ def test_trouble_is_said_as_such_and_reaches_neither_the_rules_nor_the_proposer(
     (event,) = scene.heard
     assert (event.proposal, event.detail) == (record, f"because of the {stage}")
     assert not event.has_verdict
+
+
+def test_one_that_the_race_stopped_is_neither_trouble_nor_a_rejection(scene):
+    stopped = StoppedEarly(
+        step=10, training_steps=20, fitness=0.1, best="b", best_fitness=0.2, margin=0.0
+    )
+    scene.accounts.account(1, finished(replace(failure("stopped_early"), stopped_early=stopped)))
+    (record,) = ProposalLog(scene.path).proposals
+    assert (record.outcome, record.reason) == ("stopped", "")
+    assert scene.stops == scene.fed.lines == []
 
 
 def test_a_rejection_still_reaches_both(scene):

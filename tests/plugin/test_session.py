@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from openevolve_unified.errors import ConfigError, MachineError
+from openevolve_unified.judgement.race import RaceRule
 from openevolve_unified.plugin import session
 from openevolve_unified.plugin.session import require_api_keys, resume_hint, run_session
 from openevolve_unified.records import Failure, Program
@@ -118,6 +119,7 @@ class Evaluator:
     """Stands in for the evaluator: its plan is ``plan`` or raises it, and its machine is broken."""
 
     plan_is: object = None
+    race_is: object = None
     pipeline: object = None
 
     def __init__(self, *, config, listener, log):
@@ -128,6 +130,9 @@ class Evaluator:
         if isinstance(self.plan_is, Exception):
             raise self.plan_is
         return {"candidate_s": 1.0}
+
+    def race_rule(self):
+        return self.race_is
 
     def judge(self, path):
         program = Program(source="", framework="matrix_mixer")
@@ -169,6 +174,20 @@ def test_the_plan_of_a_new_run_is_told_in_its_file_and_not_in_the_earlier_ones(s
     assert (last.cause, "it is gone" in last.reason) == ("machine", True)
     assert told(tmp_path / "run.1" / "events.jsonl") == ["header", "notice"]
     assert not list(tmp_path.glob("run*/events.early.jsonl"))
+
+
+def test_the_rule_of_a_race_is_said_and_written_down(start, tmp_path, monkeypatch, capsys):
+    rule = RaceRule(share=0.25, margin=0.002, regret_bound=0.004, saved_share=0.6)
+    monkeypatch.setattr(Evaluator, "race_is", rule)
+    with pytest.raises(MachineError, match="it is gone"):
+        start()
+    notices = [
+        e for e in read_events(tmp_path / "run" / "events.jsonl").events if e.kind == "notice"
+    ]
+    assert notices[-1].message.startswith(
+        "race: candidates that trail the best by more than 0.0020"
+    )
+    assert "60% of the steps are saved" in capsys.readouterr().out
 
 
 def test_a_plan_that_is_refused_leaves_the_earlier_run_and_its_events_alone(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from openevolve_unified.config.schema import StoppingConfig
 from openevolve_unified.judgement.compare import Standing
+from openevolve_unified.judgement.diversity import Proposed, diversity
 from openevolve_unified.plugin.stopping import StoppingRules
+from openevolve_unified.records import Traits
 
 
 def scored(value):
@@ -69,3 +71,20 @@ def test_an_improvement_is_set_against_what_is_known_of_the_best_by_now():
         if renewed is not None:
             ruling.renew_best(scored(renewed))
         assert (ruling.observe_trained(scored(0.3)) is not None) is is_stopped
+
+
+def searched(num_stale):
+    """The diversity of a search whose latest proposals brought nothing."""
+    one = Traits(bigrams={}, outputs=((1.0,),))
+    programs = [Proposed(program=f"p{n}", traits=one) for n in range(num_stale + 1)]
+    return diversity(programs)
+
+
+def test_a_converged_search_stops_only_where_it_is_asked_for():
+    asked = StoppingRules(StoppingConfig(convergence_proposals=3), scored(0.1))
+    assert asked.observe_diversity(searched(2)) is None
+    reason = asked.observe_diversity(searched(3))
+    assert "the search has converged: the last 3 legal proposals" in reason
+    assert "scaling_law.stopping.convergence_proposals" in reason
+    assert not rules().asks_for_convergence
+    assert rules().observe_diversity(searched(30)) is None

@@ -7,6 +7,8 @@ from openevolve.database import Program
 from openevolve_release import database, program
 
 from openevolve_unified.plugin.told_lessons import tell_lessons
+from openevolve_unified.records import Failure, StoppedEarly
+from openevolve_unified.records import Program as Record
 from openevolve_unified.runs.directory import RunDirectory
 
 BASELINE = (2.40, 2.31, 2.25, 2.15)
@@ -30,6 +32,25 @@ def test_every_parent_shows_what_was_tried_and_with_which_error(tmp_path):
     assert shown["verdict"] == "trained"
     assert shown["tried_before"].startswith("- `scale = norm(q)`: at the largest size +0.0000 (one")
     assert "re_introduced" not in shown
+
+
+def test_what_the_race_stopped_is_told_as_tried(tmp_path):
+    programs = database()
+    programs.add(program("seed", None))
+    directory = run_with(tmp_path)
+    stopped = StoppedEarly(
+        step=10, training_steps=20, fitness=0.1, best="b", best_fitness=0.2, margin=0.0
+    )
+    source = Record(source=INITIAL + "scale = norm(q)\n", framework="matrix_mixer")
+    failure = Failure(
+        program=source, stage="stopped_early", reason="it trails", stopped_early=stopped
+    )
+    directory.record(failure, iteration=1)
+    tell_lessons(programs, directory, INITIAL, 1)
+    assert "tried_before" not in programs.get_artifacts("seed"), "not yet"
+    tell_lessons(programs, directory, INITIAL, 2)
+    shown = programs.get_artifacts("seed")["tried_before"]
+    assert shown == "- `scale = norm(q)`: stopped early, it trails"
 
 
 def test_a_program_shows_which_of_its_lines_were_tried_before(tmp_path):

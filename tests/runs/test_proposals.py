@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from openevolve_unified.runs.proposals import OUTCOME_WORDS, Proposal, ProposalLog, count_lines
+from openevolve_unified.runs.proposals import (
+    OUTCOME_WORDS,
+    Proposal,
+    ProposalLog,
+    count_lines,
+    proposals_of,
+)
 
 
 def proposals():
@@ -18,6 +24,7 @@ def proposals():
         Proposal(iteration=5, outcome="machine", reason="deadline", program="bb"),
         Proposal(iteration=6, outcome="rejected", reason="causality", program="cc"),
         Proposal(iteration=7, outcome="duplicate", program="aa"),
+        Proposal(iteration=8, outcome="stopped", reason="stopped_early", program="dd"),
     ]
 
 
@@ -58,7 +65,7 @@ def test_an_iteration_that_a_resumed_run_asks_again_is_counted_once(tmp_path):
 def test_the_outcomes_add_up_to_what_was_asked_for():
     lines = dict(count_lines(proposals()))
     total, _, parts = lines["candidates"].partition(" asked for: ")
-    assert int(total) == sum(int(part.split()[0]) for part in parts.split(", ")) == 7
+    assert int(total) == sum(int(part.split()[0]) for part in parts.split(", ")) == 8
     assert all(words in parts for words in OUTCOME_WORDS.values())
     assert lines["unusable"] == "2 empty, 1 no edits"
     assert lines["rejected"] == "1 causality"
@@ -147,3 +154,9 @@ def test_an_outcome_of_another_release_is_counted(tmp_path):
     (line,) = count_lines(log.proposals)
     words = "2 asked for: 1 trained, 1 with an outcome that this release does not know"
     assert line == ("candidates", words)
+
+
+def test_one_that_the_race_stopped_is_rebuilt_from_the_history():
+    entry = {"verdict": "stopped", "program": "aa", "iterations": [1, 2], "num_proposals": 2}
+    rebuilt = proposals_of([{**entry, "stage": "stopped_early"}])
+    assert [proposal.outcome for proposal in rebuilt] == ["stopped", "duplicate"]

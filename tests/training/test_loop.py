@@ -289,3 +289,21 @@ def test_memory_does_not_grow_with_steps():
 
     peak(10)
     assert peak(120) < peak(30) + 100_000
+
+
+def test_a_training_that_paused_goes_on_as_if_it_had_not_and_does_no_step_twice(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    job = make_job()
+    pause = {"checkpoint_interval_s": 1e9, "pause_at": 30}
+
+    def until(**more):
+        return train(job, softmax, DATA, CPU, lambda report: None, path, _digest, **more)
+
+    paused = until(**pause)
+    assert (paused.status, paused.step, paused.final_loss_nats) == ("paused", 30, None)
+    assert [point.step for point in paused.curve] == [15, 30]
+    left = path.stat().st_mtime_ns
+    assert _timeless(until(**pause)) == dataclasses.replace(_timeless(paused), step_kind="none")
+    assert path.stat().st_mtime_ns == left, "nothing was left to do"
+    assert load_checkpoint(path, job.key).step == 30
+    assert _timeless(until()) == _timeless(_train(make_job()))

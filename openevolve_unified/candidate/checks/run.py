@@ -36,11 +36,13 @@ from openevolve_unified.candidate.checks.precision import (
     require_sound_at_batch_size,
     require_sound_in_training_formats,
 )
+from openevolve_unified.candidate.checks.traits import measure_traits
 from openevolve_unified.candidate.program.budget import require_within_budget
 from openevolve_unified.candidate.program.file_layout import SMALL_LENGTH
 from openevolve_unified.candidate.program.traced import TracedCandidate, TracedSize
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError
+from openevolve_unified.records import Traits
 
 PROOF_COVERS = "any one sequence of the full length, all parameters, while the output is finite"
 """That a batch is treated sequence by sequence, and shorter lengths, are tested."""
@@ -58,6 +60,7 @@ class CheckReport:
 
     flops_ratio: float
     params_ratio: float
+    traits: Traits
     evidence: dict[str, Any] = field(default_factory=dict)
     features: dict[str, float] = field(default_factory=dict)
 
@@ -100,9 +103,12 @@ def run_checks(
             is_proved = is_proved and is_size_proved
     with _failures_named(traced_sizes[-1]):
         features = measure_features(traced_sizes[-1], seed)
+    with _failures_named(traced_sizes[0]):
+        traits = measure_traits(traced_sizes[0], seed)
     return CheckReport(
         flops_ratio=budget.flops_ratio,
         params_ratio=budget.params_ratio,
+        traits=traits,
         evidence={
             "causality": {
                 "method": "proved" if is_proved else "tested",
