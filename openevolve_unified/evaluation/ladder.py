@@ -92,6 +92,7 @@ class Workplace:
                 device=resources.device,
                 step_kind=config.execution.step,
                 num_slots=resources.num_workers,
+                workers_per_device=resources.workers_per_device,
                 keep_weights=config.execution.keep_weights != "none",
             )
             for size in config.sizes

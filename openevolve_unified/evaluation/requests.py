@@ -54,6 +54,8 @@ class TrainRequest:
     device: str
     step_kind: StepKind
     num_slots: int
+    workers_per_device: int
+    """How many jobs may train on one GPU at once."""
     keep_weights: bool = False
     """Leave the trained weights in the store."""
 

@@ -22,7 +22,7 @@ from openevolve_unified.judgement.judges import Judges
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Evaluation, Failure, SizeResult
+from openevolve_unified.records import Evaluation, Failure, SizeResult, total_joules
 
 Verdict = Literal["trained", "rejected", "not judged"]
 """``not judged``: the machine could not finish; it says nothing about the program."""
@@ -130,6 +130,9 @@ def new_entry(
         "r2": result.fit.r2,
         "health": told_health(result.sizes),
         "cached": result.cached,
+        "energy_joules": total_joules(
+            run.energy_joules for size in result.sizes for run in size.runs
+        ),
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
         "differences_nats": {
             size.size.name: difference

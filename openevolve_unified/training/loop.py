@@ -26,6 +26,7 @@ from openevolve_unified.training.checkpoint import (
     save_checkpoint,
 )
 from openevolve_unified.training.divergence import DivergedError, LossMonitor
+from openevolve_unified.training.energy import Counter, EnergyMeter
 from openevolve_unified.training.evaluation import finite, mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import HealthMeter
@@ -61,6 +62,7 @@ def train(
     step_kind: StepKind = "auto",
     inspect: Callable[[Transformer], Findings] | None = None,
     hopeless: Callable[[Health], str | None] = lambda health: None,
+    energy: Counter | None = None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -79,12 +81,13 @@ def train(
         inspect: called once with the model after its last step, to find at least its loss; its time
             counts as training. None: the loss alone is measured.
         hopeless: why a training with this health cannot recover, if so: it is stopped as diverged.
+        energy: of the device, as it tells; None: it does not.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
     """
     with training_settings(device):
-        run = _Run(job, mechanism, data, device, progress, hopeless)
+        run = _Run(job, mechanism, data, device, progress, hopeless, energy)
         if checkpoint_path is not None:
             run.resume(checkpoint_path)
         try:
@@ -111,6 +114,7 @@ class _Run:
         device: torch.device,
         progress: Callable[[Progress], None],
         hopeless: Callable[[Health], str | None],
+        energy: Counter | None,
     ):
         training = job.training
         self.job = job
@@ -129,6 +133,7 @@ class _Run:
         self._monitor = LossMonitor(device, listener=self._meter.take_loss)
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
+        self._energy = EnergyMeter(energy)
         self._step_kind = "none"  # a checkpoint may have all steps
         self._reporter = ProgressReporter(training.training_steps, progress)
 
@@ -150,6 +155,7 @@ class _Run:
             self._device, checkpoint.loss_total, checkpoint.loss_count, self._meter.take_loss
         )
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
+        self._energy = self._energy.resumed(checkpoint.energy_joules)
 
     def advance(self, path: Path | None, checkpoint_interval_s: float, step_kind: StepKind) -> None:
         """Do the steps that are left.
@@ -226,6 +232,7 @@ class _Run:
             num_params_non_embedding=count.non_embedding,
             num_params_total=count.total,
             train_time_s=self._watch.total_s,
+            energy_joules=self._energy.read(),
             tokens_per_s=self._tokens_per_s(),
             trained_fingerprint=fingerprint,
             step_kind=self._step_kind,
@@ -276,6 +283,7 @@ class _Run:
     def _report(self) -> None:
         self._monitor.look(self.step)
         validation = self._curve[-1].validation_loss_nats if self._curve else None
+        self._energy.read_if_due()
         self._reporter.report(self.step, self._monitor.last, validation, self._tokens_per_s())
 
     def _tokens_per_s(self) -> float:
@@ -293,6 +301,7 @@ class _Run:
             loss_count=self._monitor.count,
             train_time_s=self._watch.total_s,
             step_time_s=self._watch.step_s,
+            energy_joules=self._energy.read(),
             curve=tuple(self._curve),
             health=self._meter.health,
             tensors={**self._train_step.state(), **self._average.state()},

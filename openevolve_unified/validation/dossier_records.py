@@ -24,7 +24,6 @@ from openevolve_unified.validation.validation_files import (
 )
 
 MISSING = "not recorded"
-NOT_MEASURED = "not measured"
 EVOLVING_ARMS = ("grammar", "llm")
 """Of a control; the others do not breed what scored well."""
 
@@ -72,14 +71,14 @@ class Records:
             if pair.get("verdict") == "beat" and pair.get("arm") in EVOLVING_ARMS
         ]
 
-    def validation_s(self) -> tuple[float, int] | None:
-        """Seconds of training and models of the validation, tuning included, from the store; None
-        where they are not all there."""
+    def validation_runs(self) -> list[Mapping[str, Any]]:
+        """Of every model of the validation, tuning included, from the store; empty where they are
+        not all there."""
         keys = set() if self.validation is None else self.validation.job_keys()
         store = self.run.store
         found = [] if store is None else [store.get("runs", key) for key in sorted(keys)]
-        times = [float(record.get("train_time_s", 0.0)) for record in found if record is not None]
-        return (sum(times), len(times)) if keys and len(times) == len(keys) else None
+        runs: list[Mapping[str, Any]] = [record for record in found if record is not None]
+        return runs if len(runs) == len(keys) else []
 
     @property
     def confirmation(self) -> Mapping[str, Any]:

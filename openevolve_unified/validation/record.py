@@ -1,7 +1,7 @@
 """The record of a validation: ``validation.json``, the same bytes however often it was killed.
 
-It has no times, no paths and not the certificates, whose cuts are drawn afresh each time so that no
-program can know them: all that is in the store, by the key of each job.
+It has no times, no energy, no paths and not the certificates, whose cuts are drawn afresh each time
+so that no program can know them: all that is in the store, by the key of each job.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from openevolve_unified.validation.tuning import Tuned
 
 RECORD = "validation.json"
 RECORD_VERSION = 1
-_NEVER_TWICE = ("train_time_s", "tokens_per_s", "certificate")
+_NEVER_TWICE = ("train_time_s", "energy_joules", "tokens_per_s", "certificate")
 
 
 def arm_losses(

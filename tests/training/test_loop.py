@@ -27,7 +27,7 @@ def _train(job, path=None, progress=lambda report: None, mechanism=softmax, data
 
 
 def _timeless(run: TrainRun) -> TrainRun:
-    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0)
+    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0, energy_joules=None)
 
 
 class _Interrupted(Exception):

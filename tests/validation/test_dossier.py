@@ -127,7 +127,6 @@ def test_what_the_run_did_is_told_with_its_numbers(alone):
 def test_what_no_record_says_is_told_as_missing(alone):
     assert fact(alone, "question and what was really tested", "question") == "not recorded"
     assert fact(alone, "validation", "validation") == "there was none"
-    assert fact(alone, "cost", "energy") == "not measured"
     assert fact(alone, "controls", "against luck, tuning and random search") == "not recorded"
     before = answers(alone, "before")
     assert before["Was a question with its hypotheses written down first?"].answer == "no"
@@ -178,6 +177,7 @@ def test_a_validation_answers_what_was_open(folder, validated):
 
 
 HOURS = "training of the validation, tuning included, hours"
+ENERGY = "energy of training in the validation, tuning included"
 
 
 def test_the_hours_of_a_validation_are_those_of_its_jobs_in_the_store(made, tmp_path):
@@ -185,8 +185,23 @@ def test_the_hours_of_a_validation_are_those_of_its_jobs_in_the_store(made, tmp_
     program = read_run(folder).best["program"]
     write_validation(folder / "validation", program)
     assert fact(record_of(folder), "cost", HOURS) == "not recorded"
+    assert fact(record_of(folder), "cost", ENERGY) == "not recorded"
     read_run(folder).store.put("runs", "aa" * 32, {"train_time_s": 7200.0})
     assert fact(record_of(folder), "cost", HOURS) == 2.0
+    assert fact(record_of(folder), "cost", ENERGY) == "not told by this device"
+    told = {"train_time_s": 7200.0, "energy_joules": 9000.0}
+    read_run(folder).store.put("runs", "aa" * 32, told)
+    assert fact(record_of(folder), "cost", ENERGY) == "2.5 Wh"
+
+
+def test_the_energy_is_told_where_the_device_told_it(alone, made):
+    place, question = "energy of training in search and confirmation", "Is the energy reported?"
+    assert fact(alone, "cost", place) == "0.6 Wh"
+    assert answers(alone, "when reporting")[question].answer == "yes"
+    silent = record_of(made("silent", joules=None))
+    assert fact(silent, "cost", place) == "not told by this device"
+    line = answers(silent, "when reporting")[question]
+    assert (line.answer, line.evidence) == ("no", "not told by this device")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_the_record_has_every_run_and_no_time(worse, folder):
     for arm in record["arms"].values():
         assert arm["seeds"] == list(range(2042, 2050))
         assert all(len(row) == 3 for row in arm["runs"])
-        assert not {"train_time_s", "certificate"} & set(arm["runs"][0][0])
+        assert not {"train_time_s", "energy_joules", "certificate"} & set(arm["runs"][0][0])
         assert arm["runs"][0][0]["test_loss_nats"] > 0
     standard, evolved = (arm["runs"] for arm in record["arms"].values())
     assert standard[0][0]["job_key"] != evolved[0][0]["job_key"]
