@@ -26,6 +26,7 @@ from openevolve_unified.validation.arms import (
     ARMS,
     Arm,
     ValidationArm,
+    operations_ratios,
     require_two_programs,
 )
 from openevolve_unified.validation.plan import (
@@ -124,10 +125,10 @@ def validate(
     for name, source in zip(ARMS, sources, strict=True):
         write_text(folder / f"{name}.py", source)
     tell_plan(registration)
-    tuned = tune(arms, pipeline, seeds.tuning, folder, say)
+    tuned = tune(arms, pipeline, seeds.tuning, seeds.finalists, folder, say)
     say(f"validation: {len(seeds.pairs)} pairs at {len(pipeline.config.sizes)} sizes")
     runs = _paired_runs(pipeline, arms, tuned.trainings, seeds)
-    operations = {"standard": 1.0, "evolved": float(checked[1].features["flops_ratio"])}
+    operations = operations_ratios(checked[1])
     num_params = [run.num_params_non_embedding for run in runs["standard"][0]]
     judgement = judge(
         arm_losses(runs["standard"], num_params, operations["standard"]),
@@ -142,7 +143,7 @@ def validate(
         registration,
         dict(zip(ARMS, arms, strict=True)),
         tuned.trainings,
-        dict(zip(ARMS, operations.values(), strict=True)),
+        operations,
         pipeline.config.sizes,
         runs,
         tuned,

@@ -18,7 +18,11 @@ pytest.importorskip("statsmodels")
 SETTINGS = {
     "scaling_law.validation": {
         "num_seeds": 3,
-        "tuning": {"num_trials": 2, "space": {"warmup_steps": [2, 5], "batch_sizes": [8]}},
+        "tuning": {
+            "num_trials": 2,
+            "num_finalists": 1,
+            "space": {"warmup_steps": [2, 5], "batch_sizes": [8]},
+        },
     }
 }
 COMMAND = ("openevolve-unified", "validate", "tiny.yaml", "--evolved", "evolved.py")

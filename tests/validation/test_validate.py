@@ -96,13 +96,18 @@ def test_both_arms_are_tuned_with_the_same_trials_and_steps(worse, folder):
     first, second = (trials[0] for trials in tuned.trials.values())
     assert first.settings() == second.settings(), "the search begins alike"
     for name, trials in tuned.trials.items():
-        best = min(trials, key=lambda trial: trial.loss_nats)
+        best = min(trials, key=lambda trial: sum(trial.losses_nats))
         training = tuned.trainings[name]
         assert training.learning_rate == best.learning_rate
         assert training.weight_decay == best.weight_decay
         for trial in trials:
-            run = worse.pipeline.context.store.get("runs", trial.job_key)
-            assert (run["seed"], run["step"]) == (4042, 60)
+            keys = [trial.job_key, *(found.job_key for found in trial.again)]
+            runs = [worse.pipeline.context.store.get("runs", key) for key in keys]
+            assert [(run["seed"], run["step"]) for run in runs] == [
+                (4042, 60),
+                (4043, 60),
+                (4044, 60),
+            ]
         assert (folder / "worse" / f"tuning_{name}.log").exists()
     assert tuned.note is None
 
@@ -178,13 +183,32 @@ def test_an_equal_twin_is_equal(base, folder):
 
 
 def test_an_arm_that_only_borrows_its_settings_says_so(base, folder):
-    tuning = TuningConfig(mode="shared", num_trials=2, space=SearchSpace(**HOT), size="smallest")
+    tuning = TuningConfig(
+        mode="shared", num_trials=3, num_finalists=2, space=SearchSpace(**HOT), size="smallest"
+    )
     pipeline = with_validation(base, num_seeds=3, seeds=(7001, 7002, 7003), tuning=tuning)
     found = validate(pipeline, request(folder, "shared", MEAN), told)
     assert list(found.tuned.trials) == ["standard"]
     assert found.tuned.trainings["evolved"] == found.tuned.trainings["standard"]
     assert "handicap of the evolved arm" in "\n".join(validation_lines(found))
     assert found.judgement.verdict == "inconclusive", "three pairs decide nothing after Holm"
+    trials = found.tuned.trials["standard"]
+    finalists = [trial for trial in trials if trial.again]
+    assert (
+        sorted(finalists, key=lambda trial: trial.loss_nats)
+        == sorted(trials, key=lambda trial: trial.loss_nats)[:2]
+    )
+    best = min(finalists, key=lambda trial: sum(trial.losses_nats))
+    assert found.tuned.trainings["standard"].learning_rate == best.learning_rate
+    store = pipeline.context.store
+    lost = store.get("runs", best.again[1].job_key)
+    store.put("runs", lost["job_key"], {**lost, "status": "diverged", "final_loss_nats": None})
+    (other,) = [trial for trial in finalists if trial is not best]
+    found = validate(pipeline, request(folder, "shared", MEAN), told)
+    assert found.tuned.trainings["standard"].learning_rate == other.learning_rate
+    assert f"{best.loss_nats:.4f} {best.again[0].loss_nats:.4f} failed" in "\n".join(
+        validation_lines(found)
+    )
 
 
 @pytest.mark.parametrize(
