@@ -18,6 +18,7 @@ finds with all its criteria.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -144,7 +145,9 @@ def _validated_gain(
     ladder: SimulatedLadder, floor: NoiseFloor, settings: ExperimentSettings
 ) -> float:
     """The relative gain in final loss that the validation alone finds."""
-    noise = pair_noise(floor, float(ladder.true_losses[-1]), _tuning_sd(ladder, settings))
+    noise = dataclasses.replace(
+        pair_noise(floor, float(ladder.true_losses[-1])), tuning_sd=_tuning_sd(ladder, settings)
+    )
     found = detectable_gain(noise, settings.num_pairs, settings.criteria, VALIDATION_POWER)
     if found is None:
         raise ValueError(

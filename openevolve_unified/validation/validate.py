@@ -45,6 +45,9 @@ from openevolve_unified.validation.record import (
 from openevolve_unified.validation.registration import Registration, read_registration, register
 from openevolve_unified.validation.tuning import Tuned, tune
 
+LEFT_OUT = "what tuning leaves between equal arms, which nobody knows before the trials"
+"""Of the power of a plan."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -236,7 +239,7 @@ def _require_unseen(
 def _told_power(
     power: PowerPlan | None, noise: MeasuredNoise | None, request: Request
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"despite_power": request.despite_power}
+    told: dict[str, Any] = {"despite_power": request.despite_power, "leaves out": LEFT_OUT}
     if power is None or noise is None:
         return {**told, "sentence": "unknown: the noise was not measured"}
     return {

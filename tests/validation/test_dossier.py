@@ -17,6 +17,7 @@ from openevolve_unified.report.dossier_markdown import dossier_markdown
 from openevolve_unified.validation.checklists import CHECKLISTS
 from openevolve_unified.validation.dossier import dossier_of
 from openevolve_unified.validation.dossier_records import gather
+from openevolve_unified.validation.manifest import seal
 from openevolve_unified.validation.run_folder import read_run
 
 SECTIONS = [
@@ -281,6 +282,26 @@ def test_a_file_of_another_command_counts_by_what_it_says(folder, tmp_path):
     for wrong in (other, tmp_path / "missing" / "replay.json"):
         with pytest.raises(ConfigError, match=r"--also: got .* wanted a readable file called"):
             gather(read_run(folder), None, [wrong])
+
+
+def test_a_replay_is_found_beside_its_finding(made):
+    folder = made("replayed")
+    run, question = read_run(folder), "Was the finding repeated by an independent reader?"
+    evolved = (folder / "programs" / run.best["file"]).read_bytes()
+
+    def leave(name, source, manifest_hash=None):
+        (folder.parent / name / "programs").mkdir(parents=True)
+        (folder.parent / name / "programs" / "evolved.py").write_bytes(source)
+        own = seal(folder.parent / name)
+        replayed = folder.parent / f"{name}-replay"
+        replayed.mkdir()
+        told = {"agrees": True, "manifest_hash": manifest_hash or own}
+        (replayed / "replay.json").write_text(json.dumps(told))
+        return answers(record_of(folder), "before claiming")[question].answer
+
+    assert leave("of_another_program", b"other") == "no"
+    assert leave("changed_since", evolved, "0" * 64) == "no"
+    assert leave("finding", evolved) == "yes"
 
 
 def test_controls_count_by_what_they_say_not_by_being_there(made):

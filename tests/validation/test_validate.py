@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from killed_validation import validate_until_killed
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.calibration.noise_floor import measure_noise_floor
@@ -17,6 +21,9 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.mechanisms.catalog import mechanisms
 from openevolve_unified.report.validation_table import plan_lines, validation_lines
+from openevolve_unified.store import Store
+from openevolve_unified.validation.arms import ValidationArm
+from openevolve_unified.validation.plan import validation_seeds
 from openevolve_unified.validation.validate import Request, validate
 
 pytest.importorskip("optuna")
@@ -72,14 +79,16 @@ def told(_):
 def worse(base, folder):
     """Averaging against attention, both tuned: two trials, eight pairs."""
     pipeline = with_validation(
-        base, num_seeds=8, tuning=TuningConfig(num_trials=2, space=SearchSpace(**HOT))
+        base,
+        num_seeds=8,
+        tuning=TuningConfig(num_trials=2, space=SearchSpace(**HOT), size="smallest"),
     )
     asked = request(folder, "worse", MEAN)
     return SimpleNamespace(pipeline=pipeline, request=asked, found=validate(pipeline, asked, told))
 
 
-def stored(folder):
-    return {p.name: p.stat().st_mtime_ns for p in (folder / "store" / "runs").rglob("*.json")}
+def runs_in(store):
+    return {p.name: p.stat().st_mtime_ns for p in (store.root / "runs").rglob("*.json")}
 
 
 def test_a_planted_worse_mechanism_is_worse(worse):
@@ -129,13 +138,46 @@ def test_the_record_has_every_run_and_no_time(worse, folder):
 
 
 def test_the_same_call_again_trains_nothing_and_writes_the_same_bytes(worse, folder):
-    before = stored(folder)
+    store = worse.pipeline.context.store
+    before = runs_in(store)
     path = folder / "worse" / "validation.json"
     whole = path.read_bytes()
     path.unlink()
     validate(worse.pipeline, worse.request, told)
     assert path.read_bytes() == whole
-    assert stored(folder) == before
+    assert runs_in(store) == before
+
+
+def test_a_validation_that_was_killed_among_its_pairs_ends_with_the_same_bytes(worse, folder):
+    """Its trials and all but three of its runs were done; one more is when it is killed."""
+    pipeline, config = worse.pipeline, worse.pipeline.config
+    shutil.copytree(folder / "store", folder / "killed_store")
+    again = Store(folder / "killed_store")
+    for run in worse.found.runs["evolved"][3]:
+        again.path("runs", run.job_key).unlink()
+    left = runs_in(again)
+    seeds = validation_seeds(pipeline, None).all_used
+    arms = [ValidationArm("evolved", source, pipeline, seeds) for source in (INITIAL, MEAN)]
+    checked = {arm.program.source: arm.checked(config.training.batch_size) for arm in arms}
+    asked = request(folder, "killed", MEAN)
+    shutil.copy(folder / "worse" / "registration.json", asked.folder)
+    process = multiprocessing.get_context("spawn").Process(
+        target=validate_until_killed,
+        args=(folder, "killed_store", config, asked, checked, folder / "store", 1),
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(runs_in(again)) == len(left) + 1
+    assert (asked.folder / "tuning_evolved.log").exists()
+    assert not (asked.folder / "validation.json").exists()
+    kept = runs_in(again)
+    context = dataclasses.replace(pipeline.context, store=again)
+    validate(Pipeline(context, INITIAL), asked, told)
+    whole = (folder / "worse" / "validation.json").read_bytes()
+    assert (asked.folder / "validation.json").read_bytes() == whole
+    assert kept.items() <= runs_in(again).items()
+    assert len(runs_in(again)) == len(kept) + 2, "what was left was trained"
 
 
 def test_another_plan_in_the_same_folder_is_refused(worse):
