@@ -29,7 +29,7 @@ from openevolve_unified.judgement.health import hopeless
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Health, TrainJob, TrainRun
+from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runs import events
 from openevolve_unified.runs.events import Training
 from openevolve_unified.store import Store
@@ -201,10 +201,6 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         )
         emit(events.to_plain(event))
 
-    def stopped_because(health: Health) -> str | None:
-        found = hopeless(health)
-        return None if found is None else found.words
-
     def num_sharing() -> int:
         # Workers are dealt to the GPUs in turn.
         busy = num_held(Path(request.store), request.num_slots)
@@ -221,7 +217,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         lambda model: _read_fingerprint(model, job),
         step_kind=request.step_kind,
         inspect=inspect,
-        hopeless=stopped_because,
+        hopeless=hopeless,
         energy=counter_of(device, num_sharing),
     )
 

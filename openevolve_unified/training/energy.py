@@ -15,7 +15,6 @@ that tells nothing, or stops to, gives None: never an estimate.
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +22,10 @@ from typing import Protocol
 
 import torch
 
+from openevolve_unified.execution.processor_time import PROC_STAT, busy_s
+
 READ_EVERY_S = 5.0
 POWERCAP = Path("/sys/class/powercap")
-PROC_STAT = Path("/proc/stat")
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_GUEST = 8
-"""Fields of ``/proc/stat`` from here on are counted in those before (proc(5))."""
-_WAITING = (3, 4)
-"""Fields of idle cores: idle and iowait."""
 
 
 class Counter(Protocol):
@@ -129,7 +124,7 @@ class PackageCounter:
 
     def _read(self) -> tuple[list[int], float, float]:
         energies = [_number(folder / "energy_uj") for folder in self._domains]
-        return energies, _busy_s(self._stat), self._own_s()
+        return energies, busy_s(self._stat), self._own_s()
 
 
 class GpuCounter:
@@ -166,13 +161,6 @@ class GpuCounter:
         status = getattr(self._nvml, function)(*arguments)
         if status:
             raise OSError(f"{function} of NVML gave {status}")
-
-
-def _busy_s(stat: Path) -> float:
-    """Processor time of all cores that did anything, since the machine started."""
-    fields = [int(text) for text in stat.read_text().split("\n", 1)[0].split()[1:]]
-    busy = sum(n for place, n in enumerate(fields[:_GUEST]) if place not in _WAITING)
-    return busy / _TICKS_PER_S
 
 
 def _number(path: Path) -> int:

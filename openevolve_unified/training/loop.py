@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +39,16 @@ CHECKPOINT_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
 
 
+class Reason(Protocol):
+    """Why a training cannot recover."""
+
+    @property
+    def words(self) -> str: ...
+
+
+Hopeless: TypeAlias = Callable[[Health], Reason | None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """What was found out about trained weights; fields as in ``TrainRun``."""
@@ -61,7 +71,7 @@ def train(
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
     step_kind: StepKind = "auto",
     inspect: Callable[[Transformer], Findings] | None = None,
-    hopeless: Callable[[Health], str | None] = lambda health: None,
+    hopeless: Hopeless = lambda health: None,
     energy: Counter | None = None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
@@ -113,7 +123,7 @@ class _Run:
         data: TokenSource,
         device: torch.device,
         progress: Callable[[Progress], None],
-        hopeless: Callable[[Health], str | None],
+        hopeless: Hopeless,
         energy: Counter | None,
     ):
         training = job.training
@@ -253,9 +263,9 @@ class _Run:
             DivergedError: see ``advance``.
         """
         self._monitor.look(self.step)
-        reason = self._hopeless(self._meter.read())
-        if reason is not None:
-            raise DivergedError(self.step, reason)
+        found = self._hopeless(self._meter.read())
+        if found is not None:
+            raise DivergedError(self.step, found.words)
 
     def _evaluate(self) -> None:
         self._look()

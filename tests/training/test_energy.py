@@ -9,6 +9,7 @@ import pytest
 import torch
 from training_jobs import CPU, make_job, repeating_tokens, softmax
 
+from openevolve_unified.execution.processor_time import TICKS_PER_S
 from openevolve_unified.records import told_energy, total_joules
 from openevolve_unified.training import energy
 from openevolve_unified.training.checkpoint import load_checkpoint
@@ -44,7 +45,7 @@ class Machine:
     def work(self, own_s, others_s):
         """This process and others were busy; the cores also idled, and a guest ran in user time."""
         self.own_s += own_s
-        self._ticks += round((own_s + others_s) * energy._TICKS_PER_S)
+        self._ticks += round((own_s + others_s) * TICKS_PER_S)
         counts = f"{self._ticks} 0 0 777 888 0 0 0 {self._ticks} 0"
         self.stat.write_text(f"cpu  {counts}\ncpu0 {counts}\n")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -198,7 +199,7 @@ def test_a_training_that_cannot_recover_is_stopped_with_the_reason():
 
     def hopeless(health):
         seen.append(health.points[-1].step if health.points else None)
-        return "it is hopeless" if len(seen) > 1 else None
+        return SimpleNamespace(words="it is hopeless") if len(seen) > 1 else None
 
     run = train(
         make_job(training_steps=90, eval_frequency=40),
