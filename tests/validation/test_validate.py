@@ -166,7 +166,7 @@ def test_a_validation_that_was_killed_among_its_pairs_ends_with_the_same_bytes(w
         args=(folder, "killed_store", config, asked, checked, folder / "store", 1),
     )
     process.start()
-    process.join(120)
+    process.join(300)
     assert process.exitcode == -signal.SIGKILL
     assert len(runs_in(again)) == len(left) + 1
     assert (asked.folder / "tuning_evolved.log").exists()
