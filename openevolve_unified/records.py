@@ -6,7 +6,7 @@ No torch and no files here. Losses are in nats per token, times in seconds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -172,6 +172,21 @@ class TrainRun:
     """Empty in a record of before it was measured; see ``judgement.health`` for what it says."""
     diagnostics: Diagnostics | None = None
     """None where ``scaling_law.diagnostics`` was ``none``, and in a record of before."""
+    energy_joules: float | None = None
+    """This job's part of what its device used, see ``training.energy``; None: not told by the
+    device, or a record of before it was measured."""
+
+
+def total_joules(energies: Iterable[float | None]) -> float | None:
+    """Energy of several runs; None where one of them, or nothing, tells its own."""
+    told = list(energies)
+    known = [joules for joules in told if joules is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
+def told_energy(joules: float | None) -> str:
+    """In words."""
+    return "not told by this device" if joules is None else f"{joules / 3600:.3g} Wh"
 
 
 @dataclass(frozen=True, kw_only=True)

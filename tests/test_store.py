@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.execution.slots import work_slot
+from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.store import FORMAT, MARKER, Store, describe_earlier, open_store
@@ -180,3 +180,12 @@ def test_a_lock_is_exclusive_and_dies_with_its_holder(tmp_path):
     finally:
         holder.kill()
         holder.join()
+
+
+def test_slots_that_are_held_are_counted_and_stay_free_for_others(tmp_path):
+    assert num_held(tmp_path, 3) == 0
+    with work_slot(tmp_path, 3), work_slot(tmp_path, 3):
+        assert num_held(tmp_path, 3) == 2
+        with work_slot(tmp_path, 3):
+            assert num_held(tmp_path, 3) == 3
+    assert num_held(tmp_path, 3) == 0

@@ -7,6 +7,8 @@ import platform
 import time
 from pathlib import Path
 
+from openevolve_unified.execution.processor_time import busy_s
+
 _FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
@@ -48,13 +50,11 @@ class OtherPrograms:
 
 
 def _busy_s() -> float | None:
-    """Seconds that all cores together have worked since the machine started."""
+    """Of all cores together, where the kernel says it."""
     try:
-        first = Path("/proc/stat").read_text().splitlines()[0].split()
-    except OSError:
+        return busy_s()
+    except (OSError, ValueError):
         return None
-    user, nice, system = (int(word) for word in first[1:4])
-    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_s() -> float:

@@ -6,9 +6,10 @@ the standard one at fresh seeds by ``judgement.validation``. An improvement is d
 confirmed winner is validated as improved. What is simulated is losses; every decision is
 ``judgement``'s own.
 
-*Tuning* picks, by one noisy run each, the best of as many settings in both arms. What it leaves is
-equal on average and not in one experiment, and all pairs share it: luck that seeds do not average.
-The gain that the criteria ask for keeps it from being called an improvement.
+*Tuning* measures as many settings in both arms by one noisy run each, the best of them by two more,
+and picks the lowest mean. What it leaves is equal on average and not in one experiment, and all
+pairs share it: luck that seeds do not average. The gain that the criteria ask for keeps it from
+being called an improvement, and the second runs from being called a loss.
 
 *The effect it is powered for* is the larger of two: what selection and confirmation find
 (``PLANTED`` times the slope that the confirmation's few seeds tell apart), and what the validation
@@ -17,6 +18,7 @@ finds with all its criteria.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -44,8 +46,10 @@ class ExperimentSettings:
     search: RunSettings
     num_candidates: int = 35
     num_pairs: int = 10
-    num_trials: int = 16
+    num_trials: int = 12
     """Of tuning, in each arm."""
+    num_finalists: int = 3
+    """Of them, that are measured twice more before one is chosen; see ``config.validation``."""
     worst_tuning: float = 0.05
     """Relative loss at the edge of the space that is tuned over, above its best; quadratic."""
     criteria: Criteria = field(default_factory=lambda: Criteria(num_validations=NUM_FRAMEWORKS))
@@ -141,7 +145,9 @@ def _validated_gain(
     ladder: SimulatedLadder, floor: NoiseFloor, settings: ExperimentSettings
 ) -> float:
     """The relative gain in final loss that the validation alone finds."""
-    noise = pair_noise(floor, float(ladder.true_losses[-1]), _tuning_sd(ladder, settings))
+    noise = dataclasses.replace(
+        pair_noise(floor, float(ladder.true_losses[-1])), tuning_sd=_tuning_sd(ladder, settings)
+    )
     found = detectable_gain(noise, settings.num_pairs, settings.criteria, VALIDATION_POWER)
     if found is None:
         raise ValueError(
@@ -170,7 +176,7 @@ def _validate(
             num_params=ladder.num_params,
             final_losses=final[arm],
             test_losses=test[arm],
-            operations_per_token=1.0,
+            operations_ratio=1.0,
         )
         for arm in range(2)
     )
@@ -185,7 +191,12 @@ def _tuned_excess(
     excess = settings.worst_tuning * places**2
     noise = ladder.seed_sd[-1] / float(ladder.true_losses[-1])
     seen = excess + noise * random.standard_normal(excess.shape)
-    return excess[np.arange(number), seen.argmin(axis=1)]
+    num_again = min(settings.num_finalists, settings.num_trials)
+    finalists = np.argsort(seen, axis=1)[:, :num_again]
+    excess, first = (np.take_along_axis(losses, finalists, axis=1) for losses in (excess, seen))
+    again = excess + noise / math.sqrt(2) * random.standard_normal(excess.shape)
+    # The only finalist wins, whatever it shows.
+    return excess[np.arange(number), (first + 2 * again).argmin(axis=1)]
 
 
 def _tuning_sd(ladder: SimulatedLadder, settings: ExperimentSettings) -> float:

@@ -117,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
                 num_candidates=experiment.iterations,
                 num_pairs=validation.num_seeds,
                 num_trials=validation.tuning.num_trials,
+                num_finalists=validation.tuning.num_finalists,
             ),
             SIMULATED_RUNS,
         )

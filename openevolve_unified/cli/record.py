@@ -39,7 +39,8 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="FILE",
         help="ablation.json, replay.json, comparison.json or ensemble.json of another command, "
-        "where it is not in one of these folders (repeatable)",
+        "where it is not in one of these folders, and no replay is beside its finding there "
+        "(repeatable)",
     )
     add_store(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="write there instead of RUN")

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         read_predictions,
     )
     from openevolve_unified.validation.replay import replay, size_named
+    from openevolve_unified.validation.validation_files import REPLAY, REPLAY_SUFFIX
 
     interruption.unwind()
     seeds = _seeds(options)
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.retrain is not None:
         name = None if options.retrain == SMALLEST else options.retrain
         retrain = size_named(finding, name)
-    folder = options.output or finding.folder.with_name(f"{finding.folder.name}-replay")
+    folder = options.output or finding.folder.with_name(f"{finding.folder.name}{REPLAY_SUFFIX}")
     folder = folder.resolve()
     if folder.is_relative_to(finding.folder):
         raise ConfigError(f"--output: got {folder}, wanted a folder outside the finding")
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         "agrees": found.agrees,
         "predictions": to_plain(known),
     }
-    write_json(folder / "replay.json", report)
+    write_json(folder / REPLAY, report)
     if options.json:
         print(json.dumps(report))
     return exits.DONE if found.agrees else exits.REJECTED

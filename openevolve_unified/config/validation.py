@@ -50,6 +50,10 @@ class TuningConfig:
     train with ``scaling_law.training`` as it is."""
     num_trials: int = 12
     """Of each arm; every trial trains all its steps, and none is cut short."""
+    num_finalists: int = 3
+    """Of each arm: so many of the trials with the lowest losses, if there are as many, train again
+    at two fresh seeds, and the lowest mean of the three losses is chosen. The best of many single
+    losses is partly luck, which all pairs share and no seed averages. 1: the lowest single loss."""
     training_steps: int | None = None
     """Of a trial; None: as many as in the comparison."""
     size: Literal["smallest", "largest"] = "largest"
@@ -58,6 +62,7 @@ class TuningConfig:
 
     def __post_init__(self) -> None:
         require(self.num_trials >= 2, "num_trials", self.num_trials, "2 or more")
+        require(self.num_finalists >= 1, "num_finalists", self.num_finalists, "1 or more")
         require(
             self.training_steps is None or self.training_steps >= 1,
             "training_steps",

@@ -98,6 +98,7 @@ class Workplace:
                 device=resources.device,
                 step_kind=config.execution.step,
                 num_slots=resources.num_workers,
+                workers_per_device=resources.workers_per_device,
                 keep_weights=config.execution.keep_weights != "none",
                 diagnose=("all" if size == largest else "numbers") if diagnosed else "no",
                 longer_trace_path=longer_trace_path if size == largest else None,

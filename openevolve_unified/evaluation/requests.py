@@ -55,6 +55,8 @@ class TrainRequest:
     device: str
     step_kind: StepKind
     num_slots: int
+    workers_per_device: int
+    """How many jobs may train on one GPU at once."""
     keep_weights: bool = False
     """Leave the trained weights in the store."""
     diagnose: Literal["no", "numbers", "all"] = "no"

@@ -29,17 +29,17 @@ from openevolve_unified.evaluation.certificate import inspect_weights, mechanism
 from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
-from openevolve_unified.execution.slots import work_slot
-from openevolve_unified.judgement.health import hopeless
+from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Health, TrainJob, TrainRun
+from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runs import events
 from openevolve_unified.runs.events import Training
 from openevolve_unified.store import Store
 from openevolve_unified.training.batches import TrainBatches
 from openevolve_unified.training.checkpoint import remove_checkpoint
+from openevolve_unified.training.energy import counter_of
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.loop import Findings
@@ -251,22 +251,25 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         )
         emit(events.to_plain(event))
 
-    def stopped_because(health: Health) -> str | None:
-        found = hopeless(health)
-        return None if found is None else found.words
+    def num_sharing() -> int:
+        # Workers are dealt to the GPUs in turn.
+        busy = num_held(Path(request.store), request.num_slots)
+        return min(busy, request.workers_per_device)
 
+    device = torch.device(request.device)
     return train_job(
         job,
         _mechanism(job, candidate),
         data,
-        torch.device(request.device),
+        device,
         progress,
         checkpoint_path,
         lambda model: _read_fingerprint(model, job),
         step_kind=request.step_kind,
         inspect=inspect,
-        hopeless=stopped_because,
+        hopeless=hopeless,
         pause_at=request.pause_at,
+        energy=counter_of(device, num_sharing),
     )
 
 

@@ -24,9 +24,25 @@ def work_slot(root: Path, num_slots: int) -> Iterator[int]:
         for slot in range(num_slots):
             with contextlib.ExitStack() as held:
                 try:
-                    held.enter_context(locked_at_once(root / "slots" / f"{slot}.lock"))
+                    held.enter_context(locked_at_once(_lock_path(root, slot)))
                 except HeldElsewhereError:
                     continue
                 yield slot
                 return
         time.sleep(POLL_S)
+
+
+def num_held(root: Path, num_slots: int) -> int:
+    """How many of the slots are held now, by whomever, this process included."""
+    held = 0
+    for slot in range(num_slots):
+        try:
+            with locked_at_once(_lock_path(root, slot)):
+                pass
+        except HeldElsewhereError:
+            held += 1
+    return held
+
+
+def _lock_path(root: Path, slot: int) -> Path:
+    return root / "slots" / f"{slot}.lock"

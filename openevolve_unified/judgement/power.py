@@ -7,10 +7,11 @@ for a gain that is larger. ``chance_of_improved`` draws gains at both ends of wh
 (loss and slope), with the measured noise, and counts how often every criterion is met; p must be
 below what Holm leaves in the worst case (``Criteria.least_alpha``), so it errs to the low side.
 
-*Left out*: the search and the confirmation before (``calibration.simulated_validation`` has them),
-failed seeds, and gains that are not normal. A gain that is equal at all sizes has no better slope,
-and is called improved in at most half of all validations; the planned one grows with ln N from
-nothing at the smallest size.
+*Left out*: the search and the confirmation before, and what tuning leaves between equal arms, which
+depends on a landscape that nobody knows before the trials (``calibration.simulated_validation`` has
+both); failed seeds, and gains that are not normal. A gain that is equal at all sizes has no better
+slope, and is called improved in at most half of all validations; the planned one grows with ln N
+from nothing at the smallest size.
 
 A plan that cannot work is returned as a value; ``validate`` decides what to do with it.
 """
@@ -75,13 +76,12 @@ class PairNoise:
             )
 
 
-def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) -> PairNoise:
+def pair_noise(floor: NoiseFloor, standard_loss: float) -> PairNoise:
     """The noise of a pair from the measured floor: an upper bound, as in ``of_difference``, and as
     uncertain as its degrees of freedom say (of 4 seeds, by 40%).
 
     Args:
         standard_loss: of the standard arm at the largest size, nats per token.
-        tuning_sd: see ``PairNoise``.
 
     Raises:
         ValueError: a floor without any spread.
@@ -97,7 +97,6 @@ def pair_noise(floor: NoiseFloor, standard_loss: float, tuning_sd: float = 0.0) 
         slope_sd=slope_sd / standard_loss,
         correlation=min(1.0, max(-1.0, covariance / (loss_sd * slope_sd))),
         log_span=math.log(floor.num_params[-1] / floor.num_params[0]),
-        tuning_sd=tuning_sd,
     )
 
 

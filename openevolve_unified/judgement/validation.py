@@ -71,8 +71,8 @@ class ArmLosses:
     """``(seeds, sizes)``, nats per token on the validation split; NaN where a run failed."""
     test_losses: np.ndarray
     """The same on the test split, which chose nothing."""
-    operations_per_token: float
-    """Forward, at the largest size."""
+    operations_ratio: float
+    """Operations per token over the standard arm's, the largest ratio of all sizes."""
 
     def __post_init__(self) -> None:
         wanted = (len(self.seeds), len(self.num_params))
@@ -204,7 +204,7 @@ class _Pairs:
         self.gains = (final - evolved_final)[:, -1]
         self.test_gains = (test - evolved_test)[:, -1]
         self.slope_gains = (final - evolved_final) @ slope_weights(standard.num_params)
-        self.operations_ratio = evolved.operations_per_token / standard.operations_per_token
+        self.operations_ratio = evolved.operations_ratio
         for name, gains in (
             ("final losses", self.gains),
             ("slopes", self.slope_gains),

@@ -7,13 +7,14 @@ from typing import Any
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.judgement.pairwise import PairwiseTest
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.records import told_energy
 from openevolve_unified.report.columns import aligned, markdown_table, with_error
 from openevolve_unified.report.console import format_duration
 from openevolve_unified.validation.frameworks import ComparedRun, Declared, FrameworkComparison
 
 _VARIANT = ["run", "best", "seeds", "score", "test loss", "against its initial", "slope (test)"]
 _SEARCH = ["run", "proposals", "legal", "improving", "above", "gain", "a proposal", "an hour"]
-_COST = ["run", "training", "wall", "models", "operations", "price"]
+_COST = ["run", "training", "wall", "models", "operations", "energy", "price"]
 _ONE_RUN = (
     "the tests are of these programs over seeds of training: another run of evolution would have "
     "found another program, so they say nothing of what a framework finds on average"
@@ -160,6 +161,7 @@ def _cost(run: ComparedRun) -> list[str]:
         format_duration(3600 * own.wall_h),
         str(own.num_models),
         "not planned" if own.operations is None else f"{own.operations:.2e}",
+        told_energy(own.energy_joules),
         "no price" if own.price is None else f"{own.price:,.2f}",
     ]
 

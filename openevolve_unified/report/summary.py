@@ -8,6 +8,7 @@ from typing import Any
 from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.evaluation.confirmation import Confirmed
 from openevolve_unified.judgement.compare import Standing, compare
+from openevolve_unified.records import told_energy, total_joules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.diversity_table import diversity_lines
 from openevolve_unified.report.judges_table import better_everywhere, summary_lines
@@ -61,6 +62,7 @@ def print_summary(
     time = time_against_plan(directory.path, entries, initial)
     if time is not None:
         reporter.say(f"  time         {time}")
+    reporter.say(f"  energy       {_energy_line(entries)}")
     reporter.say(f"  files        {directory.path}")
     reporter.say(
         "               best_code.py, confirmation.json, diversity.json, fitness_history.json, "
@@ -104,6 +106,12 @@ def _confirmed_line(
     if best["program"] == initial["program"]:
         return "nothing: there is no winner"
     return "no: the best was not trained at fresh seeds, so nothing is called improved"
+
+
+def _energy_line(entries: Sequence[dict[str, Any]]) -> str:
+    told = [entry.get("energy_joules") for entry in entries if entry["verdict"] == "trained"]
+    programs = f"{len(told)} program{'' if len(told) == 1 else 's'}"
+    return f"{told_energy(total_joules(told))} (training of {programs} at the search seeds)"
 
 
 def _fitness(entry: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ def plan_lines(registration: Registration) -> list[str]:
     trials = (
         "none"
         if tuning["mode"] == "none"
-        else f"{tuning['num_trials']} trials for {' and '.join(tuning['arms'])}"
+        else f"{tuning['num_trials']} trials, the best {tuning['num_finalists']} of them at "
+        f"{1 + len(seeds['finalists of the tuning'])} seeds, for {' and '.join(tuning['arms'])}"
     )
     lines = [
         f"registered {registration.registered_at}, {registration.hash[:12]} [{plan['horizon']}]",
@@ -73,7 +74,7 @@ def validation_markdown(validation: Validation) -> str:
 def _tuning_lines(tuned: Tuned) -> list[str]:
     lines = []
     for name, trials in tuned.trials.items():
-        lines.append(f"  tuning of {name}: loss by learning rate, from the trials")
+        lines.append(f"  tuning of {name}: loss by learning rate, finalists at all their seeds")
         lines += [_trial_line(trial) for trial in sorted(trials, key=lambda t: t.learning_rate)]
     for name, training in tuned.trainings.items():
         chosen = ", ".join(f"{key} {getattr(training, key):.4g}" for key in SETTINGS)
@@ -88,11 +89,15 @@ def _role(is_primary: bool) -> str:
 
 
 def _trial_line(trial: Trial) -> str:
-    loss = "failed" if trial.loss_nats is None else f"{trial.loss_nats:.4f}"
+    losses = " ".join(map(_loss, trial.losses_nats))
     return (
-        f"    {trial.learning_rate:<9.3g} {loss:>8}   warm-up {trial.warmup_steps}, weight decay "
-        f"{trial.weight_decay:.3g}, batch {trial.batch_size}"
+        f"    {trial.learning_rate:<9.3g} {losses:<20}   warm-up {trial.warmup_steps}, weight "
+        f"decay {trial.weight_decay:.3g}, batch {trial.batch_size}"
     )
+
+
+def _loss(loss_nats: float | None) -> str:
+    return "failed" if loss_nats is None else f"{loss_nats:.4f}"
 
 
 def _loss_lines(runs: Mapping[Any, Sequence[Sequence[TrainRun]]], sizes: list[str]) -> list[str]:

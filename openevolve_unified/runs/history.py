@@ -24,7 +24,7 @@ from openevolve_unified.judgement.metrics import stopped_score
 from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Evaluation, Failure, SizeResult
+from openevolve_unified.records import Evaluation, Failure, SizeResult, total_joules
 
 Verdict = Literal["trained", "stopped", "rejected", "not judged"]
 """``stopped``: by the race; it is legal and has no fitness.
@@ -147,6 +147,9 @@ def new_entry(
         "health": told_health(result.sizes),
         "diagnostics": told_diagnostics(result.sizes, result.recall),
         "cached": result.cached,
+        "energy_joules": total_joules(
+            run.energy_joules for size in result.sizes for run in size.runs
+        ),
         "losses_nats": {size.size.name: size.mean_loss_nats for size in result.sizes},
         "differences_nats": {
             size.size.name: difference

@@ -37,6 +37,8 @@ class Checkpoint:
     health: Health
     """As in ``TrainRun``, so far."""
     tensors: dict[str, torch.Tensor]
+    energy_joules: float | None = None
+    """So far; None: not told, or a checkpoint of before it was."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -96,6 +98,7 @@ _STATE_FIELDS = (
     "step_time_s",
     "curve",
     "health",
+    "energy_joules",
 )
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from openevolve_unified.training.checkpoint import (
     save_checkpoint,
 )
 from openevolve_unified.training.divergence import DivergedError, LossMonitor
+from openevolve_unified.training.energy import Counter, EnergyMeter
 from openevolve_unified.training.evaluation import finite, mean_loss_nats
 from openevolve_unified.training.fastest import choose_step
 from openevolve_unified.training.health import HealthMeter
@@ -37,6 +38,16 @@ from openevolve_unified.training.step import TrainStep, build_model
 Status: TypeAlias = Literal["finished", "paused", "diverged", "rejected"]
 CHECKPOINT_INTERVAL_S = 30.0
 _log = logging.getLogger(__name__)
+
+
+class Reason(Protocol):
+    """Why a training cannot recover."""
+
+    @property
+    def words(self) -> str: ...
+
+
+Hopeless: TypeAlias = Callable[[Health], Reason | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +73,9 @@ def train(
     checkpoint_interval_s: float = CHECKPOINT_INTERVAL_S,
     step_kind: StepKind = "auto",
     inspect: Callable[[Transformer], Findings] | None = None,
-    hopeless: Callable[[Health], str | None] = lambda health: None,
+    hopeless: Hopeless = lambda health: None,
     pause_at: int | None = None,
+    energy: Counter | None = None,
 ) -> TrainRun:
     """Train ``job`` and return its record; a model that diverges is a record too.
 
@@ -84,12 +96,13 @@ def train(
         hopeless: why a training with this health cannot recover, if so: it is stopped as diverged.
         pause_at: stop after this step, or at once where more are done, and leave a checkpoint from
             which the same job goes on; its record is ``paused``. It needs ``checkpoint_path``.
+        energy: of the device, as it tells; None: it does not.
 
     Raises:
         ConfigError: the checkpoint cannot be written.
     """
     with training_settings(device):
-        run = _Run(job, mechanism, data, device, progress, hopeless)
+        run = _Run(job, mechanism, data, device, progress, hopeless, energy)
         if checkpoint_path is not None:
             run.resume(checkpoint_path)
         try:
@@ -117,7 +130,8 @@ class _Run:
         data: TokenSource,
         device: torch.device,
         progress: Callable[[Progress], None],
-        hopeless: Callable[[Health], str | None],
+        hopeless: Hopeless,
+        energy: Counter | None,
     ):
         training = job.training
         self.job = job
@@ -136,6 +150,7 @@ class _Run:
         self._monitor = LossMonitor(device, listener=self._meter.take_loss)
         self._curve: list[CurvePoint] = []
         self._watch = Stopwatch()
+        self._energy = EnergyMeter(energy)
         self._step_kind = "none"  # a checkpoint may have all steps
         self._reporter = ProgressReporter(training.training_steps, progress)
 
@@ -157,6 +172,7 @@ class _Run:
             self._device, checkpoint.loss_total, checkpoint.loss_count, self._meter.take_loss
         )
         self._watch = Stopwatch(checkpoint.train_time_s, checkpoint.step_time_s)
+        self._energy = self._energy.resumed(checkpoint.energy_joules)
 
     def advance(
         self,
@@ -244,6 +260,7 @@ class _Run:
             num_params_non_embedding=count.non_embedding,
             num_params_total=count.total,
             train_time_s=self._watch.total_s,
+            energy_joules=self._energy.read(),
             tokens_per_s=self._tokens_per_s(),
             trained_fingerprint=fingerprint,
             step_kind=self._step_kind,
@@ -264,9 +281,9 @@ class _Run:
             DivergedError: see ``advance``.
         """
         self._monitor.look(self.step)
-        reason = self._hopeless(self._meter.read())
-        if reason is not None:
-            raise DivergedError(self.step, reason)
+        found = self._hopeless(self._meter.read())
+        if found is not None:
+            raise DivergedError(self.step, found.words)
 
     def _evaluate(self) -> None:
         self._look()
@@ -294,6 +311,7 @@ class _Run:
     def _report(self) -> None:
         self._monitor.look(self.step)
         validation = self._curve[-1].validation_loss_nats if self._curve else None
+        self._energy.read_if_due()
         self._reporter.report(self.step, self._monitor.last, validation, self._tokens_per_s())
 
     def _tokens_per_s(self) -> float:
@@ -311,6 +329,7 @@ class _Run:
             loss_count=self._monitor.count,
             train_time_s=self._watch.total_s,
             step_time_s=self._watch.step_s,
+            energy_joules=self._energy.read(),
             curve=tuple(self._curve),
             health=self._meter.health,
             tensors={**self._train_step.state(), **self._average.state()},

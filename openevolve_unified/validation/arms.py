@@ -81,6 +81,15 @@ class ValidationArm:
         return Pipeline(dataclasses.replace(context, config=config), self._pipeline.initial.source)
 
 
+def operations_ratios(evolved: CheckedProgram) -> dict[Arm, float]:
+    """Operations per token of each arm over the standard arm's: the largest ratio of all sizes.
+
+    Args:
+        evolved: checked against the standard program as the initial one.
+    """
+    return {"standard": 1.0, "evolved": float(evolved.features["flops_ratio"])}
+
+
 def require_two_programs(standard: CheckedProgram, evolved: CheckedProgram) -> None:
     """Refuse an evolved program that computes what the standard one does, operator by operator.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from openevolve_unified.judgement.fitness import score
 from openevolve_unified.judgement.scaling import fit_scaling_law
+from openevolve_unified.records import told_energy
 from openevolve_unified.validation.checklist_before import (
     Answer,
     answer,
@@ -18,7 +19,7 @@ from openevolve_unified.validation.checklist_before import (
     validation_seeds,
 )
 from openevolve_unified.validation.dossier_doubts import limitations, threats
-from openevolve_unified.validation.dossier_records import MISSING, NOT_MEASURED, Records
+from openevolve_unified.validation.dossier_records import MISSING, Records
 from openevolve_unified.validation.validation_files import find
 
 CHECKLISTS = ("before", "during", "before claiming", "when reporting")
@@ -242,9 +243,9 @@ def _reporting(records: Records) -> list[Answer]:
         ),
         answer(
             "Is the energy reported?",
-            False,
-            "no record holds it",
-            NOT_MEASURED,
+            cost.energy_joules is not None,
+            "programs/*.json and store, energy_joules",
+            told_energy(cost.energy_joules),
         ),
         answer(
             "Are settings, versions and programs there for others to repeat it?",

@@ -13,6 +13,7 @@ from typing import Any
 
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.notations import NOTATIONS
+from openevolve_unified.records import told_energy, total_joules
 from openevolve_unified.validation.checklist_before import Answer
 from openevolve_unified.validation.checklists import checklists
 from openevolve_unified.validation.dossier_doubts import (
@@ -21,7 +22,7 @@ from openevolve_unified.validation.dossier_doubts import (
     next_steps,
     threats,
 )
-from openevolve_unified.validation.dossier_records import MISSING, NOT_MEASURED, Records
+from openevolve_unified.validation.dossier_records import MISSING, Records
 from openevolve_unified.validation.validation_files import find
 
 FORMAT = 1
@@ -30,6 +31,7 @@ SCORED = {
     "predicted_loss": "loss predicted beyond the ladder",
     "largest_loss": "loss at the largest size",
 }
+ENERGY_SOURCE = "energy_joules of each run: of the CPU's packages or the GPU alone, shared out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,14 +318,14 @@ def _said(found: Mapping[str, Any] | None) -> Any:
 
 
 def _cost(records: Records) -> Section:
-    cost, validated = records.cost, records.validation_s()
+    cost, validated = records.cost, records.validation_runs()
     return _section(
         "cost",
         ("training in the search, hours", cost.search_h, "programs/*.json, train_time_s"),
         ("training of the confirmation, hours", cost.confirmation_h, "store"),
         (
             "training of the validation, tuning included, hours",
-            None if validated is None else validated[0] / 3600,
+            sum(run["train_time_s"] for run in validated) / 3600 if validated else None,
             "store, by the keys in validation.json",
         ),
         ("programs refused after training, hours", cost.refused_h, "fitness_history.json"),
@@ -336,9 +338,16 @@ def _cost(records: Records) -> Section:
         ),
         ("price", cost.price if cost.price is not None else "no price is set", "plan.json"),
         (
-            "energy",
-            NOT_MEASURED,
-            "no record holds it",
+            "energy of training in search and confirmation",
+            told_energy(cost.energy_joules),
+            ENERGY_SOURCE,
+        ),
+        (
+            "energy of training in the validation, tuning included",
+            told_energy(total_joules(run.get("energy_joules") for run in validated))
+            if validated
+            else None,
+            f"store, by the keys in validation.json; {ENERGY_SOURCE}",
         ),
     )
 

@@ -16,15 +16,19 @@ from openevolve_unified.validation.evolvability import (
     cost_of,
     evolvability_of,
 )
+from openevolve_unified.validation.manifest import MANIFEST
 from openevolve_unified.validation.run_folder import RunFolder
 from openevolve_unified.validation.validation_files import (
     OTHERS,
+    REPLAY,
+    REPLAY_SUFFIX,
     ValidationFiles,
     read_validation,
 )
 
 MISSING = "not recorded"
-NOT_MEASURED = "not measured"
+EVOLVED = "programs/evolved.py"
+"""Of a finding."""
 EVOLVING_ARMS = ("grammar", "llm")
 """Of a control; the others do not breed what scored well."""
 
@@ -44,7 +48,7 @@ class Records:
     control: Mapping[str, Any] | None
     ranking: Mapping[str, Any] | None
     further: Mapping[str, Mapping[str, Any]]
-    """By file name, what was named on the command line."""
+    """By file name, what was named on the command line; a replay also where one lies nearby."""
     details: tuple[Mapping[str, Any], ...]
     """Of every trained program, in the order of their trial; see ``RunFolder.details``."""
 
@@ -72,14 +76,14 @@ class Records:
             if pair.get("verdict") == "beat" and pair.get("arm") in EVOLVING_ARMS
         ]
 
-    def validation_s(self) -> tuple[float, int] | None:
-        """Seconds of training and models of the validation, tuning included, from the store; None
-        where they are not all there."""
+    def validation_runs(self) -> list[Mapping[str, Any]]:
+        """Of every model of the validation, tuning included, from the store; empty where they are
+        not all there."""
         keys = set() if self.validation is None else self.validation.job_keys()
         store = self.run.store
         found = [] if store is None else [store.get("runs", key) for key in sorted(keys)]
-        times = [float(record.get("train_time_s", 0.0)) for record in found if record is not None]
-        return (sum(times), len(times)) if keys and len(times) == len(keys) else None
+        runs: list[Mapping[str, Any]] = [record for record in found if record is not None]
+        return runs if len(runs) == len(keys) else []
 
     @property
     def confirmation(self) -> Mapping[str, Any]:
@@ -125,9 +129,29 @@ def gather(run: RunFolder, validation: Path | None = None, further: Sequence[Pat
         validation=read_validation(folder) if folder.is_dir() else None,
         control=_optional(run.path / "control" / "control.json"),
         ranking=_optional(run.path / "ranking.json"),
-        further={path.name: _named(path) for path in further},
+        further={**_nearby_replay(run, folder), **{path.name: _named(path) for path in further}},
         details=tuple(run.details(e) for e in run.told.entries if e["verdict"] == "trained"),
     )
+
+
+def _nearby_replay(run: RunFolder, validation: Path) -> dict[str, Mapping[str, Any]]:
+    """The newest replay of a finding of this run's best program, where ``replay`` left it: beside
+    the finding, which lies in or beside the run, its validation, or the working folder."""
+    found = {}
+    for place in (run.path, run.path.parent, validation, validation.parent, Path()):
+        for path in place.glob(f"*{REPLAY_SUFFIX}/{REPLAY}"):
+            finding = path.parent.with_name(path.parent.name.removesuffix(REPLAY_SUFFIX))
+            replayed, manifest = _optional(path), _optional(finding / MANIFEST)
+            if (
+                not replayed
+                or not manifest
+                or replayed.get("manifest_hash") != manifest.get("hash")
+            ):
+                continue
+            evolved = manifest.get("files", {}).get(EVOLVED, {}).get("sha256", "")
+            if evolved.startswith(run.best["program"]):
+                found[path.stat().st_mtime_ns] = replayed
+    return {REPLAY: found[max(found)]} if found else {}
 
 
 def _named(path: Path) -> Mapping[str, Any]:

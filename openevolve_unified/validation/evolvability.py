@@ -14,7 +14,7 @@ from typing import Any
 from openevolve_unified.judgement.compare import Standing, compare
 from openevolve_unified.judgement.estimates import Estimate
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import Evaluation, SizeResult
+from openevolve_unified.records import Evaluation, SizeResult, total_joules
 from openevolve_unified.runs.events import SessionStarted
 from openevolve_unified.validation.run_folder import RunFolder
 
@@ -90,6 +90,8 @@ class RunCost:
     """Forward and backward operations of all training of the search: the plan's for the initial
     program, times the candidate's ratio. None without a plan."""
     num_models: int
+    energy_joules: float | None
+    """Of the training of ``num_models``, see ``training.energy``; None where one is not told."""
     price: float | None
     """Wall time at the plan's price; None without one."""
 
@@ -170,6 +172,7 @@ def cost_of(run: RunFolder, confirmed: Evaluation | None) -> RunCost:
         wall_h=wall_h,
         operations=operations if per_size else None,
         num_models=len(every),
+        energy_joules=total_joules(own.energy_joules for own in every),
         price=None if price is None else wall_h * float(price),
     )
 

@@ -24,7 +24,7 @@ from openevolve_unified.validation.tuning import sampler_arguments
 PLAN_VERSION = 1
 PACKAGES = ("openevolve-unified", "torch", "numpy", "scipy", "tokenizers", "optuna", "statsmodels")
 TUNING_OFFSET = 4 * STRIDE
-"""Distance of the tuning's seed from the first search seed."""
+"""Distance of the tuning's seeds from the first search seed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,15 @@ class ValidationSeeds:
 
     pairs: tuple[int, ...]
     tuning: int
+    finalists: tuple[int, ...]
+    """Of the tuning's best trials, which train again."""
     search: tuple[int, ...]
     confirmation: tuple[int, ...]
     noise: tuple[int, ...]
 
     @property
     def all_used(self) -> tuple[int, ...]:
-        return (*self.pairs, self.tuning)
+        return (*self.pairs, self.tuning, *self.finalists)
 
 
 def validation_seeds(pipeline: Pipeline, noise: MeasuredNoise | None) -> ValidationSeeds:
@@ -64,10 +66,11 @@ def validation_seeds(pipeline: Pipeline, noise: MeasuredNoise | None) -> Validat
                 "there is lucky at them; wanted fresh ones, or none to have them derived"
             )
     taken = {*pairs, *plan.search, *plan.confirmation, *measured}
-    (tuning,) = next_free(config.training.seeds[0] + TUNING_OFFSET, 1, taken)
+    tuning, *finalists = next_free(config.training.seeds[0] + TUNING_OFFSET, 3, taken)
     return ValidationSeeds(
         pairs=pairs,
         tuning=tuning,
+        finalists=tuple(finalists),
         search=plan.search,
         confirmation=plan.confirmation,
         noise=tuple(measured),
@@ -141,6 +144,7 @@ def make_plan(
         "seeds": {
             "pairs": list(seeds.pairs),
             "tuning": seeds.tuning,
+            "finalists of the tuning": list(seeds.finalists),
             "not used, of the search": list(seeds.search),
             "not used, of the confirmation": list(seeds.confirmation),
         },
@@ -152,7 +156,9 @@ def make_plan(
             "split": "validation",
             "sampler": {"class": "optuna.samplers.TPESampler", **sampler_arguments(tuning)},
             "pruner": "none",
-            "chosen": "the lowest loss; the earlier trial of two that are equal",
+            "chosen": "of num_finalists trials with the lowest losses, each trained again at the "
+            "finalists' seeds, the lowest mean of all its losses; of num_finalists = 1, the lowest "
+            "loss; the earlier trial of two that are equal",
         },
         "tests": {
             "primary": list(PRIMARY),

@@ -204,7 +204,6 @@ def _foretell(
             trace_path=requests[0].trace_path,
             gates=requests[0].gates,
             size_name=size.name,
-            vocab_size=requests[0].job.vocab_size,
         )
         (counted,) = pipeline.perform([counting.task()])
         targets[arm] = float(counted["num_params_non_embedding"])

@@ -1,7 +1,7 @@
 """The record of a validation: ``validation.json``, the same bytes however often it was killed.
 
-It has no times, no paths and not the certificates, whose cuts are drawn afresh each time so that no
-program can know them: all that is in the store, by the key of each job.
+It has no times, no energy, no paths and not the certificates, whose cuts are drawn afresh each time
+so that no program can know them: all that is in the store, by the key of each job.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ from openevolve_unified.validation.tuning import Tuned
 
 RECORD = "validation.json"
 RECORD_VERSION = 1
-_NEVER_TWICE = ("train_time_s", "tokens_per_s", "certificate")
+_NEVER_TWICE = ("train_time_s", "energy_joules", "tokens_per_s", "certificate")
 
 
 def arm_losses(
     runs: Sequence[Sequence[TrainRun]], num_params: Sequence[float], operations: float
 ) -> ArmLosses:
-    """The losses of runs ``[seed][size]``; NaN where one failed."""
+    """The losses of runs ``[seed][size]``; NaN where one failed.
+
+    Args:
+        operations: see ``arms.operations_ratios``.
+    """
 
     def losses(name: str) -> np.ndarray:
         return np.array([[_number(run, name) for run in row] for row in runs], dtype=np.float64)
@@ -40,7 +44,7 @@ def arm_losses(
         num_params=tuple(num_params),
         final_losses=losses("final_loss_nats"),
         test_losses=losses("test_loss_nats"),
-        operations_per_token=operations,
+        operations_ratio=operations,
     )
 
 
@@ -57,8 +61,7 @@ def make_record(
     """Everything, as plain data.
 
     Args:
-        operations: per token, relative to the standard arm's; the largest ratio of all sizes, so
-            never less than at the largest size.
+        operations: see ``arms.operations_ratios``.
         runs: ``[seed][size]`` of each arm.
     """
     plan = registration.plan

@@ -23,14 +23,14 @@ from openevolve_unified.judgement.estimates import t_quantile
 from openevolve_unified.plain.files import disk_errors
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import TRAINING_VERSION, TrainJob, TrainRun
-from openevolve_unified.validation.arms import ARMS, Arm
+from openevolve_unified.validation.arms import ARMS, Arm, operations_ratios
 from openevolve_unified.validation.export import held_out_hashes, rows_hash, versions
 from openevolve_unified.validation.finding import Finding, StoredRun
 from openevolve_unified.validation.finding_arms import FindingArms
 from openevolve_unified.validation.independent_reader import HeldOut, read_held_out
 from openevolve_unified.validation.registered import doubts
 from openevolve_unified.validation.statistics import recompute
-from openevolve_unified.validation.tasks import CountRequest, RescoreRequest
+from openevolve_unified.validation.tasks import RescoreRequest
 
 TOLERANCE_NATS = 1e-5
 """Between a recorded loss (float32) and the independent one. On a CPU the order of sums moves a
@@ -145,7 +145,7 @@ def replay(arms: FindingArms, retrain: SizeConfig | None, say: Callable[[str], N
     checked, programs = _programs(arms)
     say("replay: the text, by this package and by an independent reader")
     held_out, data = _data(arms)
-    checks += [programs, *data, _statistics(arms, checked)]
+    checks += [programs, *data, _statistics(finding, checked)]
     rescored: tuple[Rescored, ...] = ()
     retrained: tuple[Retrained, ...] = ()
     if checked is not None:
@@ -286,12 +286,12 @@ def _data(arms: FindingArms) -> tuple[HeldOut, list[Check]]:
     return rows, [own, Check(name="independent reader", outcome="agrees", words=words)]
 
 
-def _statistics(arms: FindingArms, checked: Mapping[Arm, CheckedProgram] | None) -> Check:
-    name, finding = "statistics", arms.finding
+def _statistics(finding: Finding, checked: Mapping[Arm, CheckedProgram] | None) -> Check:
+    name = "statistics"
     if checked is None:
         return Check(name=name, outcome="not checked", words="the programs differ")
     try:
-        found = recompute(finding, _operations(arms, checked))
+        found = recompute(finding, operations_ratios(checked["evolved"]))
     except (ConfigError, ValueError) as error:
         return Check(name=name, outcome="differs", words=f"no verdict comes of it: {error}")
     if found is None:
@@ -301,22 +301,6 @@ def _statistics(arms: FindingArms, checked: Mapping[Arm, CheckedProgram] | None)
         words = f"the records give {found.sentence}; claimed is '{finding.about.verdict}'"
         return Check(name=name, outcome="differs", words=words)
     return Check(name=name, outcome="agrees", words=found.sentence)
-
-
-def _operations(arms: FindingArms, checked: Mapping[Arm, CheckedProgram]) -> dict[Arm, float]:
-    """Forward operations per token at the largest size, by arm."""
-    config = arms.finding.config
-    tasks = [
-        CountRequest(
-            trace_path=str(checked[arm].trace_path),
-            gates=config.gates,
-            size_name=config.sizes[-1].name,
-            vocab_size=arms.finding.about.held_out.vocab_size,
-        ).task()
-        for arm in ARMS
-    ]
-    results = arms.pipelines["standard"].perform(tasks)
-    return {arm: found["operations_per_token"] for arm, found in zip(ARMS, results, strict=True)}
 
 
 def _rescore(

@@ -28,11 +28,11 @@ class Recomputed:
     sentence: str
 
 
-def recompute(finding: Finding, operations_per_token: Mapping[Arm, float]) -> Recomputed | None:
+def recompute(finding: Finding, operations: Mapping[Arm, float]) -> Recomputed | None:
     """The verdict that the records give; None where the finding claims none.
 
     Args:
-        operations_per_token: forward, at the largest size, as counted here.
+        operations: see ``arms.operations_ratios``, as counted here.
 
     Raises:
         ConfigError: what the claim rests on is missing, of another release, or decides nothing.
@@ -40,11 +40,11 @@ def recompute(finding: Finding, operations_per_token: Mapping[Arm, float]) -> Re
     if finding.about.verdict is None:
         return None
     if finding.about.kind == "validation":
-        return _validated(finding, operations_per_token)
+        return _validated(finding, operations)
     return _confirmed(finding)
 
 
-def _validated(finding: Finding, operations_per_token: Mapping[Arm, float]) -> Recomputed:
+def _validated(finding: Finding, operations: Mapping[Arm, float]) -> Recomputed:
     if finding.about.criteria is None:
         raise ConfigError("the criteria of the verdict are missing in finding.json")
     criteria = from_mapping(Criteria, finding.about.criteria, "criteria")
@@ -57,7 +57,7 @@ def _validated(finding: Finding, operations_per_token: Mapping[Arm, float]) -> R
             num_params=tuple(counts),
             final_losses=losses,
             test_losses=test,
-            operations_per_token=operations_per_token[arm],
+            operations_ratio=operations[arm],
         )
     found = judge(arms["standard"], arms["evolved"], criteria)
     return Recomputed(verdict=claim(found.verdict, found.is_strong), sentence=found.sentence)

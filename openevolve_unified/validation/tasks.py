@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openevolve_unified.candidate.program.budget import flops_per_token, num_parameters
+from openevolve_unified.candidate.program.budget import num_parameters
 from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import ConfigError
@@ -52,12 +52,11 @@ class RescoreRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CountRequest:
-    """Count the parameters and operations of a model, before anything runs."""
+    """Count the parameters of a model, before anything runs."""
 
     trace_path: str
     gates: GatesConfig
     size_name: str
-    vocab_size: int
 
     def task(self) -> Task:
         """The task that does it."""
@@ -70,13 +69,10 @@ class CountRequest:
 
 
 def count(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Forward operations per token (a multiply-add counting 2) and parameters of a whole model."""
+    """Parameters of a whole model."""
     request = from_mapping(CountRequest, arguments, "request")
     traced = load_traced(Path(request.trace_path), request.gates).sizes[request.size_name]
-    return {
-        "operations_per_token": flops_per_token(traced, request.vocab_size),
-        "num_params_non_embedding": num_parameters(traced),
-    }
+    return {"num_params_non_embedding": num_parameters(traced)}
 
 
 def rescore(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:

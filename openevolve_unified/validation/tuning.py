@@ -1,6 +1,7 @@
 """Equal tuning: the same search for both arms, in space, sampler, trials and training steps.
 
-Optuna proposes, nothing is pruned, and only the validation split is read. Every trial is a job like
+Optuna proposes, nothing is pruned, and only the validation split is read. The best trials of each
+arm train again at fresh seeds, so that the luck of one seed chooses less. Every trial is a job like
 any other, kept in the store, and the sampler is seeded; so a search that was killed is played again
 from its first trial, with what was trained, to the same proposals. ``tuning_ARM.log`` is Optuna's
 own journal of it (``optuna.storages.JournalStorage``), written anew each time.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -40,6 +42,15 @@ NOTES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one training of a trial's settings led to."""
+
+    loss_nats: float | None
+    """On the validation split; None: training failed."""
+    job_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One set of training settings and the loss that it led to."""
 
@@ -50,6 +61,20 @@ class Trial:
     loss_nats: float | None
     """On the validation split; None: training failed."""
     job_key: str
+    again: tuple[Measured, ...] = ()
+    """Of a finalist, at fresh seeds."""
+
+    @property
+    def judged_nats(self) -> float:
+        """What it is chosen by: the mean of its losses; infinite where a training failed."""
+        known = [loss for loss in self.losses_nats if loss is not None]
+        is_whole = len(known) == len(self.losses_nats)
+        return sum(known) / len(known) if is_whole else math.inf
+
+    @property
+    def losses_nats(self) -> list[float | None]:
+        """At every seed that it trained at."""
+        return [self.loss_nats, *(found.loss_nats for found in self.again)]
 
     def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in SETTINGS}
@@ -85,6 +110,7 @@ def tune(
     arms: Sequence[ValidationArm],
     pipeline: Pipeline,
     seed: int,
+    fresh_seeds: Sequence[int],
     folder: Path,
     say: Callable[[str], None],
 ) -> Tuned:
@@ -93,11 +119,12 @@ def tune(
     Args:
         pipeline: of the experiment, for the machine and the store.
         seed: that every trial trains at; no other job does.
+        fresh_seeds: the same of the finalists.
         folder: gets Optuna's journals.
         say: told what the following events belong to.
 
     Raises:
-        ConfigError: Optuna is not installed, or every trial of an arm failed.
+        ConfigError: Optuna is not installed, or every trial or finalist of an arm failed.
         MachineError: the machine could not finish; the same call continues.
     """
     config, training = pipeline.config.validation.tuning, pipeline.config.training
@@ -107,17 +134,30 @@ def tune(
     tuned = [arm for arm in arms if config.mode == "equal" or arm.name == "standard"]
     size = pipeline.config.sizes[-1 if config.size == "largest" else 0]
     searches = [_Search(arm, config, folder) for arm in tuned]
+
+    def train(asked: Sequence[tuple[_Search, dict[str, Any]]], at: int) -> list[Measured]:
+        requests = [
+            _trial_request(search.arm, _training(training, config, settings), at, size)
+            for search, settings in asked
+        ]
+        return [
+            Measured(loss_nats=run.final_loss_nats, job_key=request.job.key)
+            for request, run in zip(requests, pipeline.train_each(requests), strict=True)
+        ]
+
     for number in range(1, config.num_trials + 1):
         say(f"tuning: trial {number}/{config.num_trials} of each arm, {size.name}")
-        asked = [search.ask() for search in searches]
-        requests = [
-            _trial_request(search.arm, _training(training, config, settings), seed, size)
-            for search, settings in zip(searches, asked, strict=True)
-        ]
-        for search, request, run in zip(
-            searches, requests, pipeline.train_each(requests), strict=True
-        ):
-            search.tell(run.final_loss_nats, request.job.key)
+        asked = [(search, search.ask()) for search in searches]
+        for (search, _), found in zip(asked, train(asked, seed), strict=True):
+            search.tell(found)
+    finals = itertools.zip_longest(*(search.finalists() for search in searches))
+    # In turn, so that no call of the machine takes longer than a trial of each arm.
+    for (number, places), fresh in itertools.product(enumerate(finals, 1), fresh_seeds):
+        say(f"tuning: finalist {number} of each arm at seed {fresh}, {size.name}")
+        left = [(s, place) for s, place in zip(searches, places, strict=True) if place is not None]
+        asked = [(search, search.trials[place].settings()) for search, place in left]
+        for (search, place), found in zip(left, train(asked, fresh), strict=True):
+            search.tell_again(place, found)
     for search in searches:
         by_name[search.arm.name] = dataclasses.replace(training, **search.best().settings())
     if config.mode == "shared":
@@ -156,7 +196,7 @@ class _Search:
         logging.getLogger("optuna").setLevel(logging.WARNING)
         self.arm = arm
         self.trials: list[Trial] = []
-        self._space = config.space
+        self._space, self._num_finalists = config.space, config.num_finalists
         journal = folder / f"tuning_{arm.name}.log"
         for path in (journal, journal.with_name(journal.name + ".lock")):
             with contextlib.suppress(FileNotFoundError):
@@ -174,18 +214,40 @@ class _Search:
         self._asked = self._study.ask()
         return _suggest(self._asked, self._space)
 
-    def tell(self, loss: float | None, job_key: str) -> None:
-        self.trials.append(Trial(**self._asked.params, loss_nats=loss, job_key=job_key))
-        self._study.tell(self._asked, math.inf if loss is None else loss)
+    def tell(self, found: Measured) -> None:
+        self.trials.append(Trial(**self._asked.params, **vars(found)))
+        self._study.tell(self._asked, math.inf if found.loss_nats is None else found.loss_nats)
 
-    def best(self) -> Trial:
-        finished = [trial for trial in self.trials if trial.loss_nats is not None]
-        if not finished:
+    def finalists(self) -> list[int]:
+        """Places of the trials that train again, the best first; none where one is enough.
+
+        Raises:
+            ConfigError: every trial failed.
+        """
+        best = sorted(range(len(self.trials)), key=lambda place: self.trials[place].judged_nats)
+        best = [place for place in best if self.trials[place].loss_nats is not None]
+        if not best:
             raise ConfigError(
                 f"validation: all {len(self.trials)} tuning trials of the {self.arm.name} arm "
                 "failed; see scaling_law.validation.tuning.space for lower learning rates"
             )
-        return min(finished, key=lambda trial: trial.loss_nats or 0.0)
+        return best[: self._num_finalists] if self._num_finalists > 1 else []
+
+    def tell_again(self, place: int, found: Measured) -> None:
+        trial = self.trials[place]
+        self.trials[place] = dataclasses.replace(trial, again=(*trial.again, found))
+
+    def best(self) -> Trial:
+        """Raises ConfigError where every finalist failed."""
+        judged = [trial for trial in self.trials if trial.again] or self.trials
+        best = min(judged, key=lambda trial: trial.judged_nats)
+        if math.isinf(best.judged_nats):
+            raise ConfigError(
+                f"validation: the {len(judged)} best tuning trials of the {self.arm.name} arm "
+                "failed at another seed; see scaling_law.validation.tuning.space for lower "
+                "learning rates"
+            )
+        return best
 
 
 def _suggest(trial: Any, space: SearchSpace) -> dict[str, Any]:

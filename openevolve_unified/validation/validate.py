@@ -26,6 +26,7 @@ from openevolve_unified.validation.arms import (
     ARMS,
     Arm,
     ValidationArm,
+    operations_ratios,
     require_two_programs,
 )
 from openevolve_unified.validation.plan import (
@@ -43,6 +44,9 @@ from openevolve_unified.validation.record import (
 )
 from openevolve_unified.validation.registration import Registration, read_registration, register
 from openevolve_unified.validation.tuning import Tuned, tune
+
+LEFT_OUT = "what tuning leaves between equal arms, which nobody knows before the trials"
+"""Of the power of a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +128,10 @@ def validate(
     for name, source in zip(ARMS, sources, strict=True):
         write_text(folder / f"{name}.py", source)
     tell_plan(registration)
-    tuned = tune(arms, pipeline, seeds.tuning, folder, say)
+    tuned = tune(arms, pipeline, seeds.tuning, seeds.finalists, folder, say)
     say(f"validation: {len(seeds.pairs)} pairs at {len(pipeline.config.sizes)} sizes")
     runs = _paired_runs(pipeline, arms, tuned.trainings, seeds)
-    operations = {"standard": 1.0, "evolved": float(checked[1].features["flops_ratio"])}
+    operations = operations_ratios(checked[1])
     num_params = [run.num_params_non_embedding for run in runs["standard"][0]]
     judgement = judge(
         arm_losses(runs["standard"], num_params, operations["standard"]),
@@ -142,7 +146,7 @@ def validate(
         registration,
         dict(zip(ARMS, arms, strict=True)),
         tuned.trainings,
-        dict(zip(ARMS, operations.values(), strict=True)),
+        operations,
         pipeline.config.sizes,
         runs,
         tuned,
@@ -235,7 +239,7 @@ def _require_unseen(
 def _told_power(
     power: PowerPlan | None, noise: MeasuredNoise | None, request: Request
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"despite_power": request.despite_power}
+    told: dict[str, Any] = {"despite_power": request.despite_power, "leaves out": LEFT_OUT}
     if power is None or noise is None:
         return {**told, "sentence": "unknown: the noise was not measured"}
     return {

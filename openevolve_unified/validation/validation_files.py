@@ -17,7 +17,9 @@ from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.validation.record import RECORD
 from openevolve_unified.validation.registration import DEVIATIONS, REGISTRATION
 
-OTHERS = ("ablation.json", "replay.json", "comparison.json", "ensemble.json")
+REPLAY, REPLAY_SUFFIX = "replay.json", "-replay"
+"""What ``replay FINDING`` leaves, and where: in ``FINDING-replay``."""
+OTHERS = ("ablation.json", REPLAY, "comparison.json", "ensemble.json")
 """What further commands leave, in the same folder or in the run's."""
 
 

@@ -31,6 +31,7 @@ def test_what_is_written_is_read():
         (ValidationConfig, {"effect": 0}, "effect: got 0"),
         (ValidationConfig, {"power": 0.3}, "power: got 0.3"),
         (TuningConfig, {"num_trials": 1}, "num_trials: got 1, wanted 2 or more"),
+        (TuningConfig, {"num_finalists": 0}, "num_finalists: got 0, wanted 1 or more"),
         (TuningConfig, {"mode": "both"}, "mode"),
         (SearchSpace, {"learning_rate": [0.1, 0.01]}, "learning_rate"),
         (SearchSpace, {"learning_rate": [0, 0.01]}, "above 0"),

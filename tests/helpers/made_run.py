@@ -38,6 +38,7 @@ LOSS, SLOPE = 2.0, -0.1
 ABOVE_ON_TEST = 0.05
 """Nats by which every test loss lies above the validation loss."""
 SECONDS_PER_MODEL = 1.5
+JOULES_PER_MODEL = 45.0
 FLOPS_PER_STEP = 1e6
 
 
@@ -59,6 +60,7 @@ class MadeRun:
         level: nats by which all losses of this run lie higher.
         luck: standard deviation of one loss, from program, size and seed.
         cause: how its session ended; None: it did not.
+        joules: of each model's training; None: not told.
     """
 
     def __init__(
@@ -73,9 +75,10 @@ class MadeRun:
         cause: str | None = "done",
         overrides: Sequence[str] = (),
         has_baseline: bool = True,
+        joules: float | None = JOULES_PER_MODEL,
     ):
         self.folder, self.framework = folder, framework
-        self._level, self._luck = level, luck
+        self._level, self._luck, self._joules = level, luck, joules
         initial = ROOT / "initial_programs" / f"{framework}.py"
         settings = [
             f"scaling_law.framework={framework}",
@@ -148,6 +151,7 @@ class MadeRun:
                         step=self.experiment.scaling_law.training.training_steps,
                         test_loss_nats=run.final_loss_nats + ABOVE_ON_TEST,
                         train_time_s=SECONDS_PER_MODEL,
+                        energy_joules=self._joules,
                         trained_fingerprint=content_hash(source),
                     )
                     for run in size.runs

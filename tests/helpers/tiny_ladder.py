@@ -109,7 +109,7 @@ def results(folder: Path, store: str) -> dict[str, dict]:
     found = {}
     for path in (folder / store / "runs").rglob("*.json"):
         record = Store(folder / store).get("runs", path.stem)
-        for name in ("train_time_s", "tokens_per_s", "certificate"):
+        for name in ("train_time_s", "energy_joules", "tokens_per_s", "certificate"):
             record.pop(name)
         found[path.stem] = record
     return found

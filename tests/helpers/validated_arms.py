@@ -11,14 +11,14 @@ SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 """Of the largest size's gain at each size, so that a gain is one in slope too."""
 
 
-def arm(final, test=None, operations=1000.0, seeds=None) -> ArmLosses:
+def arm(final, test=None, operations=1.0, seeds=None) -> ArmLosses:
     final = np.asarray(final, dtype=np.float64)
     return ArmLosses(
         seeds=tuple(range(2042, 2042 + len(final))) if seeds is None else seeds,
         num_params=NUM_PARAMS,
         final_losses=final,
         test_losses=final + 0.02 if test is None else test,
-        operations_per_token=operations,
+        operations_ratio=operations,
     )
 
 
@@ -33,7 +33,7 @@ def arms_of(relative_gains, standard=None, operations=1.0) -> tuple[ArmLosses, A
     largest = np.full(len(gains), 2.0) if standard is None else np.asarray(standard)
     losses = largest[:, None] + np.array([0.3, 0.2, 0.1, 0.0])
     evolved = losses - (gains * largest)[:, None] * SHARES
-    return arm(losses), arm(evolved, operations=1000.0 * operations)
+    return arm(losses), arm(evolved, operations=operations)
 
 
 def with_moments(values, mean, sd) -> np.ndarray:

@@ -105,7 +105,7 @@ def test_a_slope_that_is_no_better_is_not_an_improvement():
 @pytest.mark.parametrize(
     ("change", "missed"),
     [
-        ({"operations_per_token": 1101.0}, "operations"),
+        ({"operations_ratio": 1.101}, "operations"),
         ({"test_losses": "the standard arm's"}, "test split"),
     ],
 )

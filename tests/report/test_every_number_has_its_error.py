@@ -152,6 +152,7 @@ def test_the_summary_and_the_confirmation(num_seeds, floor, tmp_path):
     text = re.sub(r"^.*\bpredicted .*$", "", shown.getvalue(), flags=re.MULTILINE)
     lines = without_table(text, known)
     assert "confirmed" in lines
+    assert "energy       not told by this device (training of 2 programs" in lines
     assert bare_numbers(lines) == []
     assert re.search(NUMBER, directory.best_path.read_text()) is None, "the program alone"
 

@@ -21,7 +21,7 @@ from openevolve_unified.runs.event_log import read_events
 from openevolve_unified.runs.replay import replay
 
 SETTINGS = {
-    "max_iterations": 4,
+    "max_iterations": 3,
     "random_seed": 42,
     "scaling_law.training.training_steps": 100,
     "scaling_law.training.eval_frequency": 50,
@@ -88,7 +88,7 @@ def troubled(new_place):
 def test_a_killed_worker_ends_the_run_with_the_reason_and_how_to_go_on(troubled):
     status, output, errors = troubled.killed
     assert status == 2, errors
-    assert "stopped early: candidate 2/4: OpenEvolve's worker process was ended" in output
+    assert "stopped early: candidate 2/3: OpenEvolve's worker process was ended" in output
     assert output.splitlines()[-1].startswith("continue with: openevolve ")
     assert "Traceback" not in output + errors
     assert troubled.killed_left_nothing
@@ -119,8 +119,8 @@ def test_damaged_files_are_said_and_what_is_whole_is_used(troubled):
     assert "note: fitness_history.json is damaged: " in output
     number = int(troubled.newest.name.removeprefix("checkpoint_"))
     assert f"note: {troubled.newest.name} is damaged (metadata.json cannot be read" in output
-    assert f"resuming after {number - 1} of 4 candidates" in output
-    assert "  candidates   4 asked for: 4 trained\n" in output
+    assert f"resuming after {number - 1} of 3 candidates" in output
+    assert "  candidates   3 asked for: 3 trained\n" in output
     json.loads((troubled.folder / "settings.json").read_text())
 
 
@@ -128,8 +128,8 @@ def test_the_same_seed_gives_the_same_candidates_resumed_or_not(troubled):
     status, _, errors = troubled.undisturbed
     assert status == 0, errors
     programs = sequence(troubled.place.folder / "undisturbed")
-    assert [iteration for iteration, _, _ in programs] == [0, 1, 2, 3, 4]
-    assert len({program for _, program, _ in programs}) == 5
+    assert [iteration for iteration, _, _ in programs] == [0, 1, 2, 3]
+    assert len({program for _, program, _ in programs}) == 4
     assert sequence(troubled.folder) == programs
 
 

@@ -23,7 +23,7 @@ DATA = repeating_tokens()
 def train_one(job, path=None, progress=lambda report: None, mechanism=softmax, digest=None):
     read = digest or (lambda model: "f")
     run = train(job, mechanism, DATA, CPU, progress, path, read, checkpoint_interval_s=0.0)
-    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0)
+    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0, energy_joules=None)
 
 
 def weights(model):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def _train(job, path=None, progress=lambda report: None, mechanism=softmax, data
 
 
 def _timeless(run: TrainRun) -> TrainRun:
-    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0)
+    return dataclasses.replace(run, train_time_s=0.0, tokens_per_s=0.0, energy_joules=None)
 
 
 class _Interrupted(Exception):
@@ -198,7 +199,7 @@ def test_a_training_that_cannot_recover_is_stopped_with_the_reason():
 
     def hopeless(health):
         seen.append(health.points[-1].step if health.points else None)
-        return "it is hopeless" if len(seen) > 1 else None
+        return SimpleNamespace(words="it is hopeless") if len(seen) > 1 else None
 
     run = train(
         make_job(training_steps=90, eval_frequency=40),

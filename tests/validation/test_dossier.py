@@ -18,6 +18,7 @@ from openevolve_unified.report.dossier_markdown import dossier_markdown
 from openevolve_unified.validation.checklists import CHECKLISTS
 from openevolve_unified.validation.dossier import dossier_of
 from openevolve_unified.validation.dossier_records import gather
+from openevolve_unified.validation.manifest import seal
 from openevolve_unified.validation.run_folder import read_run
 
 SECTIONS = [
@@ -128,7 +129,6 @@ def test_what_the_run_did_is_told_with_its_numbers(alone):
 def test_what_no_record_says_is_told_as_missing(alone):
     assert fact(alone, "question and what was really tested", "question") == "not recorded"
     assert fact(alone, "validation", "validation") == "there was none"
-    assert fact(alone, "cost", "energy") == "not measured"
     assert fact(alone, "controls", "against luck, tuning and random search") == "not recorded"
     before = answers(alone, "before")
     assert before["Was a question with its hypotheses written down first?"].answer == "no"
@@ -179,6 +179,7 @@ def test_a_validation_answers_what_was_open(folder, validated):
 
 
 HOURS = "training of the validation, tuning included, hours"
+ENERGY = "energy of training in the validation, tuning included"
 
 
 def test_the_hours_of_a_validation_are_those_of_its_jobs_in_the_store(made, tmp_path):
@@ -186,8 +187,23 @@ def test_the_hours_of_a_validation_are_those_of_its_jobs_in_the_store(made, tmp_
     program = read_run(folder).best["program"]
     write_validation(folder / "validation", program)
     assert fact(record_of(folder), "cost", HOURS) == "not recorded"
+    assert fact(record_of(folder), "cost", ENERGY) == "not recorded"
     read_run(folder).store.put("runs", "aa" * 32, {"train_time_s": 7200.0})
     assert fact(record_of(folder), "cost", HOURS) == 2.0
+    assert fact(record_of(folder), "cost", ENERGY) == "not told by this device"
+    told = {"train_time_s": 7200.0, "energy_joules": 9000.0}
+    read_run(folder).store.put("runs", "aa" * 32, told)
+    assert fact(record_of(folder), "cost", ENERGY) == "2.5 Wh"
+
+
+def test_the_energy_is_told_where_the_device_told_it(alone, made):
+    place, question = "energy of training in search and confirmation", "Is the energy reported?"
+    assert fact(alone, "cost", place) == "0.6 Wh"
+    assert answers(alone, "when reporting")[question].answer == "yes"
+    silent = record_of(made("silent", joules=None))
+    assert fact(silent, "cost", place) == "not told by this device"
+    line = answers(silent, "when reporting")[question]
+    assert (line.answer, line.evidence) == ("no", "not told by this device")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +283,26 @@ def test_a_file_of_another_command_counts_by_what_it_says(folder, tmp_path):
     for wrong in (other, tmp_path / "missing" / "replay.json"):
         with pytest.raises(ConfigError, match=r"--also: got .* wanted a readable file called"):
             gather(read_run(folder), None, [wrong])
+
+
+def test_a_replay_is_found_beside_its_finding(made):
+    folder = made("replayed")
+    run, question = read_run(folder), "Was the finding repeated by an independent reader?"
+    evolved = (folder / "programs" / run.best["file"]).read_bytes()
+
+    def leave(name, source, manifest_hash=None):
+        (folder.parent / name / "programs").mkdir(parents=True)
+        (folder.parent / name / "programs" / "evolved.py").write_bytes(source)
+        own = seal(folder.parent / name)
+        replayed = folder.parent / f"{name}-replay"
+        replayed.mkdir()
+        told = {"agrees": True, "manifest_hash": manifest_hash or own}
+        (replayed / "replay.json").write_text(json.dumps(told))
+        return answers(record_of(folder), "before claiming")[question].answer
+
+    assert leave("of_another_program", b"other") == "no"
+    assert leave("changed_since", evolved, "0" * 64) == "no"
+    assert leave("finding", evolved) == "yes"
 
 
 def test_controls_count_by_what_they_say_not_by_being_there(made):

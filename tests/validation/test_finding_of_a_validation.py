@@ -11,8 +11,11 @@ from tiny_ladder import tiny_config
 
 from openevolve_unified.config.validation import TuningConfig, ValidationConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.judgement import validation
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.runs.events import nobody
+from openevolve_unified.validation import statistics
+from openevolve_unified.validation.arms import ARMS
 from openevolve_unified.validation.export import WeightChoice, export_finding
 from openevolve_unified.validation.manifest import sealed
 from openevolve_unified.validation.material import is_validation, material_of_validation
@@ -21,7 +24,7 @@ pytest.importorskip("optuna")
 pytest.importorskip("statsmodels")
 LENIENT = ValidationConfig(
     num_seeds=3,
-    tuning=TuningConfig(num_trials=2, size="smallest"),
+    tuning=TuningConfig(num_trials=2, num_finalists=1, size="smallest"),
     alpha=0.99,
     min_relative_gain=1e-4,
     equivalence_margin=1e-5,
@@ -46,7 +49,14 @@ def judgement_of(folder):
     return json.loads((folder / "validation.json").read_text())["judgement"]
 
 
-def test_a_validation_agrees_by_its_own_criteria_and_settings(validated, replayed):
+def test_a_validation_agrees_by_its_own_criteria_and_settings(validated, replayed, monkeypatch):
+    judged = []
+
+    def judge(standard, evolved, criteria):
+        judged.append((standard.operations_ratio, evolved.operations_ratio))
+        return validation.judge(standard, evolved, criteria)
+
+    monkeypatch.setattr(statistics, "judge", judge)
     folder, _, finding = validated
     assert is_validation(folder)
     judgement = judgement_of(folder)
@@ -55,6 +65,8 @@ def test_a_validation_agrees_by_its_own_criteria_and_settings(validated, replaye
     assert found.agrees
     assert set(outcomes(found).values()) == {"agrees"}
     assert words(found, "statistics") == judgement["sentence"]
+    arms = json.loads((folder / "validation.json").read_text())["arms"]
+    assert judged == [tuple(arms[arm]["operations_ratio"] for arm in ARMS)]
     assert len(found.rescored) == 4
     configured = finding.config.training.learning_rate
     for runs in finding.runs.values():

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from json_keys import undocumented
 from made_results import COUNTS
-from made_run import ABOVE_ON_TEST, FLOPS_PER_STEP, SECONDS_PER_MODEL, MadeRun, runs_in
+from made_run import (
+    ABOVE_ON_TEST,
+    FLOPS_PER_STEP,
+    JOULES_PER_MODEL,
+    SECONDS_PER_MODEL,
+    MadeRun,
+    runs_in,
+)
 from scipy import stats
 
 from openevolve_unified import exits
@@ -86,6 +93,7 @@ def test_evolvability_and_cost_follow_from_the_records(three):
     assert cost.confirmation_h == pytest.approx(2 * 4 * len(COUNTS) * SECONDS_PER_MODEL / 3600)
     assert cost.num_models == models + 2 * 4 * len(COUNTS)
     assert cost.operations == pytest.approx(models * 750 * FLOPS_PER_STEP * 1.05)
+    assert cost.energy_joules == pytest.approx(cost.num_models * JOULES_PER_MODEL)
     assert cost.price is None
     assert [round(step.gain, 2) for step in search.trail] == [0.0, 0.0, 0.02, 0.05]
     assert [step.num_proposals for step in search.trail] == [0, 1, 2, 3]

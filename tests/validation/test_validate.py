@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from killed_validation import validate_until_killed
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified.calibration.noise_floor import measure_noise_floor
@@ -17,6 +21,9 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.pipeline import Pipeline
 from openevolve_unified.mechanisms.catalog import mechanisms
 from openevolve_unified.report.validation_table import plan_lines, validation_lines
+from openevolve_unified.store import Store
+from openevolve_unified.validation.arms import ValidationArm
+from openevolve_unified.validation.plan import validation_seeds
 from openevolve_unified.validation.validate import Request, validate
 
 pytest.importorskip("optuna")
@@ -42,7 +49,7 @@ def base(folder):
     """A pipeline whose machine all tests share."""
     config = tiny_config(
         folder,
-        ExecutionConfig(num_workers=2, deadline_s=240),
+        ExecutionConfig(num_workers=1, deadline_s=240),
         training_steps=60,
         eval_frequency=60,
         learning_rate=5e-3,
@@ -72,14 +79,16 @@ def told(_):
 def worse(base, folder):
     """Averaging against attention, both tuned: two trials, eight pairs."""
     pipeline = with_validation(
-        base, num_seeds=8, tuning=TuningConfig(num_trials=2, space=SearchSpace(**HOT))
+        base,
+        num_seeds=8,
+        tuning=TuningConfig(num_trials=2, space=SearchSpace(**HOT), size="smallest"),
     )
     asked = request(folder, "worse", MEAN)
     return SimpleNamespace(pipeline=pipeline, request=asked, found=validate(pipeline, asked, told))
 
 
-def stored(folder):
-    return {p.name: p.stat().st_mtime_ns for p in (folder / "store" / "runs").rglob("*.json")}
+def runs_in(store):
+    return {p.name: p.stat().st_mtime_ns for p in (store.root / "runs").rglob("*.json")}
 
 
 def test_a_planted_worse_mechanism_is_worse(worse):
@@ -96,13 +105,18 @@ def test_both_arms_are_tuned_with_the_same_trials_and_steps(worse, folder):
     first, second = (trials[0] for trials in tuned.trials.values())
     assert first.settings() == second.settings(), "the search begins alike"
     for name, trials in tuned.trials.items():
-        best = min(trials, key=lambda trial: trial.loss_nats)
+        best = min(trials, key=lambda trial: sum(trial.losses_nats))
         training = tuned.trainings[name]
         assert training.learning_rate == best.learning_rate
         assert training.weight_decay == best.weight_decay
         for trial in trials:
-            run = worse.pipeline.context.store.get("runs", trial.job_key)
-            assert (run["seed"], run["step"]) == (4042, 60)
+            keys = [trial.job_key, *(found.job_key for found in trial.again)]
+            runs = [worse.pipeline.context.store.get("runs", key) for key in keys]
+            assert [(run["seed"], run["step"]) for run in runs] == [
+                (4042, 60),
+                (4043, 60),
+                (4044, 60),
+            ]
         assert (folder / "worse" / f"tuning_{name}.log").exists()
     assert tuned.note is None
 
@@ -113,7 +127,7 @@ def test_the_record_has_every_run_and_no_time(worse, folder):
     for arm in record["arms"].values():
         assert arm["seeds"] == list(range(2042, 2050))
         assert all(len(row) == 3 for row in arm["runs"])
-        assert not {"train_time_s", "certificate"} & set(arm["runs"][0][0])
+        assert not {"train_time_s", "energy_joules", "certificate"} & set(arm["runs"][0][0])
         assert arm["runs"][0][0]["test_loss_nats"] > 0
     standard, evolved = (arm["runs"] for arm in record["arms"].values())
     assert standard[0][0]["job_key"] != evolved[0][0]["job_key"]
@@ -124,13 +138,46 @@ def test_the_record_has_every_run_and_no_time(worse, folder):
 
 
 def test_the_same_call_again_trains_nothing_and_writes_the_same_bytes(worse, folder):
-    before = stored(folder)
+    store = worse.pipeline.context.store
+    before = runs_in(store)
     path = folder / "worse" / "validation.json"
     whole = path.read_bytes()
     path.unlink()
     validate(worse.pipeline, worse.request, told)
     assert path.read_bytes() == whole
-    assert stored(folder) == before
+    assert runs_in(store) == before
+
+
+def test_a_validation_that_was_killed_among_its_pairs_ends_with_the_same_bytes(worse, folder):
+    """Its trials and all but three of its runs were done; one more is when it is killed."""
+    pipeline, config = worse.pipeline, worse.pipeline.config
+    shutil.copytree(folder / "store", folder / "killed_store")
+    again = Store(folder / "killed_store")
+    for run in worse.found.runs["evolved"][3]:
+        again.path("runs", run.job_key).unlink()
+    left = runs_in(again)
+    seeds = validation_seeds(pipeline, None).all_used
+    arms = [ValidationArm("evolved", source, pipeline, seeds) for source in (INITIAL, MEAN)]
+    checked = {arm.program.source: arm.checked(config.training.batch_size) for arm in arms}
+    asked = request(folder, "killed", MEAN)
+    shutil.copy(folder / "worse" / "registration.json", asked.folder)
+    process = multiprocessing.get_context("spawn").Process(
+        target=validate_until_killed,
+        args=(folder, "killed_store", config, asked, checked, folder / "store", 1),
+    )
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(runs_in(again)) == len(left) + 1
+    assert (asked.folder / "tuning_evolved.log").exists()
+    assert not (asked.folder / "validation.json").exists()
+    kept = runs_in(again)
+    context = dataclasses.replace(pipeline.context, store=again)
+    validate(Pipeline(context, INITIAL), asked, told)
+    whole = (folder / "worse" / "validation.json").read_bytes()
+    assert (asked.folder / "validation.json").read_bytes() == whole
+    assert kept.items() <= runs_in(again).items()
+    assert len(runs_in(again)) == len(kept) + 2, "what was left was trained"
 
 
 def test_another_plan_in_the_same_folder_is_refused(worse):
@@ -170,6 +217,21 @@ def test_a_planted_better_mechanism_is_improved(base, folder):
     assert "neither arm was tuned" in found.tuned.note
 
 
+def test_results_that_were_known_before_the_registration_are_refused_or_declared(worse, folder):
+    """The runs of ``worse``, with the other program as the initial one: nothing is trained."""
+    settings, store = vars(worse.pipeline.config.validation), worse.pipeline.context.store
+    pipeline, before = with_validation(worse.pipeline, initial=MEAN, **settings), runs_in(store)
+    asked = request(folder, "mirrored", INITIAL)
+    with pytest.raises(ConfigError, match=r"trained at the seeds \[2042, .*, 2049\] before"):
+        validate(pipeline, asked, told)
+    assert not (asked.folder / "registration.json").exists()
+    declared = dataclasses.replace(asked, deviation="they are those of the other way round")
+    found = validate(pipeline, declared, told)
+    assert found.judgement.estimate("relative gain").ci95[0] > 0
+    assert "deviation they are those of the other way" in "\n".join(validation_lines(found))
+    assert runs_in(store) == before
+
+
 @pytest.mark.slow
 def test_an_equal_twin_is_equal(base, folder):
     pipeline = with_validation(base, num_seeds=8, tuning=NO_TUNING)
@@ -178,13 +240,32 @@ def test_an_equal_twin_is_equal(base, folder):
 
 
 def test_an_arm_that_only_borrows_its_settings_says_so(base, folder):
-    tuning = TuningConfig(mode="shared", num_trials=2, space=SearchSpace(**HOT), size="smallest")
+    tuning = TuningConfig(
+        mode="shared", num_trials=3, num_finalists=2, space=SearchSpace(**HOT), size="smallest"
+    )
     pipeline = with_validation(base, num_seeds=3, seeds=(7001, 7002, 7003), tuning=tuning)
     found = validate(pipeline, request(folder, "shared", MEAN), told)
     assert list(found.tuned.trials) == ["standard"]
     assert found.tuned.trainings["evolved"] == found.tuned.trainings["standard"]
     assert "handicap of the evolved arm" in "\n".join(validation_lines(found))
     assert found.judgement.verdict == "inconclusive", "three pairs decide nothing after Holm"
+    trials = found.tuned.trials["standard"]
+    finalists = [trial for trial in trials if trial.again]
+    assert (
+        sorted(finalists, key=lambda trial: trial.loss_nats)
+        == sorted(trials, key=lambda trial: trial.loss_nats)[:2]
+    )
+    best = min(finalists, key=lambda trial: sum(trial.losses_nats))
+    assert found.tuned.trainings["standard"].learning_rate == best.learning_rate
+    store = pipeline.context.store
+    lost = store.get("runs", best.again[1].job_key)
+    store.put("runs", lost["job_key"], {**lost, "status": "diverged", "final_loss_nats": None})
+    (other,) = [trial for trial in finalists if trial is not best]
+    found = validate(pipeline, request(folder, "shared", MEAN), told)
+    assert found.tuned.trainings["standard"].learning_rate == other.learning_rate
+    assert f"{best.loss_nats:.4f} {best.again[0].loss_nats:.4f} failed" in "\n".join(
+        validation_lines(found)
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,20 +283,6 @@ def test_seeds_that_had_a_part_are_refused(base, folder, seed, part):
     pipeline = with_validation(base, seeds=(seed, 2042, 2043), tuning=NO_TUNING)
     with pytest.raises(ConfigError, match=rf"\[{seed}\] had a part in {part}"):
         validate(pipeline, request(folder, "seen", MEAN), told)
-
-
-def test_results_that_were_known_before_the_registration_are_refused_or_declared(
-    worse, base, folder
-):
-    pipeline = with_validation(base, num_seeds=3, seeds=(9001, 9002, 9003), tuning=NO_TUNING)
-    first = request(folder, "first", MEAN)
-    validate(pipeline, first, told)
-    again = request(folder, "again", MEAN)
-    with pytest.raises(ConfigError, match=r"trained at the seeds \[9001, 9002, 9003\] before"):
-        validate(pipeline, again, told)
-    declared = dataclasses.replace(again, deviation="the folder was lost")
-    found = validate(pipeline, declared, told)
-    assert "deviation the folder was lost" in "\n".join(validation_lines(found))
 
 
 def test_a_tuned_validation_is_not_registered_anew_in_another_folder(worse, folder):

@@ -24,7 +24,7 @@ def cost_figure(records: RunRecords) -> Figure | Missing:
             sentence="Nothing was trained to its end, so there is no cost to count; `openevolve "
             "CONFIG --resume` goes on.",
         )
-    cost, validated = records.found.cost, records.found.validation_s()
+    cost, validated = records.found.cost, records.found.validation_runs()
     parts = {"training of the search": cost.search_h}
     if cost.confirmation_h is not None:
         parts["training of the confirmation"] = cost.confirmation_h
@@ -35,8 +35,9 @@ def cost_figure(records: RunRecords) -> Figure | Missing:
     outside = cost.wall_h * workers - within
     if outside >= 0:
         parts[_OUTSIDE] = outside
-    if validated is not None:
-        parts["validation, tuning included"] = validated[0] / 3600
+    if validated:
+        seconds = sum(float(run.get("train_time_s", 0.0)) for run in validated)
+        parts["validation, tuning included"] = seconds / 3600
 
     def draw(canvas: Canvas) -> None:
         canvas.set_figheight(0.8 + 0.36 * len(parts))
