@@ -15,7 +15,7 @@ LAYERS = [
     {"stages", "notations", "exits"},
     {"errors"},
     {"plain", "isolation", "frameworks", "signals"},
-    {"config", "store", "diagnostics"},
+    {"config", "store", "diagnostics", "health"},
     {"records"},
     {"data", "model", "mechanisms", "execution"},
     {"candidate", "training", "judgement"},

@@ -13,47 +13,37 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from openevolve_unified.candidate.program.rounding_twin import write_rounding_twin
 from openevolve_unified.candidate.source.block import require_same_outside
 from openevolve_unified.candidate.source.policy import check_source
-from openevolve_unified.config.schema import GatesConfig
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
+from openevolve_unified.evaluation.attempt import Attempt
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.diagnostics.recall import lacks_recall, measure_recall
 from openevolve_unified.evaluation.ladder import CheckedProgram, Workplace
 from openevolve_unified.evaluation.overfit_gate import pass_overfit_gate
 from openevolve_unified.evaluation.race import Hurdle, StoppedEarlyError
-from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
+from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.evaluation.scoring import (
     require_identified,
     require_target_beyond,
     score_of,
 )
-from openevolve_unified.evaluation.seeds import traced_seeds
 from openevolve_unified.evaluation.verdicts import keep_verdict, kept_verdict
 from openevolve_unified.execution.executor import DeadlineError, Task, WorkerDiedError
 from openevolve_unified.judgement.fitness import too_good_to_be_true
 from openevolve_unified.judgement.scaling import fit_scaling_law
-from openevolve_unified.plain.canonical import content_hash
-from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import (
-    TRAINING_VERSION,
     Evaluation,
     Failure,
     Program,
     SizeResult,
     TrainRun,
-    Traits,
 )
 from openevolve_unified.runs.events import Event, Listener, Notice, StageStarted
 from openevolve_unified.stages import Stage
-
-EVALUATION_VERSION = 8
-"""Raised whenever the meaning of a stored trace or evaluation changes."""
 
 
 class Pipeline:
@@ -166,7 +156,7 @@ class Pipeline:
             results = dict(Workplace(self.context, self.context.listener).run(tasks))
         return [results[index] for index in range(len(tasks))]
 
-    def _evaluate_fresh(self, attempt: _Attempt, seeds: tuple[int, ...]) -> Evaluation | Failure:
+    def _evaluate_fresh(self, attempt: Attempt, seeds: tuple[int, ...]) -> Evaluation | Failure:
         checked: CheckedProgram | None = None
         try:
             with self._machine_errors():
@@ -188,7 +178,7 @@ class Pipeline:
             return self._failure(attempt.program, error.stage, str(error))
 
     def _judge(
-        self, attempt: _Attempt, checked: CheckedProgram, seeds: tuple[int, ...]
+        self, attempt: Attempt, checked: CheckedProgram, seeds: tuple[int, ...]
     ) -> Evaluation:
         program = attempt.program
         is_initial = program.source_hash == self.initial.source_hash
@@ -228,7 +218,7 @@ class Pipeline:
         )
 
     def _with_recall(
-        self, attempt: _Attempt, key: str, result: Evaluation | Failure
+        self, attempt: Attempt, key: str, result: Evaluation | Failure
     ) -> Evaluation | Failure:
         """The verdict with its associative recall, where that is asked for and can be measured."""
         place, program = attempt.place, attempt.program
@@ -300,109 +290,12 @@ class Pipeline:
             "program continues from them when it is evaluated again"
         )
 
-    def _attempt(self, program: Program) -> _Attempt:
+    def _attempt(self, program: Program) -> Attempt:
         place = Workplace(self.context, self._said_of(program))
-        return _Attempt(place=place, program=program, initial=self.initial)
+        return Attempt(place=place, program=program, initial=self.initial)
 
     def _said_of(self, program: Program) -> Listener:
         def say(event: Event) -> None:
             self.context.listener(dataclasses.replace(event, program=program.source_hash[:12]))
 
         return say
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Attempt:
-    """A program on its way to its verdict, and all that this takes."""
-
-    place: Workplace
-    program: Program
-    initial: Program
-    hurdle: Hurdle | None = None
-
-    def key(self, seeds: tuple[int, ...]) -> str:
-        """Of the verdict in the store: all that it is a function of."""
-        config, resources = self.place.config, self.place.resources
-        return content_hash(
-            {
-                "version": EVALUATION_VERSION,
-                "training_version": TRAINING_VERSION,
-                "program": self.program,
-                "initial": self.initial.source_hash,
-                "sizes": config.sizes,
-                "data": self.place.data.fingerprint,
-                "training": dataclasses.replace(config.training, seeds=seeds),
-                "traced_seeds": traced_seeds(config),
-                "gates": config.gates,
-                "fitness": config.fitness,
-                "precision": resources.precision,
-                "device_type": resources.device_type,
-            }
-        )
-
-    def check(self) -> CheckedProgram:
-        """Trace the program and hold it to every check; raises like ``Pipeline.check``."""
-        self.place.say(StageStarted(stage="trace"))
-        self.place.warm_up()
-        trace_path, isolation = self.trace(self.program)
-        return self.check_trace(trace_path, isolation, self.place.config.gates)
-
-    def check_trace(
-        self, trace_path: Path, isolation: dict[str, Any], gates: GatesConfig
-    ) -> CheckedProgram:
-        """Hold a trace of the program to every check."""
-        place, config = self.place, self.place.config
-        baseline_path, _ = self.trace(self.initial)
-        place.say(StageStarted(stage="checks"))
-        request = CheckRequest(
-            trace_path=str(trace_path),
-            baseline_path=str(baseline_path),
-            gates=gates,
-            seq_len=config.data.seq_len,
-            vocab_size=place.data.vocab_size,
-            seeds=traced_seeds(config),
-            batch_size=config.training.batch_size,
-            store=str(place.store.root),
-            num_slots=place.resources.num_workers,
-        )
-        ((_, report),) = place.run([request.task()])
-        return CheckedProgram(
-            program=self.program,
-            trace_path=trace_path,
-            fingerprint=report["fingerprint"],
-            job_fingerprints=report["job_fingerprints"],
-            features=report["features"],
-            evidence={**report["evidence"], "isolation": isolation},
-            traits=from_mapping(Traits, report["traits"], "traits"),
-        )
-
-    def trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
-        """The traced program's file and how it was confined, from the store or made now."""
-        config, gates = self.place.config, self.place.config.gates
-        request = {
-            "version": EVALUATION_VERSION,
-            "source": program.source_hash,
-            "framework": program.framework,
-            "sizes": config.sizes,
-            "seq_len": config.data.seq_len,
-            "seeds": traced_seeds(config),
-            "batch_size": config.training.batch_size,
-            "bounds": (gates.max_nodes, gates.max_constant_elements),
-        }
-        store, key = self.place.store, content_hash(request)
-        path = store.path("traces", key, ".safetensors")
-        record = store.get("traces", key)  # written last: with it, the trace beside it is whole
-        if record is None or not path.exists():
-            training = config.training
-            isolation = self.place.tracer().trace(
-                program,
-                config.sizes,
-                config.data.seq_len,
-                traced_seeds(config),
-                gates,
-                training.batch_size,
-                path,
-            )
-            record = {"isolation": isolation.to_plain()}
-            store.put("traces", key, record)
-        return path, record["isolation"]

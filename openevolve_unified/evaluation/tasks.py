@@ -30,6 +30,7 @@ from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import num_held, work_slot
+from openevolve_unified.judgement.health import hopeless
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping

@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from openevolve_unified.records import QUICK_STEP, Health, HealthPoint, SizeResult, TrainRun
+from openevolve_unified.health import Health, HealthPoint
+from openevolve_unified.records import QUICK_STEP, SizeResult, TrainRun
 
 State: TypeAlias = Literal["healthy", "warned", "stopped", "not measured"]
 Fault: TypeAlias = Literal[

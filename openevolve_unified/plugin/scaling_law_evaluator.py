@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from openevolve.evaluation_result import EvaluationResult
 
-from openevolve_unified.calibration.noise_record import MeasuredNoise, known_noise
+from openevolve_unified.calibration.noise_record import known_noise
 from openevolve_unified.calibration.race_ledger import supported_rule
 from openevolve_unified.config.experiment import Experiment, load_experiment
 from openevolve_unified.errors import CandidateError, ConfigError, MachineError, shortage
@@ -353,12 +353,8 @@ class ScalingLawEvaluator:
         it was measured; None for a failure."""
         if isinstance(result, Failure):
             return None
-        noise = self.noise()
+        noise = known_noise(self.pipeline)
         return judge(result, None if noise is None else noise.floor())
-
-    def noise(self) -> MeasuredNoise | None:
-        """The noise of this configuration; None where it was not measured or is not wanted."""
-        return known_noise(self.pipeline)
 
     def _tell_of_earlier_store(self) -> None:
         line = describe_earlier(self.experiment.store_dir)

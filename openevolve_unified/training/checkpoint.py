@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save
 
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.health import Health
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.files import write_bytes
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.records import CurvePoint, Health
+from openevolve_unified.records import CurvePoint
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 
 import torch
 
+from openevolve_unified.health import Health, HealthPoint, LossTrend
 from openevolve_unified.model.attention import Block
 from openevolve_unified.model.transformer import is_mechanism_parameter
 from openevolve_unified.notations import NOTATIONS
-from openevolve_unified.records import QUICK_STEP, Health, HealthPoint, LossTrend, TrainJob
+from openevolve_unified.records import QUICK_STEP, TrainJob
 from openevolve_unified.training.optimizer import EPS
 from openevolve_unified.training.schedule import learning_rate
 from openevolve_unified.training.step import TrainStep

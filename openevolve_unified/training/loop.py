@@ -17,8 +17,9 @@ import torch.nn as nn
 
 from openevolve_unified.config.schema import CURVE_SEQUENCES, StepKind
 from openevolve_unified.diagnostics import Diagnostics
+from openevolve_unified.health import Health
 from openevolve_unified.model.transformer import Transformer
-from openevolve_unified.records import QUICK_STEP, CurvePoint, Health, TrainJob, TrainRun
+from openevolve_unified.records import QUICK_STEP, CurvePoint, TrainJob, TrainRun
 from openevolve_unified.training.averaging import WeightAverage
 from openevolve_unified.training.batches import TokenSource, TrainBatches
 from openevolve_unified.training.checkpoint import (

@@ -17,8 +17,7 @@ from openevolve_unified.config.diagnostics import DiagnosticsConfig, RecallConfi
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import CandidateError
-from openevolve_unified.evaluation import pipeline as pipeline_module
-from openevolve_unified.evaluation import tasks
+from openevolve_unified.evaluation import attempt, tasks
 from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.ladder import Workplace, train_requests
 from openevolve_unified.evaluation.pipeline import Pipeline
@@ -392,7 +391,7 @@ def test_events_tell_stage_size_step_and_loss(baseline_and_events):
 @pytest.mark.parametrize("name", ["EVALUATION_VERSION", "TRAINING_VERSION"])
 def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, baseline, monkeypatch):
     assert pipeline.evaluate(INITIAL).cached
-    monkeypatch.setattr(pipeline_module, name, 99)
+    monkeypatch.setattr(attempt, name, 99)
     assert not pipeline.evaluate(INITIAL).cached
 
 

@@ -13,11 +13,12 @@ from made_noise import made_noise
 from made_run import MadeRun
 from validated_arms import arms_of
 
+from openevolve_unified.health import Health, HealthPoint
 from openevolve_unified.judgement.criteria import Criteria
 from openevolve_unified.judgement.validation import judge
 from openevolve_unified.plain.canonical import content_hash, to_plain
 from openevolve_unified.plain.files import write_json
-from openevolve_unified.records import CurvePoint, Evaluation, Health, HealthPoint, SizeResult
+from openevolve_unified.records import CurvePoint, Evaluation, SizeResult
 from openevolve_unified.report.ablation_table import ablation_json
 from openevolve_unified.report.control_table import control_json
 from openevolve_unified.runs.events import IterationEnded, NoiseKnown

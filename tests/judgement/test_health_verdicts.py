@@ -8,6 +8,7 @@ import pytest
 from made_results import made_evaluation, made_run
 
 from openevolve_unified.config.schema import LADDERS
+from openevolve_unified.health import Health, HealthPoint
 from openevolve_unified.judgement.feedback import artifacts
 from openevolve_unified.judgement.health import (
     hopeless,
@@ -15,7 +16,6 @@ from openevolve_unified.judgement.health import (
     told_health,
     verdict_of_run,
 )
-from openevolve_unified.records import Health, HealthPoint
 
 GOOD = HealthPoint(
     step=25,

@@ -13,11 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.config.logging import LoggingConfig, WandbConfig
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.health import Health, HealthPoint
 from openevolve_unified.loggers import follow
 from openevolve_unified.loggers.follow import Follower, Named, require_loggers
 from openevolve_unified.loggers.scalars import health_points, points_of
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.records import Health, HealthPoint, TrainRun
+from openevolve_unified.records import TrainRun
 from openevolve_unified.runs.events import SessionStarted, Training
 from openevolve_unified.store import open_store
 

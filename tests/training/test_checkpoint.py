@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.records import CurvePoint, Health, HealthPoint, LossTrend
+from openevolve_unified.health import Health, HealthPoint, LossTrend
+from openevolve_unified.records import CurvePoint
 from openevolve_unified.training.checkpoint import (
     Checkpoint,
     load_checkpoint,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from training_jobs import CPU, batches, make_job, repeating_tokens, softmax
 
+from openevolve_unified.health import Health, LossTrend
 from openevolve_unified.model.transformer import is_mechanism_parameter
-from openevolve_unified.records import Health, LossTrend
 from openevolve_unified.training import progress as progress_module
 from openevolve_unified.training.health import HealthMeter, after_loss, is_spike
 from openevolve_unified.training.loop import train

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openevolve_unified.diagnostics import ExampleMatrices
 from openevolve_unified.records import TrainRun
 from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Cell, Figure, Missing
@@ -25,7 +26,7 @@ def coefficients_figure_of(records: RunRecords) -> Figure | Missing:
     """Of the best program at the largest size, first seed."""
     if records.best is not None:
         model = records.trained(records.best)[-1].runs[0]
-        found = getattr(model, "diagnostics", None)
+        found = model.diagnostics
         if found is not None and found.example is not None:
             return coefficients_figure(found.example, model)
         if found is not None and found.no_mixing:
@@ -42,7 +43,7 @@ def coefficients_figure_of(records: RunRecords) -> Figure | Missing:
     )
 
 
-def coefficients_figure(example: Any, model: TrainRun) -> Figure:
+def coefficients_figure(example: ExampleMatrices, model: TrainRun) -> Figure:
     """The last layer's first head large, with its tokens, and every kept head small.
 
     Args:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from openevolve_unified.health import HealthPoint
 from openevolve_unified.judgement.health import verdict_of_run
-from openevolve_unified.records import HealthPoint, SizeResult, TrainRun
+from openevolve_unified.records import SizeResult, TrainRun
 from openevolve_unified.report.figures.figure import Figure, Missing
 from openevolve_unified.report.figures.marks import BASELINE, BEST, Look, Series, legend, thinned
 from openevolve_unified.report.run_records import RunRecords
