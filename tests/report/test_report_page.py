@@ -19,6 +19,7 @@ from made_run import MadeRun
 from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plain.files import write_json
 from openevolve_unified.plugin import report_file
 from openevolve_unified.plugin.report_file import report_line, write_report
 from openevolve_unified.records import Failure, Program
@@ -27,7 +28,7 @@ from openevolve_unified.report.folder_report import report_of
 from openevolve_unified.report.page.changes import MAX_LINES, Line, changed_lines, counted
 from openevolve_unified.report.page.verdict import verdict_of
 from openevolve_unified.report.run_records import read_records
-from openevolve_unified.runs.events import IterationEnded
+from openevolve_unified.runs.events import IterationEnded, Verdict
 
 HOSTILE = "</code></pre></script><script>alert(1)</script><img src=http://evil.example/x onerror=y>"
 SECTIONS = [
@@ -78,6 +79,12 @@ def folder(tmp_path_factory):
     refused = Program(source=HOSTILE, framework=run.framework)
     run.judge(Failure(program=refused, stage="policy", reason=f"{HOSTILE}\0\ud800"), 6)
     run.log(IterationEnded(iteration=7, outcome="unusable", reason="no block", detail=HOSTILE))
+    entries = {entry["index"]: entry for entry in run.directory.history()}
+    asked = {**entries[3], "diagnostics": "induction: +1.20 +- 0.10\nrecall: 0.7"}
+    run.log(Verdict(is_initial=False, entry=asked, program=asked["program"]))
+    use = {"name": "decay", "is_in_initial": False, "num_programs": 2, "num_better": 1}
+    diversity = {"num_classes": 3, "spread": {"by_outputs": 0.25}, "ingredients": [use]}
+    write_json(made.folder / "diversity.json", diversity)
     return made.folder
 
 
@@ -176,8 +183,16 @@ def test_the_lineage_shows_what_each_step_changed(page):
     assert "+ import math  # program 3\n" in added
 
 
+def test_diagnostics_and_diversity_are_told_from_their_records(page):
+    said = {a["id"]: text for a, text in page.every("section")}
+    assert "induction: +1.20 \N{PLUS-MINUS SIGN} 0.10" in said["diagnostics"]
+    assert "Best program" in said["diagnostics"]
+    assert "by_outputs 0.2500" in said["diversity"]
+    assert "decay" in said["diversity"]
+
+
 def test_what_is_missing_is_said_with_the_command_that_makes_it(report, page):
-    assert "diagnostics" in report.missing
+    assert "coefficients" in report.missing
     said = [text for a, text in page.every("p") if a.get("class") == "absent"]
     for sentence in report.missing.values():
         assert any(sentence.replace("`", "") in text for text in said)

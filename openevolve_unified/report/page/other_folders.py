@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.report.dossier_markdown import told
 from openevolve_unified.report.figures.control import control_figure, read_control
 from openevolve_unified.report.figures.figure import Missing
 from openevolve_unified.report.figures.stored import figure_of_stored
@@ -23,7 +22,7 @@ from openevolve_unified.report.page.blocks import (
     facts,
 )
 from openevolve_unified.report.page.render import Page
-from openevolve_unified.report.page.sections import documents_in
+from openevolve_unified.report.page.sections import cell_of, documents_in
 from openevolve_unified.report.page.verdict import MOODS, Verdict, sentence_of
 from openevolve_unified.validation.dossier_records import MISSING
 from openevolve_unified.validation.validation_files import ValidationFiles, find, read_validation
@@ -129,7 +128,7 @@ def _result(found: ValidationFiles) -> tuple[Block, ...]:
         Table(
             title=title,
             columns=tuple(_HEADS.get(field, field) for field in fields),
-            rows=tuple(tuple(_cell(row.get(field)) for field in fields) for row in rows),
+            rows=tuple(tuple(cell_of(row.get(field)) for field in fields) for row in rows),
             record=f"{VALIDATION}, judgement.{name}",
         )
         for title, name, fields in _TABLES
@@ -146,9 +145,3 @@ def _in_words(folder: Path, *names: str) -> PageSection:
 
 def _or_absent(blocks: Sequence[Block], text: str) -> tuple[Block, ...]:
     return tuple(blocks) or (Absent(text=text),)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else told(value)

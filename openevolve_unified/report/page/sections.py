@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from openevolve_unified.report.dossier_markdown import told as in_words
 from openevolve_unified.report.figures.figure import Figure, Missing
 from openevolve_unified.report.horizon_table import horizon_lines
 from openevolve_unified.report.judges_table import summary_lines
@@ -22,6 +24,7 @@ from openevolve_unified.report.page.blocks import (
     PageSection,
     Programs,
     Said,
+    Table,
     Verbatim,
     fact,
     facts,
@@ -77,9 +80,9 @@ def sections_of(records: RunRecords, figures: _Figures) -> tuple[PageSection, ..
             _placed_or(placed, "coefficients"),
         ),
         ("health", "Health of the training", _from(told, "health", placed)),
-        ("diagnostics", "Diagnostics", _placed_or(placed, "diagnostics")),
+        ("diagnostics", "Diagnostics", _diagnostics(records, placed)),
         ("grid", "MAP-Elites grid", _placed_or(placed, "grid")),
-        ("diversity", "Diversity and ingredients", _placed_or(placed, "diversity")),
+        ("diversity", "Diversity and ingredients", _diversity(records, placed)),
         ("rejections", "Rejections", [*placed["rejections"], *rejection_tables(records.run)]),
         ("controls", "Noise, controls and ranking", _controls(records, told, placed)),
         ("horizon", "Horizon", _horizon(records, placed)),
@@ -108,16 +111,8 @@ def _placed(figures: _Figures) -> dict[str, list[Block]]:
     return found
 
 
-_ABSENT = {
-    "coefficients": "No record of this run holds coefficient matrices.",
-    "diagnostics": "No record of this run holds diagnostics of the trained models.",
-    "grid": "No record of this run holds a grid.",
-    "diversity": "No record of this run holds the diversity of the search or its ingredients.",
-}
-
-
 def _placed_or(placed: Mapping[str, list[Block]], name: str) -> list[Block]:
-    return placed[name] or [Absent(text=_ABSENT.get(name, "No record of this run holds it."))]
+    return placed[name] or [Absent(text="No record of this run holds it.")]
 
 
 def _from(told: Dossier | None, title: str, placed: Mapping[str, list[Block]]) -> list[Block]:
@@ -158,6 +153,69 @@ def _lineage(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Blo
     if records.found is None or not records.run.has_winner:
         return _placed_or(placed, "lineage")
     return [*placed["lineage"], *lineage_steps(records.run)]
+
+
+def _diagnostics(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Block]:
+    """What trained models of the initial program and of the best were asked, a line each."""
+    blocks = list(placed["diagnostics"])
+    for title, entry in (("Initial program", records.baseline), ("Best program", records.best)):
+        lines = str((entry or {}).get("diagnostics") or "").splitlines()
+        found = tuple(fact(str(n), line, f"{HISTORY}, diagnostics") for n, line in enumerate(lines))
+        if found and not (title.startswith("Best") and not records.run.has_winner):
+            blocks.append(Listed(facts=found, title=title))
+    absent = (
+        "No trained model of these programs was asked for its memory or its mixing; `openevolve "
+        "CONFIG` with scaling_law.diagnostics and a new store trains and asks them."
+    )
+    return blocks or [Absent(text=absent)]
+
+
+_DIVERSITY = {
+    "num_programs": "distinct programs that passed the checks",
+    "num_fingerprints": "of those, that would train differently",
+    "num_classes": "of those, that compute something else",
+    "spread": "mean distance of two programs, 0 to 1",
+    "recent": "the same of the latest ones",
+    "num_lines_added": "lines added by all proposals",
+    "num_lines_again": "of those, that an earlier program had",
+    "num_stale": "proposals since the last one that brought something new",
+}
+_INGREDIENT = ("name", "is_in_initial", "num_programs", "num_better", "is_kept")
+_INGREDIENT_HEADS = (
+    *("ingredient", "in the initial program", "programs with it"),
+    *("of those, better than the initial one", "in the best program"),
+)
+
+
+def _diversity(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Block]:
+    """How wide the search was, from ``diversity.json``."""
+    record, blocks = "diversity.json", list(placed["diversity"])
+    told = records.file(record)
+    if told is None:
+        text = f"There is no {record}: `openevolve CONFIG --resume` ends by writing it."
+        return blocks or [Absent(text=text)]
+    found = [
+        fact(words, told[name], f"{record}, {name}")
+        for name, words in _DIVERSITY.items()
+        if told.get(name) is not None
+    ]
+    blocks.append(facts(*found))
+    rows = tuple(
+        tuple(cell_of(row.get(name)) for name in _INGREDIENT)
+        for row in told.get("ingredients") or ()
+    )
+    if rows:
+        blocks.append(
+            Table(title="Ingredients", columns=_INGREDIENT_HEADS, rows=rows, record=record)
+        )
+    return blocks
+
+
+def cell_of(value: Any) -> str:
+    """A plain JSON value in a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else in_words(value)
 
 
 def _programs(records: RunRecords) -> list[Block]:
