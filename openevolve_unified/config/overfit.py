@@ -21,8 +21,8 @@ class OverfitConfig:
     """Learned together, all of them in every step."""
     min_accuracy: float = 0.9
     """Share of the tokens to predict, of those that are decided by what stands before them."""
-    max_steps: int = 200
-    """The slowest shipped mechanism needs 90 at the quickstart, saturated scores more than this."""
+    max_steps: int = 300
+    """The slowest shipped mechanism needed 110 at the quickstart; no other ladder was measured."""
     learning_rate: float = 0.01
     seed: int = 0
     """Draws the sequences."""

@@ -30,6 +30,7 @@ from openevolve_unified.runs.events import Event, Remeasured, SessionStarted, Ve
 from openevolve_unified.store import Store, open_store
 
 POLL_S = 2.0
+CLOSE_S = 60.0
 _WANDB_HOST = "api.wandb.ai"
 
 
@@ -127,7 +128,12 @@ class Follower:
     ) -> None:
         self._ends.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
+        if self._thread.is_alive():  # a library that hangs must not hold the run's end
+            self._say(
+                f"note: logging did not end within {CLOSE_S:.0f} s; the last values may be lost"
+            )
+            return
         for name in list(self._loggers):
             self._guard(name, self._loggers[name].close)
 

@@ -19,16 +19,22 @@ def gate(*overrides, name="quickstart"):
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "coefficient_dynamics", "test_time_regression", "matrix_mixer"]
+    ("name", "max_steps"),
+    [
+        ("quickstart", 200),
+        ("coefficient_dynamics", 300),
+        ("test_time_regression", 300),
+        ("matrix_mixer", 300),
+    ],
 )
-def test_every_shipped_configuration_has_the_gate_with_its_defaults(name, monkeypatch):
+def test_every_shipped_configuration_has_the_gate(name, max_steps, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
-    assert gate(name=name) == OverfitConfig()
+    assert gate(name=name) == OverfitConfig(max_steps=max_steps)
 
 
 def test_null_turns_it_off_and_one_setting_changes_alone():
     assert gate(f"{SECTION}=null") is None
-    assert gate(f"{SECTION}.max_steps=500") == OverfitConfig(max_steps=500)
+    assert gate(f"{SECTION}.num_sequences=9") == OverfitConfig(num_sequences=9, max_steps=200)
 
 
 @pytest.mark.parametrize(

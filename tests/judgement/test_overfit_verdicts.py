@@ -14,7 +14,7 @@ from openevolve_unified.judgement.overfit import refusal
 from openevolve_unified.records import Overfit
 
 GOOD = Overfit(
-    settings=OverfitConfig(),
+    settings=OverfitConfig(max_steps=200),
     size="32x2",
     accuracy=0.93,
     context_free_accuracy=0.78,

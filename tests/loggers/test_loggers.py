@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import threading
 
 import pytest
 from made_run import ROOT, MadeRun
@@ -234,3 +235,18 @@ def _is_wandb_child(process):
             return int(stat.read().split()[3]) == os.getpid() and "wandb" in command.read()
     except (OSError, ValueError, IndexError):
         return False
+
+
+def test_a_logger_that_hangs_does_not_hold_the_end_of_the_run(run, monkeypatch):
+    freed = threading.Event()
+
+    class Hanging(Kept):
+        def log(self, point):
+            freed.wait(30)
+
+    monkeypatch.setattr(follow, "CLOSE_S", 0.1)
+    try:
+        said = follow_with(monkeypatch, run, Hanging())
+    finally:
+        freed.set()
+    assert said == ["note: logging did not end within 0 s; the last values may be lost"]
