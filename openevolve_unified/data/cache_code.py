@@ -13,7 +13,7 @@ import ast
 import hashlib
 from pathlib import Path
 
-NOT_DECIDING = ("__init__", "batches", "cache", "cache_code", "mqar")
+NOT_DECIDING = ("__init__", "batches", "cache", "cache_code", "mqar", "small_set")
 """Modules of this room that only read a cache, or have no part in one."""
 
 

@@ -51,7 +51,7 @@ _NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
     "rejected": {"stage": str, "reason": str},
     "not judged": {"stage": str, "reason": str},
 }
-_DETAILS = ("checks", "features", "losses_per_size", "losses", "recall")
+_DETAILS = ("checks", "features", "overfit", "losses_per_size", "losses", "recall")
 """What a program's own file says more than its entry."""
 _LONG = ("curve", "health", "certificate", "parameter_changes", "versions")
 """Of a run's record; it is in the store."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified.config.names import FEATURE_NAMES, METRIC_NAMES, UNTRAINED_SCORE
+from openevolve_unified.config.names import CHECKED_NAMES, METRIC_NAMES, UNTRAINED_SCORE
 from openevolve_unified.config.schema import ExecutionConfig
 from openevolve_unified.evaluation.race import Hurdle
 from openevolve_unified.judgement.compare import Standing, compare
@@ -74,7 +74,7 @@ def test_it_is_no_rejection_and_scores_below_all_that_were_measured(scene, stopp
     assert tuple(values) == METRIC_NAMES
     assert values["trained"] == 0.0
     assert UNTRAINED_SCORE < values["combined_score"] < baseline.score.value - 300
-    assert [values[name] for name in FEATURE_NAMES] == list(stopped.features.values())
+    assert [values[name] for name in CHECKED_NAMES] == list(stopped.features.values())
     newcomer, resting = Standing.of_evaluation(baseline), Standing.of_metrics(values)
     assert compare(newcomer, resting).is_better, "a measured one takes its cell"
     assert not compare(resting, newcomer).is_better

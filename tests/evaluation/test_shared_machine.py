@@ -70,6 +70,7 @@ OTHER_SETTINGS = {
     "store_dir": "elsewhere",
     "price_per_hour": 2.0,
     "keep_weights": "all",
+    "report": False,
 }
 
 
