@@ -99,3 +99,18 @@ def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run
     status, _, errors = run("openevolve-unified", *arguments, "--set", "random_seed=7")
     assert status == 2
     assert "holds a run with another configuration" in errors
+
+
+@pytest.mark.slow
+def test_the_language_model_is_an_arm_against_luck(tiny, run, scripted_model, answers, monkeypatch):
+    monkeypatch.setenv("SCRIPTED_KEY", "none")
+    model = scripted_model(answers["steeper"])
+    config = tiny({"llm": model.settings()})
+    arguments = ("control", config, "--arms", "luck,llm", "--evaluations", 1, "--confirm", 1)
+    status, output, errors = run("openevolve-unified", *arguments, "--json")
+    assert status == 0, errors
+    found = json.loads(output.splitlines()[-1])
+    runs = [(one["arm"], one["num_trained"]) for one in found["runs"]]
+    assert runs == [("luck", 1), ("llm", 1)] * 3
+    assert [(pair["arm"], pair["against"]) for pair in found["comparisons"]] == [("llm", "luck")]
+    assert len(model.requests) == 3, "one proposal for each run"
