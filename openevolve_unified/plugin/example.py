@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from openevolve_unified.errors import ConfigError
 from openevolve_unified.plugin.native import EVALUATOR_PATH
-from openevolve_unified.runs.templates import initial_program, template_dir
+from openevolve_unified.runs.templates import initial_program, template_dir, write_missing
 
 COMMAND = "openevolve-run initial_program.py evaluator.py --config config.yaml"
 _README = f"""# A causal attention mechanism, judged by its scaling law
@@ -61,25 +60,5 @@ def example_files() -> dict[str, str]:
 
 
 def write_example(target: Path) -> tuple[list[Path], list[Path]]:
-    """Write the folder; existing files are left alone.
-
-    Returns:
-        The files that were written, and those that were there and kept.
-
-    Raises:
-        ConfigError: the target cannot be written.
-    """
-    written: list[Path] = []
-    kept: list[Path] = []
-    try:
-        for name, text in example_files().items():
-            path = target / name
-            if path.exists():
-                kept.append(path)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
-    except OSError as error:
-        raise ConfigError(f"{target}: cannot write here ({error.strerror})") from None
-    return written, kept
+    """Write the folder; see ``runs.templates.write_missing``."""
+    return write_missing(target, {name: t.encode() for name, t in example_files().items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from openevolve_unified.errors import ConfigError
@@ -25,7 +25,18 @@ def initial_program(framework: str) -> Path:
 
 
 def copy_templates(target: Path) -> tuple[list[Path], list[Path]]:
-    """Copy the shipped configs and programs into ``target``; existing files are left alone.
+    """Copy the shipped configs and programs into ``target``; see ``write_missing``."""
+    root = template_dir()
+    sources = (source for name in FOLDERS for source in sorted((root / name).rglob("*")))
+    files = (s for s in sources if s.is_file() and "__pycache__" not in s.parts)
+    return write_missing(target, {str(s.relative_to(root)): s.read_bytes() for s in files})
+
+
+def write_missing(target: Path, files: Mapping[str, bytes]) -> tuple[list[Path], list[Path]]:
+    """Write files into a folder; those that exist are left alone.
+
+    Args:
+        files: contents by the path in ``target``.
 
     Returns:
         The files that were written, and those that were there and kept.
@@ -36,17 +47,14 @@ def copy_templates(target: Path) -> tuple[list[Path], list[Path]]:
     written: list[Path] = []
     kept: list[Path] = []
     try:
-        for name in FOLDERS:
-            for source in sorted((template_dir() / name).rglob("*")):
-                destination = target / source.relative_to(template_dir())
-                if source.is_dir() or "__pycache__" in source.parts:
-                    continue
-                if destination.exists():
-                    kept.append(destination)
-                    continue
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, destination)
-                written.append(destination)
+        for name, content in files.items():
+            path = target / name
+            if path.exists():
+                kept.append(path)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            written.append(path)
     except OSError as error:
         raise ConfigError(f"{target}: cannot write here ({error.strerror})") from None
     return written, kept
