@@ -11,13 +11,12 @@ import pytest
 import torch
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
-from openevolve_unified import records
 from openevolve_unified.candidate.program.traced import load_traced
 from openevolve_unified.config.diagnostics import DiagnosticsConfig, RecallConfig
 from openevolve_unified.config.schema import ExecutionConfig, GatesConfig
 from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.errors import CandidateError
-from openevolve_unified.evaluation import attempt, tasks
+from openevolve_unified.evaluation import attempt
 from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.ladder import Workplace, train_requests
 from openevolve_unified.evaluation.pipeline import Pipeline
@@ -393,25 +392,3 @@ def test_what_another_version_stored_is_not_taken_for_ours(name, pipeline, basel
     assert pipeline.evaluate(INITIAL).cached
     monkeypatch.setattr(attempt, name, 99)
     assert not pipeline.evaluate(INITIAL).cached
-
-
-def test_a_job_of_another_training_version_is_another_job(pipeline, baseline, monkeypatch):
-    job = train_requests(pipeline.context, pipeline.check(INITIAL))[0].job
-    assert pipeline.context.store.get("runs", job.key) is not None
-    monkeypatch.setattr(records, "TRAINING_VERSION", 99)
-    assert pipeline.context.store.get("runs", job.key) is None
-
-
-@pytest.mark.parametrize("device_type", ["cuda", "cpu"])
-def test_a_job_on_a_gpu_gives_its_memory_back_also_when_it_fails(
-    device_type, pipeline, baseline, monkeypatch
-):
-    request = train_requests(pipeline.context, pipeline.check(INITIAL))[0]
-    job = dataclasses.replace(request.job, device_type=device_type, seed=99)
-    request = dataclasses.replace(request, job=job)
-    given_back = []
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
-    monkeypatch.setattr(tasks, "_train_fresh", lambda *_: (_ for _ in ()).throw(ValueError("it")))
-    with pytest.raises(ValueError, match="it"):
-        tasks.train(request.training().arguments, print)
-    assert given_back == [True] * (device_type == "cuda")

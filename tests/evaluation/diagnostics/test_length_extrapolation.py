@@ -9,29 +9,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from hand_made_job import hand_made_job
 
-from openevolve_unified.config.schema import SizeConfig, TrainingConfig
 from openevolve_unified.evaluation.diagnostics.longer import (
     NoExtrapolationError,
     extrapolation,
     longer_model,
 )
-from openevolve_unified.records import TrainJob
 from openevolve_unified.training.step import build_model
 
 T = 10
-JOB = TrainJob(
-    program_fingerprint="f",
-    data_fingerprint="d",
-    size=SizeConfig(hidden_dim=16, num_layers=1, num_heads=2),
-    seed=3,
-    vocab_size=50,
-    seq_len=T,
-    precision="float32",
-    device_type="cpu",
-    training=TrainingConfig(training_steps=10, batch_size=4, eval_frequency=5, warmup_steps=1),
-    framework="coefficient_dynamics",
-)
+JOB = hand_made_job(seq_len=T)
 CPU = torch.device("cpu")
 ROWS = np.random.default_rng(0).integers(0, 50, (7, T + 1)).astype(np.uint16)
 

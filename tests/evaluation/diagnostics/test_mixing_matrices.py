@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from hand_made_job import hand_made_job
 
-from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.config.schema import SizeConfig
 from openevolve_unified.diagnostics import diagnostics_of
 from openevolve_unified.evaluation.diagnostics.mixing import (
     NoMatrixError,
@@ -20,22 +21,11 @@ from openevolve_unified.evaluation.diagnostics.mixing import (
 )
 from openevolve_unified.notations import CD, MM, TTR
 from openevolve_unified.plain.canonical import to_plain
-from openevolve_unified.records import TrainJob
 from openevolve_unified.training.step import build_model
 
 T = 12
-JOB = TrainJob(
-    program_fingerprint="f",
-    data_fingerprint="d",
-    size=SizeConfig(hidden_dim=16, num_layers=2, num_heads=2),
-    seed=3,
-    vocab_size=50,
-    seq_len=T,
-    precision="float32",
-    device_type="cpu",
-    training=TrainingConfig(training_steps=10, batch_size=4, eval_frequency=5, warmup_steps=1),
-    framework=CD,
-)
+SIZE = SizeConfig(hidden_dim=16, num_layers=2, num_heads=2)
+JOB = hand_made_job(seq_len=T, size=SIZE)
 TOKENS = torch.from_numpy(np.random.default_rng(0).integers(0, 50, (4, T)))
 
 

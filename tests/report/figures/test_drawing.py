@@ -157,7 +157,9 @@ def test_matrices_are_told_by_layer_and_head(matrices):
 def test_a_run_without_a_candidate_has_its_one_point(made_records):
     records = made_records(gains=(), parents=(), num_confirmed=0, has_reports=False)
     for make in (fitness_figure, scaling_figure):
-        ElementTree.fromstring(svg(make(records)))
+        text = svg(make(records))
+        ElementTree.fromstring(text)
+        assert "initial program" in text
 
 
 @pytest.mark.parametrize("changes", [{"num_seeds": 1}, {"failed": ("+hunk 2",)}])
