@@ -20,6 +20,7 @@ import linecache
 import re
 import tempfile
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,13 @@ class Table:
         )
 
 
-class Shown:
+class Shown(ABC):
     """What has a table shows it, as text and in a notebook."""
 
     @property
+    @abstractmethod
     def table(self) -> Table:
-        raise NotImplementedError
+        """What is shown."""
 
     def __str__(self) -> str:
         return str(self.table)
