@@ -13,7 +13,6 @@ from openevolve_unified.validation.ablations import AblatedGroup, AblationReport
 
 HEADER = ("hunk", "class", "alone", "p", "share", "beside the others", "p", "share")
 SLOPES = ("slope alone", "slope beside the others")
-_CLASSES = {True: "constants", False: "code"}
 
 
 def ablation_lines(report: AblationReport) -> list[str]:
@@ -41,7 +40,7 @@ def ablation_markdown(report: AblationReport) -> str:
         "",
     ]
     for group in report.groups:
-        lines += [f"## {_capital(group.name)}: {_CLASSES[group.is_constants_only]}", ""]
+        lines += [f"## {_capital(group.name)}: {group.kind}", ""]
         lines += ["```diff", group.text, "```", ""]
     return "\n".join(lines)
 
@@ -57,7 +56,7 @@ def hunk_lines(groups: Sequence[AblatedGroup]) -> list[str]:
     """The hunks with their numbers, before anything is checked or trained."""
     lines = []
     for group in groups:
-        lines += [f"{group.name}: {_CLASSES[group.is_constants_only]}"]
+        lines += [f"{group.name}: {group.kind}"]
         lines += [f"  {line}" for line in group.text.split("\n")]
     return lines
 
@@ -67,6 +66,9 @@ def sentences(report: AblationReport) -> list[str]:
     judged = report.judgement
     texts = [_whole(report)]
     texts += [f"{part.name}: {part.role}" for part in (*judged.parts, *judged.unions)]
+    if report.text_only:
+        numbers = "+".join(map(str, report.text_only))
+        texts.append(f"hunks of text alone (comments, docstrings, layout), left out: {numbers}")
     texts.append(_carriers(report))
     texts.append(_sum(report))
     texts += [f"{name} did not train: {reason}" for name, reason in report.failures.items()]
@@ -89,8 +91,8 @@ def _reading(report: AblationReport) -> list[str]:
 
 def _rows(report: AblationReport) -> list[list[str]]:
     judged = report.judgement
-    classes = [_CLASSES[group.is_constants_only] for group in report.groups]
-    classes += [_CLASSES[True] for _ in judged.unions]
+    classes: list[str] = [group.kind for group in report.groups]
+    classes += ["constants" for _ in judged.unions]
     rows = [
         [part.name, kind, *_cells(part.alone), *_cells(part.within)]
         for part, kind in zip((*judged.parts, *judged.unions), classes, strict=True)
@@ -164,7 +166,7 @@ def _carriers(report: AblationReport) -> str:
 
 def _named(report: AblationReport, part: PartEffects) -> str:
     (group,) = [group for group in report.groups if group.name == part.name]
-    return f"{part.name} (tuning)" if group.is_constants_only else part.name
+    return f"{part.name} (tuning)" if group.kind == "constants" else part.name
 
 
 def _sum(report: AblationReport) -> str:

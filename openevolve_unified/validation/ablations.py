@@ -28,7 +28,7 @@ from openevolve_unified.validation.grouping import (
     legal_groups,
     require_few,
 )
-from openevolve_unified.validation.hunks import Difference, difference
+from openevolve_unified.validation.hunks import Difference, Kind, difference
 
 STANDARD, EVOLVED = "standard", "evolved"
 ABLATION_OFFSET = 6 * STRIDE
@@ -45,8 +45,7 @@ class AblatedGroup:
     """``hunk 1``, ``hunks 2+3``."""
     numbers: tuple[int, ...]
     """Of the hunks, from 1, in the order of the text."""
-    is_constants_only: bool
-    """Only numbers of the code change: tuning, not invention."""
+    kind: Kind
     text: str
     """The hunks as a person reads a difference."""
 
@@ -64,6 +63,8 @@ class AblationReport:
     has_noise: bool
     """A noise floor of this configuration was stored."""
     groups: tuple[AblatedGroup, ...]
+    text_only: tuple[int, ...]
+    """Numbers of the hunks that change comments, docstrings or layout alone: part of no group."""
     losses: dict[str, list[list[float]]]
     """By program, ``(seeds, sizes)``, nats per token on the validation split."""
     fingerprints: dict[str, str]
@@ -186,7 +187,7 @@ def described(found: Difference, groups: Sequence[Group]) -> tuple[AblatedGroup,
         AblatedGroup(
             name=f"hunk{'s' if len(group) > 1 else ''} {'+'.join(str(at + 1) for at in group)}",
             numbers=tuple(at + 1 for at in group),
-            is_constants_only=found.is_constants_only(group),
+            kind=found.kind(group),
             text=found.text(group),
         )
         for group in groups
@@ -215,7 +216,12 @@ def ablate(
         MachineError: the machine could not finish; the same call continues.
     """
     found = difference(standard, evolved)
-    asked = asked_groups(len(found.hunks), together)
+    text_only = found.text_only()
+    asked = [
+        group
+        for group in asked_groups(len(found.hunks), together)
+        if not set(group) <= set(text_only)
+    ]
     require_few(asked)
     programs = _Programs(pipeline=_at_seeds(pipeline, seeds))
     say(f"checking {len(asked)} hunks")
@@ -234,7 +240,7 @@ def ablate(
         for group, places in zip(groups, merged, strict=True)
     ]
     constants = [
-        places for group, places in zip(groups, merged, strict=True) if group.is_constants_only
+        places for group, places in zip(groups, merged, strict=True) if group.kind == "constants"
     ]
     unions = []
     if len(constants) > 1:
@@ -251,6 +257,7 @@ def ablate(
         seeds=tuple(seeds),
         has_noise=noise is not None,
         groups=groups,
+        text_only=tuple(at + 1 for at in text_only),
         losses=programs.losses,
         fingerprints={name: one.fingerprint for name, one in programs.distinct.items()},
         same_as=programs.same_as,

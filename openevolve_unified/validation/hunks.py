@@ -11,10 +11,13 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from openevolve_unified.candidate.source.block import require_same_outside, split_block
 from openevolve_unified.errors import CandidateError, ConfigError
 
+Kind: TypeAlias = Literal["constants", "text", "code"]
+"""Only numbers of the code change (tuning, not invention); comments, docstrings or layout; more."""
 _NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?(?!\w)")
 _SIGNED = re.compile(r"(?<=[(\[{,=*/:])\s*-\s*#")
 
@@ -69,18 +72,16 @@ class Difference:
             parts += [f"+{line}" for line in hunk.lines]
         return "\n".join(parts)
 
-    def is_constants_only(self, numbers: Collection[int]) -> bool:
-        """Whether these hunks change numbers of the code and nothing else of it.
+    def kind(self, numbers: Collection[int]) -> Kind:
+        """What these hunks change; ``code`` where a program does not parse."""
+        return _kind(self.with_hunks(()), self.with_hunks(numbers))
 
-        False where a program does not parse, and where the code stays as it is.
-        """
-        try:
-            old, new = (ast.parse(self.with_hunks(chosen)) for chosen in ((), numbers))
-        except SyntaxError:
-            return False
-        if _code(old) == _code(new):
-            return False
-        return _code(_Masked().visit(old)) == _code(_Masked().visit(new))
+    def text_only(self) -> tuple[int, ...]:
+        """The places of all hunks that change no code, alone or together; none where they do so
+        only apart from the others."""
+        found = tuple(at for at in range(len(self.hunks)) if self.kind((at,)) == "text")
+        evolved = self.without_hunks(())
+        return found if _kind(evolved, self.without_hunks(found)) == "text" else ()
 
 
 def difference(standard: str, evolved: str) -> Difference:
@@ -163,6 +164,16 @@ def _is_numbers(hunk: Hunk) -> bool:
 def _mask(line: str) -> str:
     """The line with every number, and the sign that belongs to it, as one mark."""
     return _SIGNED.sub("#", _NUMBER.sub("#", line.rstrip()))
+
+
+def _kind(old_source: str, new_source: str) -> Kind:
+    try:
+        old, new = ast.parse(old_source), ast.parse(new_source)
+    except SyntaxError:
+        return "code"
+    if _code(old) == _code(new):
+        return "text"
+    return "constants" if _code(_Masked().visit(old)) == _code(_Masked().visit(new)) else "code"
 
 
 class _Masked(ast.NodeTransformer):

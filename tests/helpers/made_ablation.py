@@ -70,11 +70,12 @@ def made_report(changes=None, num_seeds=10, floor=None, failed=(), seed=0):
             AblatedGroup(
                 name=part.name,
                 numbers=tuple(map(int, part.name.partition(" ")[2].split("+"))),
-                is_constants_only=part.name in ("hunk 2", "hunk 4"),
+                kind="constants" if part.name in ("hunk 2", "hunk 4") else "code",
                 text=f"@@ line 30 of the standard program @@\n-old\n+{part.name}",
             )
             for part in parts
         ),
+        text_only=(6,),
         losses={name: rows.tolist() for name, rows in losses.items()},
         fingerprints={name: name * 2 for name in losses},
         same_as={"standard with hunk 5": "standard"},

@@ -28,6 +28,7 @@ def test_what_carries_the_gain_is_said_and_tuning_is_called_so():
     assert "hunks 1+3: carries the gain: gains alone, and is missed without it" in told
     assert "hunk 4: not told apart from nothing" in told
     assert "hunk 5: inert: both programs stay the same" in told
+    assert "hunks of text alone (comments, docstrings, layout), left out: 6" in told
     assert "the gain is carried by hunks 1+3, hunk 2 (tuning)\n" in told
     assert "the effects add up as far as this can be seen" in told
     assert "10 seeds (2042, 2043" in told

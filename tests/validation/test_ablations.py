@@ -32,10 +32,10 @@ def edited(*changes, source=INITIAL):
 
 
 def scattered():
-    """The standard program with a comment on every other line of its block."""
+    """The standard program with something else on every other line of its block."""
     split = split_block(STANDARD_PROGRAM)
     lines = split.block.split("\n")
-    lines[::2] = [f"{line} #" if line else line for line in lines[::2]]
+    lines[::2] = [f"{line} ~" if line else line for line in lines[::2]]
     return split.before + "\n".join(lines) + split.after
 
 
@@ -56,7 +56,8 @@ STANDARD_PROGRAM = edited(
     ("return k / math.sqrt(self.head_dim)", "return 1.0 * k / math.sqrt(self.head_dim)")
 )
 TUNED = edited(("return 1.0 * k", "return 2.5 * k"), source=STANDARD_PROGRAM)
-PLANTED = edited(DECAY, RATE, RENAME, READOUT, source=TUNED)
+DOCSTRING = ("Softmax attention as coefficient dynamics.", "Decayed attention.")
+PLANTED = edited(DOCSTRING, DECAY, RATE, RENAME, READOUT, source=TUNED)
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +89,25 @@ def planted(base, folder):
 
 def test_the_pair_that_is_legal_only_together_is_one_group(planted):
     report, _ = planted
-    assert [group.name for group in report.groups] == ["hunks 1+2", "hunk 3", "hunk 4", "hunk 5"]
+    assert [group.name for group in report.groups] == ["hunks 2+3", "hunk 4", "hunk 5", "hunk 6"]
     assert "self.rate = nn.Linear" in report.groups[0].text
     assert "log_bias" in report.groups[0].text
 
 
+def test_a_hunk_of_text_alone_is_no_part_of_the_ablation(planted):
+    report, told = planted
+    assert told[0] == "checking 5 hunks"
+    assert report.text_only == (1,)
+    assert not any("hunk 1" in name for name in [*report.losses, *report.same_as])
+
+
 def test_constants_are_a_class_of_their_own_and_a_rename_is_inert(planted):
     report, _ = planted
-    assert [group.is_constants_only for group in report.groups] == [False, True, False, False]
+    assert [group.kind for group in report.groups] == ["code", "constants", "code", "code"]
     assert [part.is_inert for part in report.judgement.parts] == [False, False, False, True]
     assert report.same_as == {
-        "standard with hunk 5": STANDARD,
-        "evolved without hunk 5": EVOLVED,
+        "standard with hunk 6": STANDARD,
+        "evolved without hunk 6": EVOLVED,
     }
     assert not report.judgement.unions, "one group of constants is its own union"
 
@@ -116,8 +124,8 @@ def test_the_effects_are_of_the_programs_named(planted):
     report, _ = planted
     losses = {name: np.array(rows) for name, rows in report.losses.items()}
     part = report.judgement.parts[1]
-    alone = (losses["standard with hunk 3"] - losses[STANDARD]).mean(0)
-    within = (losses[EVOLVED] - losses["evolved without hunk 3"]).mean(0)
+    alone = (losses["standard with hunk 4"] - losses[STANDARD]).mean(0)
+    within = (losses[EVOLVED] - losses["evolved without hunk 4"]).mean(0)
     for effect, wanted in ((part.alone, alone), (part.within, within)):
         assert [size.value for size in effect.comparison.sizes] == pytest.approx(list(wanted))
     assert report.seeds == SEEDS
@@ -158,7 +166,7 @@ def test_what_was_lost_on_the_way_is_trained_again_and_nothing_else(planted, bas
 def test_a_program_that_diverges_is_told_and_the_others_are_judged(planted, base, folder):
     report, _ = planted
     pipeline = copied(base, folder, "diverged")
-    name = "evolved without hunk 4"
+    name = "evolved without hunk 5"
     path, record = stored_run(pipeline.context.store, report.losses[name][1][0])
     diverged = {**record, "status": "diverged", "final_loss_nats": None}
     pipeline.context.store.put("runs", path.stem, diverged)
@@ -168,7 +176,7 @@ def test_a_program_that_diverges_is_told_and_the_others_are_judged(planted, base
     assert found.judgement.parts[2].within is None
     assert found.judgement.parts[1].within.comparison == report.judgement.parts[1].within.comparison
     # Of the two programs that everything is compared with, none may fail.
-    path, record = stored_run(pipeline.context.store, report.losses["standard with hunk 3"][0][1])
+    path, record = stored_run(pipeline.context.store, report.losses["standard with hunk 4"][0][1])
     pipeline.context.store.put("runs", path.stem, {**record, **{"status": "diverged"}})
     with pytest.raises(ConfigError, match="the evolved program is refused: at seed 6042: diverged"):
         ablate(pipeline, STANDARD_PROGRAM, TUNED, SEEDS, str)
@@ -179,7 +187,7 @@ def test_one_seed_is_unknown_until_a_noise_floor_is_stored(base, folder):
     evolved = edited(("1.0 * k", "2.5 * k"), ("1.0 * z", "1.5 * z"), source=constants)
     pipeline, _ = build_pipeline(base[0].config, folder, "noisy", base[0].context.machine)
     found = ablate(pipeline, constants, evolved, SEEDS[:1], str)
-    assert [group.is_constants_only for group in found.groups] == [True, True]
+    assert [group.kind for group in found.groups] == ["constants", "constants"]
     assert {part.role for part in found.judgement.parts} == {"unknown: one seed has no error"}
     (union,) = found.judgement.unions
     assert (union.name, union.alone.pair, union.within.pair) == (

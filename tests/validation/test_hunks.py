@@ -60,7 +60,7 @@ def test_a_hunk_is_kept_alone_and_reverted_alone():
 
 def test_numbers_stand_apart_from_the_lines_beside_them_that_were_rewritten():
     found = difference(STANDARD, EVOLVED)
-    assert [found.is_constants_only({place}) for place in range(3)] == [True, False, False]
+    assert [found.kind({place}) for place in range(3)] == ["constants", "code", "code"]
     # The first two hunks touch each other.
     assert found.hunks[0].end == found.hunks[1].start
 
@@ -68,25 +68,38 @@ def test_numbers_stand_apart_from_the_lines_beside_them_that_were_rewritten():
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("x * 2", "x * 2.5e-3", True),
-        ("x * 2", "x * -2", True),
-        ("f(2)", "f(-3)", True),
-        ("x + 2", "x - 2", False),
-        ("x * 2", "x * y", False),
-        ("x2 * 2", "x3 * 2", False),
-        ("f(True)", "f(False)", False),
-        ("x * 2", "x * 2  # twice 1", False),
-        ("x.mT", "x.mH", False),
+        ("x * 2", "x * 2.5e-3", "constants"),
+        ("x * 2", "x * -2", "constants"),
+        ("f(2)", "f(-3)", "constants"),
+        ("x + 2", "x - 2", "code"),
+        ("x * 2", "x * y", "code"),
+        ("x2 * 2", "x3 * 2", "code"),
+        ("f(True)", "f(False)", "code"),
+        ("x * 2", "x * 2  # twice 1", "text"),
+        ("x.mT", "x.mH", "code"),
     ],
 )
 def test_constants_only_means_numbers_of_the_code_and_nothing_else(old, new, wanted):
     found = difference(program(f"A = {old}"), program(f"A = {new}"))
-    assert found.is_constants_only({0}) is wanted
+    assert found.kind({0}) == wanted
 
 
 def test_a_number_in_a_docstring_is_no_constant():
     found = difference(STANDARD, STANDARD.replace("at 1.0", "at 2.0"))
-    assert not found.is_constants_only({0})
+    assert found.kind({0}) == "text"
+
+
+def test_text_alone_is_left_out_where_it_changes_no_code_of_either_program():
+    old = program("class A:", '    """Sum."""', "    x = 1", "    y = 1", "    z = 3")
+    new = program("class A:", '    """Mean."""', "    x = 1", "    y = 2", "    z = 3  # depth")
+    found = difference(old, new)
+    assert found.text_only() == (0, 2)
+    # Where the docstring is all that is left of a body, it is code.
+    old = program("class A:", '    """Sum."""', "    # none", "    x = 1")
+    new = program("class A:", '    """Mean."""', "    # none")
+    found = difference(old, new)
+    assert [found.kind({place}) for place in (0, 1)] == ["text", "code"]
+    assert found.text_only() == ()
 
 
 def test_what_only_blank_lines_separate_is_one_hunk():

@@ -53,7 +53,7 @@ def ablation_figure(report: AblationReport) -> Figure:
     """Effects on the loss at the largest size, a row for each hunk."""
     judged = report.judgement
     parts = (*judged.parts, *judged.unions)
-    constants = {group.name for group in report.groups if group.is_constants_only}
+    constants = {group.name for group in report.groups if group.kind == "constants"}
     labels = [f"{p.name} (constants)" if p.name in constants else p.name for p in parts]
     labels.append("all hunks")
     effects: list[tuple[int, Series, Effect | None]] = []
