@@ -25,7 +25,6 @@ from openevolve_unified.plugin.report_file import report_line, write_report
 from openevolve_unified.records import Failure, Program
 from openevolve_unified.report.figures.figure import Figure
 from openevolve_unified.report.folder_report import report_of
-from openevolve_unified.report.page.changes import MAX_LINES, Line, changed_lines, counted
 from openevolve_unified.report.page.verdict import verdict_of
 from openevolve_unified.report.run_records import read_records
 from openevolve_unified.runs.events import IterationEnded, Verdict
@@ -291,18 +290,8 @@ def test_a_run_ends_with_one_line_whatever_happens_to_its_report(tmp_path, monke
     )
 
 
-def test_a_change_is_lines_with_signs_and_a_little_context():
-    before = "".join(f"line {number}\n" for number in range(9))
-    lines = changed_lines(before, before.replace("line 4", "line four"))
-    assert [line.sign for line in lines] == ["@", " ", " ", "-", "+", " ", " "]
-    assert lines[4] == Line(sign="+", text="line four")
-    assert counted(lines) == "1 line added, 1 removed"
-    assert changed_lines(before, before) == ()
-
-
-def test_texts_that_take_too_long_to_compare_are_not_compared():
-    (line,) = changed_lines("a\n" * (MAX_LINES + 1), "b\n")
-    assert "not compared" in line.text
+def test_changed_words_are_marked_in_the_lines_of_the_page(page):
+    assert {"# program 2", "2", "3"} <= {text for _, text in page.every("mark")}
 
 
 def node_modules() -> Path | None:
