@@ -94,6 +94,7 @@ def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run
     assert [pair["against"] for pair in found["comparisons"]] == ["luck"]
     assert "3 runs per arm are few" in output
     assert (folder / "control.md").exists()
+    assert f"  report   {folder / 'report.html'}" in output.splitlines()
     for number in (1, 2, 3):
         assert (folder / "grammar" / f"run_{number}" / "fitness_history.json").exists()
     status, _, errors = run("openevolve-unified", *arguments, "--set", "random_seed=7")

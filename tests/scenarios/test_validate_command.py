@@ -64,7 +64,9 @@ def test_a_validation_says_its_plan_first_and_its_verdict_last(undisturbed):
     found = json.loads(output.splitlines()[-1])
     assert found == json.loads(record_of(undisturbed))
     assert undocumented("validate", found) == []
-    assert (undisturbed.folder / "run" / "validation" / "validation.md").exists()
+    folder = undisturbed.folder / "run" / "validation"
+    assert (folder / "validation.md").exists()
+    assert f"  report    {folder / 'report.html'}" in output.splitlines()
 
 
 def killed_once(place, num_runs):

@@ -75,41 +75,39 @@ def _with_parts(lines: Sequence[Line]) -> Iterator[Line]:
         added = [line.text for line in block if line.sign == "+"]
         parts: dict[tuple[str, int], tuple[Part, ...]] = {}
         if len(removed) * len(added) <= MAX_PAIRS:
-            for one, other, matcher in _pairs(removed, added):
-                parts["-", one], parts["+", other] = _parts(matcher)
+            for one, other in _pairs(removed, added):
+                parts["-", one], parts["+", other] = _parts(removed[one], added[other])
         for sign, texts in (("-", removed), ("+", added)):
             for place, text in enumerate(texts):
                 yield Line(sign=_SIGNS[sign], text=text, parts=parts.get((sign, place), ()))
 
 
-def _pairs(
-    removed: Sequence[str], added: Sequence[str]
-) -> Iterator[tuple[int, int, difflib.SequenceMatcher[str]]]:
+def _pairs(removed: Sequence[str], added: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Which removed line became which added one: the most alike, both in their order."""
     start = 0
     for place, text in enumerate(removed):
-        matchers = [
-            (other, difflib.SequenceMatcher(None, _words(text), _words(added[other]), False))
-            for other in range(start, len(added))
-        ]
-        found = max(matchers, key=lambda one: one[1].ratio(), default=None)
-        if found is not None and found[1].ratio() >= _MIN_RATIO:
-            start = found[0] + 1
-            yield place, *found
+        ratios = [_compared(text, other).ratio() for other in added[start:]]
+        if ratios and max(ratios) >= _MIN_RATIO:
+            found = start + ratios.index(max(ratios))
+            start = found + 1
+            yield place, found
 
 
-def _parts(matcher: difflib.SequenceMatcher[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+def _parts(one: str, other: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     """Of the removed and of the added line."""
+    old, new = _words(one), _words(other)
     sides: tuple[list[Part], list[Part]] = ([], [])
-    for tag, one, one_end, other, other_end in matcher.get_opcodes():
-        for side, words in zip(
-            sides, (matcher.a[one:one_end], matcher.b[other:other_end]), strict=True
-        ):
+    for tag, start, end, other_start, other_end in _compared(one, other).get_opcodes():
+        for side, words in zip(sides, (old[start:end], new[other_start:other_end]), strict=True):
             text = "".join(words)
             word = text if tag == "equal" else text.lstrip() or text
             pieces = ((text[: len(text) - len(word)], False), (word, tag != "equal"))
-            side.extend(Part(text=piece, is_changed=new) for piece, new in pieces if piece)
+            side.extend(Part(text=piece, is_changed=changed) for piece, changed in pieces if piece)
     return tuple(sides[0]), tuple(sides[1])
+
+
+def _compared(one: str, other: str) -> difflib.SequenceMatcher[str]:
+    return difflib.SequenceMatcher(None, _words(one), _words(other), autojunk=False)
 
 
 def _words(text: str) -> list[str]:
