@@ -73,7 +73,8 @@ def test_a_noise_floor_that_was_measured_gives_one_seed_its_error(tiny, run):
 
 @pytest.mark.slow
 def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run, tmp_path):
-    arguments = ("control", tiny(), "--arms", "luck,grammar", "--evaluations", 1, "--confirm", 1)
+    config = tiny({"scaling_law.execution.report": True})
+    arguments = ("control", config, "--arms", "luck,grammar", "--evaluations", 1, "--confirm", 1)
     folder = tmp_path / "run" / "control"
     first = folder / "grammar" / "run_1" / "result.json"
     process = command("openevolve-unified", *arguments)

@@ -18,6 +18,7 @@ from openevolve_unified.mechanisms.catalog import mechanisms
 pytest.importorskip("optuna")
 pytest.importorskip("statsmodels")
 SETTINGS = {
+    "scaling_law.execution.report": True,
     "scaling_law.validation": {
         "num_seeds": 3,
         "tuning": {
@@ -25,7 +26,7 @@ SETTINGS = {
             "num_finalists": 1,
             "space": {"warmup_steps": [2, 5], "batch_sizes": [8]},
         },
-    }
+    },
 }
 COMMAND = ("openevolve-unified", "validate", "tiny.yaml", "--evolved", "evolved.py")
 
