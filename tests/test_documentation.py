@@ -31,6 +31,7 @@ from openevolve_unified.config.experiment import load_experiment
 from openevolve_unified.diagnostics import Diagnostics, ExampleMatrices, diagnostics_of
 from openevolve_unified.notations import FRAMEWORKS
 from openevolve_unified.plain.canonical import to_plain
+from openevolve_unified.stages import STAGE_MEANINGS
 
 ELSEWHERE = {
     **dict.fromkeys((".", "mypy", "pip", "pytest", "python3", "ruff"), ".ci/run runs it"),
@@ -167,3 +168,10 @@ def test_every_setting_in_a_sentence_is_one_of_ours():
             for name in names:
                 assert name in value, f"{document}: {dotted}"
                 value = value[name] if isinstance(value[name], dict) else {}
+
+
+def test_every_check_that_can_refuse_a_program_is_explained():
+    stages = list(STAGE_MEANINGS)
+    checks = {*stages[: stages.index("stopped_early")]} - {"read"}
+    text = (ROOT / "docs" / "checks.md").read_text()
+    assert {name for name in checks if f"[`{name}`]" not in text} == set()
