@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "tuning (other numbers in it), random (programs of the grammar, not bred), grammar "
         "(OpenEvolve's loop with the grammar), llm (with the configured language model). Winners "
         "are confirmed on fresh seeds. Finished runs are kept, so the same command continues. "
-        "Writes control.json, control.md and control.svg into OUTPUT/control.",
+        "Writes control.json, control.md, control.svg and report.html into OUTPUT/control.",
         epilog=example("control configs/quickstart.yaml --arms luck,grammar"),
     )
     add_config(parser)
@@ -52,8 +52,10 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run all arms, compare, print and write; the exit status."""
+    from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.plugin.control import ControlOptions, run_control
+    from openevolve_unified.plugin.report_file import report_line
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.control_table import (
         control_json,
@@ -89,6 +91,9 @@ def run(options: argparse.Namespace) -> int:
     for line in control_lines(report):
         reporter.say(line)
     reporter.say(f"  files    {folder}: {files}, and a folder for each run")
+    experiment = load_experiment(options.config, options.overrides, options.output)
+    if experiment.scaling_law.execution.report:
+        reporter.say(f"  report   {report_line(folder)}")
     if options.json:
         print(json.dumps(found))
     return exits.DONE

@@ -28,7 +28,8 @@ def add(commands: Commands) -> None:
         description="Register a plan, tune the initial program and the evolved one equally, train "
         "both at fresh seeds and all sizes, and judge: improved, equal within the margin, worse or "
         "inconclusive. The same command continues a validation that was killed. Settings: "
-        "scaling_law.validation. Writes registration.json, validation.json and validation.md.",
+        "scaling_law.validation. Writes registration.json, validation.json, validation.md and "
+        "report.html.",
         epilog=example(
             "validate configs/quickstart.yaml \\\n    --evolved experiments/quickstart/best_code.py"
         ),
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.config.user_path import user_path
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.files import write_text
+    from openevolve_unified.plugin.report_file import report_line
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.validation_table import (
@@ -116,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
     for line in validation_lines(found):
         reporter.say(line)
     reporter.say(f"  files     {folder}: registration.json, validation.json, validation.md")
+    if experiment.scaling_law.execution.report:
+        reporter.say(f"  report    {report_line(folder)}")
     if options.json:
         print(json.dumps(found.record))
     return exits.DONE

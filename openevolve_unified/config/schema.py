@@ -292,7 +292,8 @@ class ExecutionConfig:
     price_per_hour: float | None = None
     """What the machine costs, in any currency; ``plan`` then says what the experiment costs."""
     report: bool = True
-    """Write ``report.html`` when a run ends, where the extra ``report`` is installed."""
+    """Write ``report.html`` when a run, a validation or a control ends, where the extra ``report``
+    is installed."""
 
     def __post_init__(self) -> None:
         valid = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")

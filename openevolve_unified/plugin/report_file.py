@@ -1,11 +1,11 @@
-"""The report's file: written by the command ``report``, and at the end of a run."""
+"""The report's file: written by the command ``report``, and at the end of a run, a validation or
+a control."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.files import write_text
 from openevolve_unified.report.folder_report import Report, report_of
@@ -39,12 +39,16 @@ def write_report(
     return report, file
 
 
-def report_line(experiment: Experiment) -> str:
-    """Write the report of a run that has ended; its file, or in one line why there is none."""
+def report_line(path: Path, store: Path | None = None) -> str:
+    """Write the report of what has ended in a folder; its file, or in one line why there is none.
+
+    Args:
+        path, store: as ``write_report`` takes them.
+    """
     try:
-        return str(write_report(experiment.output_dir, experiment.store_dir)[1])
+        return str(write_report(path, store)[1])
     except ConfigError as error:
         return f"none: {error}"
     except Exception as error:  # the figures are drawn by foreign code, and the run is done
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return f"none ({why}); try openevolve-unified report {experiment.output_dir}"
+        return f"none ({why}); try openevolve-unified report {path}"

@@ -85,7 +85,8 @@ def run_session(
             )
             status = _finish(run, reporter, log, hint)
             if status != exits.INTERRUPTED and experiment.scaling_law.execution.report:
-                reporter.say(f"  report       {report_line(experiment)}")
+                line = report_line(experiment.output_dir, experiment.store_dir)
+                reporter.say(f"  report       {line}")
             return status
 
 

@@ -52,7 +52,8 @@ def told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {told(item)}" for name, item in value.items()) or "none"
     if isinstance(value, (list, tuple)):
-        return ", ".join(told(item) for item in value) or "none"
+        items = [told(item) for item in value]
+        return ("; " if any(", " in item for item in items) else ", ").join(items) or "none"
     return " ".join(str(value).split())
 
 

@@ -167,7 +167,8 @@ def _change(records: Records) -> Section:
     code = path.read_text(encoding="utf-8") if run.has_winner and path.exists() else ""
     if not run.has_winner:
         return _section(
-            "what changed", ("change", "nothing: the initial program is the best", run.best["file"])
+            "what changed",
+            ("change", "nothing: the initial program is the best", "fitness_history.json"),
         )
     best = run.details(run.best)
     features = best.get("features", {})
@@ -271,14 +272,20 @@ def _validation(records: Records) -> Section:
         ("in words", validation.judgement.get("sentence"), "validation.json"),
     ]
     for row in validation.rows("estimates"):
-        low_high = row.get("ci95")
-        text = f"{row.get('value')} {row.get('unit', '')}, 95% {low_high}"
+        ci95 = row.get("ci95")
+        between = " to ".join(map(_short, ci95)) if isinstance(ci95, list) else MISSING
+        text = f"{_short(row.get('value'))} {row.get('unit', '')}, 95% {between}"
         facts.append((str(row.get("name")), text, "validation.json, estimates"))
     for row in validation.rows("tests"):
-        text = f"p = {row.get('p')}, {row.get('p_holm')} after Holm"
+        text = f"p = {_short(row.get('p'))}, {_short(row.get('p_holm'))} after Holm"
         facts.append((str(row.get("name")), text, "validation.json, tests"))
     facts += [("trouble with the files", trouble, "") for trouble in validation.troubles]
     return _section("validation", *facts)
+
+
+def _short(value: Any) -> str:
+    """A number to three digits; what a damaged file has in its place as it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _controls(records: Records) -> Section:

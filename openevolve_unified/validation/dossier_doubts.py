@@ -48,7 +48,9 @@ def limitations(records: Records) -> Lines:
             ("the proposer is a grammar: nothing here is said of language models", "settings.json")
         )
     if not run.has_winner:
-        lines.append(("there is no winner, so there is no effect to speak of", run.best["file"]))
+        lines.append(
+            ("there is no winner, so there is no effect to speak of", "fitness_history.json")
+        )
     elif records.verdict is None:
         lines.append(("the winner was not validated", "validation.json"))
     return lines
@@ -95,9 +97,9 @@ def next_steps(records: Records) -> Lines:
     evolved = f"--evolved programs/{run.best['file']}"
     lines: Lines = []
     if run.unfinished is not None:
-        lines.append((f"finish the run: openevolve {config} --resume", "events.jsonl"))
+        lines.append((f"finish the run: `openevolve {config} --resume`", "events.jsonl"))
     if run.told.noise is None:
-        lines.append((f"measure the noise: openevolve-unified noise {config}", "noise.json"))
+        lines.append((f"measure the noise: `openevolve-unified noise {config}`", "noise.json"))
     if not run.has_winner:
         lines.append(
             (
@@ -115,15 +117,16 @@ def next_steps(records: Records) -> Lines:
         )
     if run.has_winner and records.verdict is None:
         command = f"openevolve-unified validate {config} {evolved}"
-        lines.append((f"validate the winner: {command}", "validation.json"))
+        lines.append((f"validate the winner: `{command}`", "validation.json"))
     if run.has_winner and records.other("ablation.json") is None:
         command = f"openevolve-unified ablate {config} {evolved}"
-        lines.append((f"take the change apart: {command}", "ablation.json"))
+        lines.append((f"take the change apart: `{command}`", "ablation.json"))
     if run.has_winner and records.other("replay.json") is None:
-        command = "openevolve-unified finding, then replay"
+        command = "`openevolve-unified finding`, then `openevolve-unified replay`"
         lines.append((f"let somebody else repeat it: {command}", "replay.json"))
     if records.control is None:
-        lines.append((f"the controls: openevolve-unified control {config}", "control/control.json"))
+        command = f"openevolve-unified control {config}"
+        lines.append((f"the controls: `{command}`", "control/control.json"))
     if run.config.training.is_pilot:
         lines.append(
             (f"the full horizon of {FULL_TRAINING_STEPS:,} steps", "settings.json, horizon")

@@ -49,6 +49,13 @@ class ValidationFiles:
         value = self.judgement.get("verdict")
         return value if isinstance(value, str) else None
 
+    @property
+    def sentence(self) -> str:
+        """Of its verdict, with the error; which criteria are not met is told beside them."""
+        text = str(self.judgement.get("sentence") or self.verdict)
+        text = text.partition("; not met:")[0]
+        return f"{text[0].upper()}{text[1:]}."
+
     def rows(self, name: str) -> list[Mapping[str, Any]]:
         """The mappings in a list of the judgement: ``tests``, ``estimates``, ``criteria_met``."""
         value = self.judgement.get(name)

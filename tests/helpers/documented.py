@@ -1,21 +1,29 @@
-"""Documentation as data: its fenced blocks, for the tests that run what it shows."""
+"""Documentation as data: its code blocks and inline code, for the tests that run what it shows."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-_FENCE = re.compile(r"^```(\S*)[ \t]*([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_OURS = ("openevolve", "openevolve-unified")
+OURS = ("openevolve", "openevolve-unified")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, the words after it, and its text."""
+    """One block of code: its document, its language, the words after it, and its text.
+
+    Of an indented block the language is ``python`` if it is Python, else ``console``.
+    """
 
     document: str
     language: str
@@ -23,26 +31,66 @@ class Block:
     text: str
 
 
+@functools.cache
+def every_block() -> tuple[Block, ...]:
+    """Fenced and indented ones of every document, in order."""
+    return tuple(_blocks())
+
+
 def blocks(language: str) -> list[Block]:
-    """Of every document, in order."""
-    found = (
-        Block(path.name, *match.groups())
-        for path in DOCUMENTS
-        for match in _FENCE.finditer(path.read_text())
-    )
-    return [block for block in found if block.language == language]
+    """Those in a language."""
+    return [block for block in every_block() if block.language == language]
+
+
+def inline_code() -> list[tuple[str, str]]:
+    """The document and the text of every piece of code in a sentence or a table."""
+    return [
+        (path.name, child.content)
+        for path, tokens in _parsed()
+        for token in tokens
+        for child in token.children or ()
+        if child.type == "code_inline"
+    ]
+
+
+def command_lines() -> list[list[str]]:
+    """The words of every command."""
+    found = []
+    for block in (*blocks("console"), *blocks("bash")):
+        text = re.sub(r"(^|\s)#.*", "", re.sub(r"\\\n\s*", "", block.text), flags=re.MULTILINE)
+        for line in text.splitlines():
+            for part in re.split(r"&&|;", line):
+                words = shlex.split(part)
+                if words:
+                    found.append(words)
+    return found
 
 
 def commands() -> list[list[str]]:
-    """Every call of a command of ours in fenced or indented blocks, as words."""
-    found = []
+    """Every call of a command of ours."""
+    return [words for words in command_lines() if words[0] in OURS]
+
+
+def _parsed() -> Iterator[tuple[Path, list[Token]]]:
+    parser = MarkdownIt("commonmark").enable("table")
     for path in DOCUMENTS:
-        text = re.sub(r"\\\n\s*", "", path.read_text())
-        fenced = [line for match in _FENCE.finditer(text) for line in match[3].splitlines()]
-        indented = [line for line in _FENCE.sub("", text).splitlines() if line.startswith("    ")]
-        for line in (*fenced, *indented):
-            for part in re.split(r"&&|;", line):
-                words = part.split()
-                if words and words[0] in _OURS:
-                    found.append(shlex.split(part, comments=True))
-    return found
+        yield path, parser.parse(path.read_text())
+
+
+def _blocks() -> Iterator[Block]:
+    for path, tokens in _parsed():
+        for token in tokens:
+            if token.type == "fence":
+                language, _, words = token.info.strip().partition(" ")
+                yield Block(path.name, language, words.strip(), token.content)
+            elif token.type == "code_block":
+                language = "python" if _is_python(token.content) else "console"
+                yield Block(path.name, language, "", token.content)
+
+
+def _is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True

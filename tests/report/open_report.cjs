@@ -31,7 +31,7 @@ async function look(browser, url, folder, width, scheme, axe) {
   await page.screenshot({ path: path.join(folder, `${width}-${scheme}.png`), fullPage: true });
   if (width === 1280 && scheme === "light") {
     await page.pdf({ path: path.join(folder, "report.pdf"), format: "A4" });
-    found.tried = await sortFilterAndOpen(page);
+    if (await page.$("#programs-table")) found.tried = await sortFilterAndOpen(page);
   }
   await page.evaluate(() => {
     for (const one of document.querySelectorAll("details")) one.open = true;

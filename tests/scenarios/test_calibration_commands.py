@@ -73,7 +73,8 @@ def test_a_noise_floor_that_was_measured_gives_one_seed_its_error(tiny, run):
 
 @pytest.mark.slow
 def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run, tmp_path):
-    arguments = ("control", tiny(), "--arms", "luck,grammar", "--evaluations", 1, "--confirm", 1)
+    config = tiny({"scaling_law.execution.report": True})
+    arguments = ("control", config, "--arms", "luck,grammar", "--evaluations", 1, "--confirm", 1)
     folder = tmp_path / "run" / "control"
     first = folder / "grammar" / "run_1" / "result.json"
     process = command("openevolve-unified", *arguments)
@@ -94,6 +95,7 @@ def test_a_control_that_is_killed_continues_with_the_next_run(tiny, command, run
     assert [pair["against"] for pair in found["comparisons"]] == ["luck"]
     assert "3 runs per arm are few" in output
     assert (folder / "control.md").exists()
+    assert f"  report   {folder / 'report.html'}" in output.splitlines()
     for number in (1, 2, 3):
         assert (folder / "grammar" / f"run_{number}" / "fitness_history.json").exists()
     status, _, errors = run("openevolve-unified", *arguments, "--set", "random_seed=7")

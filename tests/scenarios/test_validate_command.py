@@ -18,6 +18,7 @@ from openevolve_unified.mechanisms.catalog import mechanisms
 pytest.importorskip("optuna")
 pytest.importorskip("statsmodels")
 SETTINGS = {
+    "scaling_law.execution.report": True,
     "scaling_law.validation": {
         "num_seeds": 3,
         "tuning": {
@@ -25,7 +26,7 @@ SETTINGS = {
             "num_finalists": 1,
             "space": {"warmup_steps": [2, 5], "batch_sizes": [8]},
         },
-    }
+    },
 }
 COMMAND = ("openevolve-unified", "validate", "tiny.yaml", "--evolved", "evolved.py")
 
@@ -64,7 +65,9 @@ def test_a_validation_says_its_plan_first_and_its_verdict_last(undisturbed):
     found = json.loads(output.splitlines()[-1])
     assert found == json.loads(record_of(undisturbed))
     assert undocumented("validate", found) == []
-    assert (undisturbed.folder / "run" / "validation" / "validation.md").exists()
+    folder = undisturbed.folder / "run" / "validation"
+    assert (folder / "validation.md").exists()
+    assert f"  report    {folder / 'report.html'}" in output.splitlines()
 
 
 def killed_once(place, num_runs):

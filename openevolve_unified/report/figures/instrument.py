@@ -125,13 +125,13 @@ def horizon_figure(records: RunRecords) -> Figure | Missing:
             point(panel, x, choice.regret, choice.regret_ci95, series)
         for _, series in _LOOKS:
             named(panels[0], series)
-        panels[0].set_ylim(-1.05, 1.05)
+        panels[0].set_ylim(-1.2, 1.2)
         panels[0].set_title("Kendall's rank correlation with the final order; bars: 95%")
         panels[1].set_title("regret of choosing by the loss, nats")
         panels[2].set_title("regret of choosing by the fitness, in its units")
         for panel in panels[1:]:
             top = panel.get_ylim()[1]
-            panel.set_ylim(-0.06 * top, top)  # a regret of nothing is seen whole
+            panel.set_ylim(-0.08 * top, 1.08 * top)  # markers at the ends are seen whole
         _shares_axis(panels[2], shares)
         legend(canvas)
 
@@ -176,10 +176,15 @@ def _horizon_row(row: LedgerRow, series: Series, choice: EarlyChoice) -> tuple[C
 
 
 def _horizon_words(row: LedgerRow, series: Series, choice: EarlyChoice) -> str:
-    return (
+    text = (
         f"The earliest look, at {100 * row.share:.3g}% of the steps, would choose {choice.chosen} "
-        f"by the {series.name}, which ends {choice.regret:.4f} worse than the winner; the winner "
-        f"is number {choice.winner_rank} there."
+        f"by the {series.name}"
+    )
+    if choice.regret == 0:
+        return f"{text}, which is the best at the end too."
+    return (
+        f"{text}, which ends {choice.regret:.4f} worse than the one that is the best at the end; "
+        f"that one is number {choice.winner_rank} at this look."
     )
 
 

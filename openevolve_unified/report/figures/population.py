@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.report.figures import palette
 from openevolve_unified.report.figures.figure import Figure, Missing
-from openevolve_unified.report.figures.marks import counted
 from openevolve_unified.report.run_records import Population, RunRecords
 
 if TYPE_CHECKING:
@@ -121,7 +120,8 @@ def grid_figure(records: RunRecords) -> Figure | Missing:
         title=title,
         caption=f"{len(shown)} of {num_cells} cells of {x_axis.name}"
         f"{f' and {y_axis.name}' if y_axis.name else ''} are taken "
-        f"({len(shown) / num_cells:.0%}; {counted(islands, 'island')} together); the best elite, "
+        f"({len(shown) / num_cells:.0%}"
+        f"{f'; {islands} islands together' if islands > 1 else ''}); the best elite, "
         f"{top.program}, scores {top.score:+.4f}."
         + (f" {len(axes) - 2} more features are not drawn." if len(axes) > 2 else ""),
         alternative_text=f"A grid of {x_axis.num_bins} by {y_axis.num_bins} cells, "

@@ -208,7 +208,8 @@ def _entries(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _law(line: _Line) -> str:
-    return f"loss = {line.fit.intercept:.4f} {line.fit.slope:+.4f} ln N"
+    sign = "-" if line.fit.slope < 0 else "+"
+    return f"loss = {line.fit.intercept:.4f} {sign} {abs(line.fit.slope):.4f} ln N"
 
 
 def _told(estimate: Estimate) -> str:

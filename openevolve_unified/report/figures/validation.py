@@ -51,7 +51,6 @@ def validation_figure(files: ValidationFiles) -> Figure:
     ]
     whole = [(s, one, other) for s, one, other in pairs if one is not None and other is not None]
     judgement = files.judgement
-    sentence = judgement["sentence"]
     mean = next(e for e in judgement["estimates"] if e["name"] == "loss gain")
     ci95 = tuple(mean["ci95"])
     margin = _margin(files) * fmean(standard for _, standard, _ in whole)
@@ -80,7 +79,7 @@ def validation_figure(files: ValidationFiles) -> Figure:
     return Figure(
         name=NAME,
         title=TITLE,
-        caption=f"{sentence[:1].upper()}{sentence[1:]}. The evolved arm is better in "
+        caption=f"{files.sentence} The evolved arm is better in "
         f"{num_better} of {len(whole)} pairs; the mean gain is {told(mean['value'], ci95)} nats, "
         f"the margin of equality {margin:.4f} nats to either side.",
         alternative_text=f"The gain of {len(whole)} pairs of seeds around zero, with the margin "

@@ -56,6 +56,11 @@ class Drawn:
     kind: ClassVar[str] = "drawn"
     figure: Figure | Missing
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a figure."""
+        return isinstance(self.figure, Figure)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.calibration.controls import ControlReport
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.report.figures.control import control_figure, read_control
-from openevolve_unified.report.figures.figure import Missing
+from openevolve_unified.report.figures.figure import Figure, Missing
 from openevolve_unified.report.figures.stored import figure_of_stored
 from openevolve_unified.report.figures.validation import validation_figure
 from openevolve_unified.report.page.blocks import (
@@ -23,7 +25,7 @@ from openevolve_unified.report.page.blocks import (
 )
 from openevolve_unified.report.page.render import Page
 from openevolve_unified.report.page.sections import cell_of, documents_in
-from openevolve_unified.report.page.verdict import MOODS, Verdict, sentence_of
+from openevolve_unified.report.page.verdict import MOODS, Mood, Verdict
 from openevolve_unified.validation.dossier_records import MISSING
 from openevolve_unified.validation.validation_files import ValidationFiles, find, read_validation
 
@@ -35,7 +37,17 @@ _TABLES = (
     ("Criteria", "criteria_met", ("name", "is_met", "evidence")),
 )
 """Of a judgement: title, list, and the fields of its rows."""
-_HEADS = {"ci95": "95%", "p_holm": "p after Holm", "is_primary": "primary", "is_met": "met"}
+_HEADS = {
+    **{"ci95": "95% interval", "p_holm": "p after Holm", "words": "of what, and how"},
+    **{"is_primary": "primary", "is_met": "met"},
+}
+
+
+_ORDER = {"lost to": 0, "beat": 2}
+_WORDS: dict[str, tuple[str, Mood]] = {
+    "lost to": ("evolution is behind", "bad"),
+    "beat": ("evolution is ahead", "good"),
+}
 
 
 def validation_page(folder: Path) -> Page:
@@ -50,13 +62,13 @@ def validation_page(folder: Path) -> Page:
         subtitle=str(horizon[1]) if horizon else "",
         verdict=Verdict(
             word=word or "no verdict",
-            sentence=_NO_RESULT if word is None else sentence_of(found),
+            sentence=_NO_RESULT if word is None else found.sentence,
             record=REGISTRATION if word is None else f"{VALIDATION}, judgement",
             mood=MOODS.get(word or "", "open"),
         ),
         sections=(
             PageSection(name="registration", title="Registration", blocks=_registration(found)),
-            PageSection(name="pairs", title="Pairs of seeds", blocks=(Drawn(figure=figure),)),
+            PageSection(name="pairs", title="Pairs of seeds", blocks=(_own(figure),)),
             PageSection(name="result", title="Result", blocks=_result(found)),
             _in_words(folder, "validation.md", "ablation.md"),
         ),
@@ -77,7 +89,6 @@ def control_page(folder: Path) -> Page:
             f"{folder / CONTROL}: damaged ({error}); the same `openevolve-unified control` command "
             "writes it again"
         ) from None
-    is_ahead = any(pair.verdict == "beat" for pair in report.comparisons)
     runs = Table(
         title="Every run",
         columns=("arm", "run", "winner", "gain as selected", "gain at fresh seeds"),
@@ -93,19 +104,30 @@ def control_page(folder: Path) -> Page:
     return Page(
         title=f"Report of the control of {report.framework.replace('_', ' ')}",
         subtitle=report.horizon,
-        verdict=Verdict(
-            word="evolution is ahead" if is_ahead else "not told apart",
-            sentence=words[0] if words else "There was one arm, so nothing was compared.",
-            record=f"{CONTROL}, verdicts",
-            mood="good" if is_ahead else "open",
-        ),
+        verdict=_verdict(report, words),
         sections=(
-            PageSection(
-                name="arms", title="Arms", blocks=(Drawn(figure=control_figure(report)), runs)
-            ),
+            PageSection(name="arms", title="Arms", blocks=(_own(control_figure(report)), runs)),
             _in_words(folder, "control.md"),
         ),
     )
+
+
+def _verdict(report: ControlReport, sentences: Sequence[str]) -> Verdict:
+    """By the comparison in which evolution does worst: to beat luck alone is not enough.
+
+    Args:
+        sentences: of the comparisons, in their order.
+    """
+    record = f"{CONTROL}, verdicts"
+    if not report.comparisons:
+        sentence = "There was one arm, so nothing was compared."
+        return Verdict(word="no verdict", sentence=sentence, record=record, mood="open")
+    pairs = [*zip(report.comparisons, sentences, strict=False)]
+    worst, sentence = min(pairs, key=lambda pair: _ORDER.get(pair[0].verdict, 1))
+    word, mood = _WORDS.get(worst.verdict, ("not told apart", "open"))
+    num_beaten = sum(pair.verdict == "beat" for pair, _ in pairs)
+    told = f"{sentence[0].upper()}{sentence[1:]}; {num_beaten} of {len(pairs)} comparisons are won"
+    return Verdict(word=word, sentence=f"{told} [{report.horizon}].", record=record, mood=mood)
 
 
 def _registration(found: ValidationFiles) -> tuple[Block, ...]:
@@ -128,13 +150,26 @@ def _result(found: ValidationFiles) -> tuple[Block, ...]:
         Table(
             title=title,
             columns=tuple(_HEADS.get(field, field) for field in fields),
-            rows=tuple(tuple(cell_of(row.get(field)) for field in fields) for row in rows),
+            rows=tuple(tuple(_cell(row.get(field)) for field in fields) for row in rows),
             record=f"{VALIDATION}, judgement.{name}",
         )
         for title, name, fields in _TABLES
         if (rows := found.rows(name))
     ]
     return _or_absent(tables, _NO_RESULT)
+
+
+def _own(figure: Figure | Missing) -> Drawn:
+    """Its records as this folder knows them, not as a run's folder does."""
+    if isinstance(figure, Missing):
+        return Drawn(figure=figure)
+    records = tuple(record.rpartition("/")[2] for record in figure.records)
+    return Drawn(figure=dataclasses.replace(figure, records=records))
+
+
+def _cell(value: Any) -> str:
+    """Like any; a list is an interval."""
+    return " to ".join(map(cell_of, value)) if isinstance(value, list) else cell_of(value)
 
 
 def _in_words(folder: Path, *names: str) -> PageSection:

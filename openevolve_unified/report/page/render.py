@@ -17,13 +17,14 @@ from importlib.resources import files
 from openevolve_unified import __version__
 from openevolve_unified.report.dossier_markdown import told
 from openevolve_unified.report.figures import palette
-from openevolve_unified.report.figures.figure import Cell, Figure, Missing, svg
+from openevolve_unified.report.figures.figure import Cell, Missing, svg
 from openevolve_unified.report.page.blocks import Absent, Drawn, PageSection
 from openevolve_unified.report.page.verdict import Verdict
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which no browser shows, and halves of pairs, which no file can hold."""
 
+_PLUS_MINUS = " \N{PLUS-MINUS SIGN} "
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
@@ -64,7 +65,6 @@ def render(page: Page) -> str:
         style=Markup(style),
         light=Markup(palette.css(palette.LIGHT)),
         dark=Markup(palette.css(palette.DARK)),
-        is_drawn=lambda figure: isinstance(figure, Figure),
     )
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.strip()) + "\n"
 
@@ -81,7 +81,7 @@ def _cell(value: Cell) -> str:
 
 def _words(escaped: str) -> str:
     """A sentence of ours, escaped, with what a terminal cannot show: a sign and code."""
-    return _CODE.sub(r"<code>\1</code>", escaped.replace(" +- ", " \N{PLUS-MINUS SIGN} "))
+    return _CODE.sub(r"<code>\1</code>", escaped.replace(" +- ", _PLUS_MINUS))
 
 
 def _document(text: str) -> str:
@@ -95,9 +95,14 @@ def _document(text: str) -> str:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+        for child in token.children or ():
+            if child.type == "text":
+                child.content = child.content.replace(" +- ", _PLUS_MINUS)
     found: str = parser.renderer.render(tokens, parser.options, {})
-    wide = '<div class="wide" tabindex="0" role="region" aria-label="table"><table>'
-    return found.replace("<table>", wide).replace("</table>", "</table></div>")
+    for tag, what in (("table", "table"), ("pre", "text")):
+        wide = f'<div class="wide" tabindex="0" role="region" aria-label="{what}"><{tag}>'
+        found = found.replace(f"<{tag}>", wide).replace(f"</{tag}>", f"</{tag}></div>")
+    return found
 
 
 def missing_of(sections: Sequence[PageSection]) -> dict[str, str]:

@@ -146,7 +146,7 @@ def _dominance(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[B
     if best is None or baseline is None:
         return blocks
     text = "\n".join(summary_lines(best, baseline))
-    return [*blocks, Verbatim(title="Losses of both, every size", text=text, record=HISTORY)]
+    return [*blocks, Verbatim(title="Losses at every size", text=text, record=HISTORY)]
 
 
 def _lineage(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Block]:
@@ -195,7 +195,7 @@ def _diversity(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[B
         text = f"There is no {record}: `openevolve CONFIG --resume` ends by writing it."
         return blocks or [Absent(text=text)]
     found = [
-        fact(words, told[name], f"{record}, {name}")
+        fact(words, _named_plainly(told[name]), f"{record}, {name}")
         for name, words in _DIVERSITY.items()
         if told.get(name) is not None
     ]
@@ -209,6 +209,13 @@ def _diversity(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[B
             Table(title="Ingredients", columns=_INGREDIENT_HEADS, rows=rows, record=record)
         )
     return blocks
+
+
+def _named_plainly(value: Any) -> Any:
+    """A mapping with words for names."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name.replace("_", " "): item for name, item in value.items()}
 
 
 def cell_of(value: Any) -> str:
@@ -245,17 +252,20 @@ def _horizon(records: RunRecords, placed: Mapping[str, list[Block]]) -> list[Blo
 def _validation(
     records: RunRecords, told: Dossier | None, placed: Mapping[str, list[Block]]
 ) -> list[Block]:
-    blocks = _from(told, "validation", placed)
     found = records.found
+    has_winner = found is not None and records.run.has_winner
+    if not has_winner:
+        absent = Absent(text="Without a winner there is nothing to validate or to take apart.")
+        drawn = [b for b in placed["validation"] if isinstance(b, Drawn) and b.is_there]
+        placed = {**placed, "validation": [absent, *drawn]}
+    blocks = _from(told, "validation", placed)
     folder = records.run.path / "validation" if found is None else None
     if found is not None and found.validation is not None:
         folder = found.validation.folder
     if folder is not None:
         blocks += documents_in(folder, "validation.md", "ablation.md")
-    blocks += documents_in(records.run.path, "ablation.md", "ablation/ablation.md", "comparison.md")
-    if found is not None and records.run.has_winner:
-        return blocks
-    return [*blocks, Absent(text="Without a winner there is nothing to validate or to take apart.")]
+    names = ("ablation.md", "ablation/ablation.md", "comparison.md")
+    return [*blocks, *documents_in(records.run.path, *names)]
 
 
 def _doubts(told: Dossier | None) -> list[Block]:

@@ -11,7 +11,6 @@ from openevolve_unified.report.page.blocks import fact
 from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.dossier import SCORED, Fact
 from openevolve_unified.validation.dossier_records import Records
-from openevolve_unified.validation.validation_files import ValidationFiles
 
 Mood = Literal["good", "bad", "open"]
 MOODS: dict[str, Mood] = {"improved": "good", "worse": "bad"}
@@ -43,19 +42,12 @@ def verdict_of(records: RunRecords) -> Verdict:
     return Verdict(word=word, sentence=sentence, record=record, mood=mood, numbers=_numbers(found))
 
 
-def sentence_of(validation: ValidationFiles) -> str:
-    """Of a validation that has a verdict; which criteria are not met is told further below."""
-    text = str(validation.judgement.get("sentence") or validation.verdict)
-    text = text.partition("; not met:")[0]
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def _judged(found: Records) -> tuple[str, str, str, Mood]:
     run = found.run
     horizon = run.config.training.horizon
     if found.verdict is not None and found.validation is not None:
         mood = MOODS.get(found.verdict, "open")
-        return found.verdict, sentence_of(found.validation), "validation.json, judgement", mood
+        return found.verdict, found.validation.sentence, "validation.json, judgement", mood
     if not run.has_winner:
         sentence = (
             "No candidate is ahead of the initial program by more than the error"

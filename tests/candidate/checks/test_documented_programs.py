@@ -9,7 +9,7 @@ from documented import blocks
 from openevolve_unified.candidate.source.block import split_block
 from openevolve_unified.notations import FRAMEWORKS
 
-CLASSES = {block.words: block.text for block in blocks("python")}
+CLASSES = {block.words: block.text for block in blocks("python") if block.words}
 
 
 def _program(desk, framework):

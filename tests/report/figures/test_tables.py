@@ -73,7 +73,7 @@ def test_scaling_has_every_fresh_seed_and_the_fitted_line(figures, fresh):
         assert [row[4] for row in own] == pytest.approx(rows.T.flatten())
         slope, intercept = np.polyfit(np.log(COUNTS), rows.mean(0), 1)
         assert own[-1][5] == pytest.approx(intercept + slope * math.log(COUNTS[-1]))
-        assert f"{who}: loss = {intercept:.4f} {slope:+.4f} ln N" in found.caption
+        assert f"{who}: loss = {intercept:.4f} - {-slope:.4f} ln N" in found.caption
 
 
 def test_without_a_confirmation_the_seeds_are_those_of_the_search(made_records):
