@@ -250,7 +250,10 @@ class _Contestant:
         if self._name == "ours":
             self._settings.close()
             self._settings.enter_context(training_settings(device))
-            model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
+            precision = job.mechanism_precision
+            model = build_model(
+                job, lambda layer: traced.mechanism(job.seed, layer, precision), device
+            )
             step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
             self._step_kind, run = choose_step(step_kind, step, tokens, 0, num_steps)

@@ -49,8 +49,10 @@ class Setting:
     """Keep the initial state, so that ``losses`` can be asked."""
 
     def prepare(self, contestant: Contestant, job: TrainJob, num_warm_up: int) -> dict[str, Any]:
-        """Build ``job`` in the contestant's precision."""
+        """Build ``job`` in the contestant's precision; in float32 all of it is."""
         own = {**to_plain(job), "precision": contestant.entry.precision}
+        if contestant.entry.precision == "float32":
+            own["mechanism_precision"] = "float32"
         return contestant.ask(
             "prepare",
             job=own,

@@ -30,6 +30,7 @@ class Transformer(nn.Module):
         mechanism: layer index to a module with its own initial values, called as
             ``mechanism(q, k, v, x, mask)``.
         seed: of the shared parameters; the mechanism's values are its own business.
+        under_autocast: see ``Attention``.
     """
 
     positions: torch.Tensor
@@ -44,6 +45,7 @@ class Transformer(nn.Module):
         framework: str,
         mechanism: Callable[[int], nn.Module],
         seed: int,
+        under_autocast: bool = False,
     ):
         super().__init__()
         self.size = size
@@ -51,7 +53,8 @@ class Transformer(nn.Module):
         self.seq_len = seq_len
         self.token_embedding = nn.Embedding(vocab_size, size.hidden_dim)
         self.blocks = nn.ModuleList(
-            Block(size, layer, framework, mechanism(layer)) for layer in range(size.num_layers)
+            Block(size, layer, framework, mechanism(layer), under_autocast)
+            for layer in range(size.num_layers)
         )
         self.final_norm = nn.LayerNorm(size.hidden_dim)
         positions = sinusoidal_positions(seq_len, size.hidden_dim)

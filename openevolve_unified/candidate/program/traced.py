@@ -24,6 +24,7 @@ from openevolve_unified.candidate.program.graph import program_from_json
 from openevolve_unified.candidate.program.interpreter import (
     build_double_mechanism,
     build_mechanism,
+    build_rounding_mechanism,
     with_values,
 )
 from openevolve_unified.candidate.program.operators import ROUNDING_MIXERS, operator_name
@@ -32,7 +33,7 @@ from openevolve_unified.candidate.program.validate import (
     ValidProgram,
     validate_program,
 )
-from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.config.schema import GatesConfig, MechanismPrecision, SizeConfig
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.notations import FRAMEWORKS
 
@@ -89,9 +90,21 @@ class TracedSize:
         count = self.programs[time].graph.num_literals
         return tuple(self.tensors[layout.literal_key(self.size, time, i)] for i in range(count))
 
-    def mechanism(self, seed: int, layer: int) -> nn.Module:
-        """A fresh module ``forward(q, k, v, x, mask)`` with the initial values of that layer."""
-        module = self._build(self.initial_parameters(seed, layer), seed, layer)
+    def mechanism(
+        self, seed: int, layer: int, precision: MechanismPrecision = "float32"
+    ) -> nn.Module:
+        """A fresh module ``forward(q, k, v, x, mask)`` with the initial values of that layer.
+
+        Args:
+            precision: of its products in training; outside a training step they are float32.
+        """
+        build = build_rounding_mechanism if precision == "bfloat16" else build_mechanism
+        module = build(
+            self.program,
+            self.initial_parameters(seed, layer),
+            self.constants(seed, layer),
+            self.literals(self.seq_len),
+        )
         module.meta["fingerprint"] = self.fingerprint(seed)
         return module
 
