@@ -94,6 +94,8 @@ class TrainRun:
     """Read back from the module that was trained: the evidence that this program was."""
     step_kind: str = "plain"
     """Which form of the training step ran last; see ``training.fastest``."""
+    chunk_rows: int | None = field(default=None, metadata=OMITTED_AT_DEFAULT)
+    """Of the vocabulary loss, where a measurement chose them; see ``training.chunks``."""
     versions: dict[str, str] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     """Causality and canary on the trained weights; see ``evaluation.certificate``."""

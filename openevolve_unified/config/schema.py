@@ -281,8 +281,8 @@ class ExecutionConfig:
     step: StepKind = "auto"
     """Form of the training step: operator by operator, recorded as one CUDA graph, or compiled by
     Inductor (and recorded on a GPU). ``auto``: plain in float32 on a CPU, so that the same job
-    gives the same bits; else what a short measurement finds fastest for the steps that are left.
-    Rounding may differ between forms."""
+    gives the same bits; else what a short measurement finds fastest for the steps that are left, on
+    a GPU with as many rows per chunk of the vocabulary loss. Rounding may differ between forms."""
     num_workers: int = 0
     """Training processes; 0 means one per core on a CPU and two per GPU."""
     deadline_s: float = 6_600.0

@@ -51,6 +51,8 @@ class Transformer(nn.Module):
         self.size = size
         self.vocab_size = vocab_size
         self.seq_len = seq_len
+        self.chunk_rows: int | None = None
+        """Of the vocabulary loss, see there."""
         self.token_embedding = nn.Embedding(vocab_size, size.hidden_dim)
         self.blocks = nn.ModuleList(
             Block(size, layer, framework, mechanism(layer), under_autocast)
@@ -95,7 +97,9 @@ class Transformer(nn.Module):
         hidden = self.hidden(tokens, dropout_masks).flatten(0, 1)
         if torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-        return vocabulary_loss(hidden, self.token_embedding.weight, targets.flatten())
+        return vocabulary_loss(
+            hidden, self.token_embedding.weight, targets.flatten(), self.chunk_rows
+        )
 
     def token_losses(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy in nats of each target, (batch, time) float32, without gradients."""

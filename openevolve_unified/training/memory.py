@@ -23,8 +23,8 @@ _COPIES_PER_PARAMETER = 6
 """Values, gradients, two moments, the gradients as autograd returns them, and the sum for averaged
 weights; float32 each."""
 _COPIES_PER_CHUNK = 4
-"""Logits, as multiplied and in float32, softmax and its gradient, while the vocabulary loss works
-on a chunk."""
+"""Logits, softmax and its gradient, while the vocabulary loss works on a chunk, and room for one
+more of them."""
 _SLACK = 1.45
 """Held over counted bytes: 1.35 to 1.45 measured with glibc, which keeps freed blocks, and 1.05 to
 1.45 with torch's allocator for GPUs, recording the shipped mechanisms at 96x4."""

@@ -186,9 +186,9 @@ def _backward_without_autocast() -> Iterator[None]:
     """Compile the backward pass with autocast off, as it is when autograd runs it.
 
     By default it is traced under the autocast of the whole loss, so the gradients of a mechanism,
-    where autocast is off, would be bfloat16 products. Where it is on (``mechanism_precision``), what
-    was rounded on the way forward is rounded on the way back, as in autograd. The compiler's advice
-    to round float32 products to TensorFloat32 is not shown: that is a setting.
+    where autocast is off, would be bfloat16 products. Where it is on (``mechanism_precision``),
+    what was rounded on the way forward is rounded on the way back, as in autograd. The compiler's
+    advice to round float32 products to TensorFloat32 is not shown: that is a setting.
     """
     with functorch_config.patch(backward_pass_autocast="off"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")

@@ -1,4 +1,4 @@
-"""The precision of a mechanism's products: where it may be set, what it changes, what is recorded."""
+"""The precision of a mechanism's products: where it may be set, what it changes, what is told."""
 
 from __future__ import annotations
 
