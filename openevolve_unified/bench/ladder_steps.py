@@ -180,6 +180,21 @@ def measure_workers(
     ]
 
 
+def measure_streams(
+    contestant: Contestant, job: TrainJob, setting: Setting, num_rounds: int, budget_s: float
+) -> WorkersResult:
+    """Steps per second of two models in one process, on a stream each, against one alone."""
+    step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
+    count = steps_in(budget_s / num_rounds / 3, step_s)  # one alone, and two
+    found = contestant.ask("streams", count=count, num_rounds=num_rounds)
+    return WorkersResult(
+        size=job.size.name,
+        num_workers=2,
+        round_steps_per_s=tuple(2 * count / seconds for seconds in found["together_s"]),
+        gain=ratio([2 * seconds for seconds in found["alone_s"]], found["together_s"]),
+    )
+
+
 def _inspect(contestant: Contestant) -> dict[str, Any]:
     """What is asked once, outside the timed rounds; the peak first, before anything adds to it."""
     peak = contestant.ask("peak")

@@ -18,15 +18,16 @@ from openevolve_unified.records import TrainJob
 from openevolve_unified.training.step import forward_precision
 
 MAX_ROUNDING = 0.05
-"""Relative. Shipped mechanisms are at 0.002 to 0.007 in bfloat16, local linear attention at 0.02."""
+"""Relative. Shipped mechanisms are at 0.002 to 0.007 in bfloat16, but local linear attention: 0.02.
+"""
 
 
 @torch.no_grad()
 def measure_rounding(model: Transformer, job: TrainJob, tokens: torch.Tensor) -> float:
     """Largest relative difference, over the layers, of the values that ``job``'s mechanism mixes.
 
-    Each layer is given the same inputs at its trained precision and in float32; the difference is in
-    the Euclidean norm.
+    Each layer is given the same inputs at its trained precision and in float32; the difference is
+    in the Euclidean norm.
 
     Args:
         tokens: (batch, time) int64, on the model's device.
@@ -62,15 +63,15 @@ def require_small_rounding(model: Transformer, job: TrainJob, tokens: torch.Tens
     if not rounding <= MAX_ROUNDING:
         raise CandidateError(
             "numerics",
-            f"with matrix products in {job.mechanism_precision}, as it would train, the mechanism's "
-            f"output at {job.size.name} differs from float32 by {rounding:.2g} of its norm; at most "
-            f"{MAX_ROUNDING:g} is allowed: subtract large numbers that nearly cancel before they are "
-            "multiplied, and bound what is exponentiated",
+            f"at {job.size.name}, with products in {job.mechanism_precision} as in training, the "
+            f"mechanism's output differs from float32 by {rounding:.2g} of its norm; at most "
+            f"{MAX_ROUNDING:g} is allowed: subtract large numbers that nearly cancel before they "
+            "are multiplied, and bound what is exponentiated",
         )
 
 
 def rounding_evidence(model: Transformer, job: TrainJob, tokens: torch.Tensor) -> dict[str, Any]:
-    """For the record of trained weights: what was checked in which precision, and how far it is off.
+    """For the record of trained weights: which precision was checked, and how far training was off.
 
     Empty for a mechanism that trains in the float32 of the checks.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
-"""Upper bound of one chunk's logits, as if they were float32; the size of a chunk where nobody chose
+"""Upper bound of one chunk's logits, as if they were float32; what a chunk has where nobody chose
 fewer rows."""
 
 
