@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from openevolve_unified.config.fitness import FitnessKind
 from openevolve_unified.config.overfit import OverfitConfig
-from openevolve_unified.config.schema import SizeConfig, TrainingConfig
+from openevolve_unified.config.schema import MechanismPrecision, SizeConfig, TrainingConfig
 from openevolve_unified.diagnostics import Diagnostics, RecallFindings
 from openevolve_unified.health import Health
-from openevolve_unified.plain.canonical import content_hash
+from openevolve_unified.plain.canonical import OMITTED_AT_DEFAULT, content_hash
 from openevolve_unified.stages import Stage
 
 
@@ -52,6 +52,7 @@ class TrainJob:
     data_fingerprint: str
     precision: Literal["float32", "bfloat16"]
     device_type: Literal["cpu", "cuda"]
+    mechanism_precision: MechanismPrecision = field(default="float32", metadata=OMITTED_AT_DEFAULT)
 
     @property
     def key(self) -> str:
@@ -93,6 +94,8 @@ class TrainRun:
     """Read back from the module that was trained: the evidence that this program was."""
     step_kind: str = "plain"
     """Which form of the training step ran last; see ``training.fastest``."""
+    chunk_rows: int | None = field(default=None, metadata=OMITTED_AT_DEFAULT)
+    """Of the vocabulary loss, where a measurement chose them; see ``training.chunks``."""
     versions: dict[str, str] = field(default_factory=dict)
     certificate: dict[str, Any] = field(default_factory=dict)
     """Causality and canary on the trained weights; see ``evaluation.certificate``."""

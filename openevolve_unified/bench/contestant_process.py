@@ -28,6 +28,7 @@ from openevolve_unified.bench.eager import EagerStep, eager_model
 from openevolve_unified.bench.inside_step import PROFILED_STEPS, profile_steps, time_chunks
 from openevolve_unified.bench.limits import measure_limits, synchronise
 from openevolve_unified.bench.peers import PEERS
+from openevolve_unified.bench.streams import time_streams
 from openevolve_unified.bench.traffic import TrafficCounter
 from openevolve_unified.candidate.program.budget import num_parameters
 from openevolve_unified.candidate.program.traced import TracedSize, load_traced
@@ -61,6 +62,7 @@ def main() -> None:
         "losses": contestant.losses,
         "kernels": contestant.kernels,
         "chunks": contestant.chunks,
+        "streams": contestant.streams,
         "limits": _limits,
     }
     while (message := channel.receive()) is not None:
@@ -93,6 +95,7 @@ class _Contestant:
         self._step: Callable[[torch.Tensor, int], object] | None = None
         self._plain_step: Callable[[torch.Tensor, int], object] | None = None
         self._batches: TrainBatches | None = None
+        self._build_again: Callable[[], Callable[[torch.Tensor, int], object]] | None = None
         self._start: dict[str, torch.Tensor] = {}
         self._settings = contextlib.ExitStack()
 
@@ -131,7 +134,8 @@ class _Contestant:
         batches = TrainBatches(self._data.train, training.batch_size, self._job.seed, self._device)
         self._batches = batches
         started = time.perf_counter()
-        self._step = self._build(traced, batches.at(0), step_kind)
+        self._build_again = lambda: self._build(traced, batches.at(0), step_kind)
+        self._step = self._build_again()
         synchronise(self._device)
         build_s = time.perf_counter() - started
         self._num_done = 0
@@ -234,6 +238,14 @@ class _Contestant:
         """Seconds of the vocabulary loss with its gradients, by rows of one chunk."""
         return {"seconds": time_chunks(self._job, num_rows, self._device)}
 
+    def streams(self, count: int, num_rounds: int) -> dict[str, Any]:
+        """Seconds of ``count`` steps, and of as many of two models on a stream each, by rounds."""
+        assert self._step is not None
+        assert self._build_again is not None
+        assert self._batches is not None
+        runs = (self._step, self._build_again())
+        return time_streams(runs, self._batches.at(0), count, num_rounds)
+
     def _open(self, data_folder: str | None) -> TokenSource:
         if data_folder is not None:
             return open_cached(Path(data_folder))
@@ -250,7 +262,10 @@ class _Contestant:
         if self._name == "ours":
             self._settings.close()
             self._settings.enter_context(training_settings(device))
-            model = build_model(job, lambda layer: traced.mechanism(job.seed, layer), device)
+            precision = job.mechanism_precision
+            model = build_model(
+                job, lambda layer: traced.mechanism(job.seed, layer, precision), device
+            )
             step = self._plain_step = TrainStep(job, model, device)
             num_steps = job.training.training_steps
             self._step_kind, run = choose_step(step_kind, step, tokens, 0, num_steps)

@@ -156,6 +156,8 @@ def bounded_config(
         step_kind: the form of the step that the configured kind ends in over the configured steps.
     """
     settings = dataclasses.asdict(config.execution) | {"precision": precision, "step": step_kind}
+    if precision == "float32":
+        settings["mechanism_precision"] = "float32"
     execution = from_mapping(type(config.execution), settings, "scaling_law.execution")
     training = bounded_training(config.training, num_steps)
     return dataclasses.replace(config, execution=execution, training=training)

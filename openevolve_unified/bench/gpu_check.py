@@ -24,6 +24,7 @@ from openevolve_unified.bench.ladder_steps import (
     Setting,
     ask_limits,
     measure_size,
+    measure_streams,
     measure_workers,
     started,
 )
@@ -44,6 +45,10 @@ TOLERANCE_NATS = {"float32": 1e-3, "bfloat16": 0.05}
 """The largest difference that rounding explains in so few steps; bfloat16 is held to float32 on a
 CPU."""
 MAX_JOBS = 4
+STREAMED_FORM: dict[str, StepKind] = {"cuda": "captured", "cpu": "plain"}
+"""What runs on two streams of one process; on a CPU, which has none, in turn."""
+MIN_BANDWIDTH = 0.6
+"""Share of the measured copies above which larger products, as of stacked seeds, gain nothing."""
 CHUNK_ROWS = (512, 1_024, 2_048, 4_096)
 _NUM_TOP = 8
 
@@ -81,6 +86,8 @@ class GpuCheck:
     chunk_s: tuple[tuple[int, float], ...]
     """Rows per chunk of the vocabulary loss, and its seconds at the largest size."""
     workers: tuple[WorkersResult, ...]
+    streams: tuple[WorkersResult, ...]
+    """Two models in one process, at the smallest and the largest size."""
     training_steps: int
     num_jobs: int
     """Of one evaluation, per seed."""
@@ -99,12 +106,19 @@ class GpuCheck:
         ]
 
     @property
+    def fastest(self) -> tuple[StepResult, ...]:
+        """The fastest form at each size."""
+        found: dict[str, StepResult] = {}
+        for step in self.steps:
+            best = found.get(step.size)
+            if step.contestant != EAGER and (best is None or step.step_s < best.step_s):
+                found[step.size] = step
+        return tuple(found.values())
+
+    @property
     def evaluation_s(self) -> float:
         """Seconds of the steps of one evaluation, one job at a time in its fastest form."""
-        sizes = {step.size for step in self.steps}
-        ours = [step for step in self.steps if step.contestant != EAGER]
-        fastest = (min(step.step_s for step in ours if step.size == size) for size in sizes)
-        return self.training_steps * sum(fastest)
+        return self.training_steps * sum(step.step_s for step in self.fastest)
 
 
 def run_gpu_check(
@@ -168,6 +182,12 @@ def run_gpu_check(
             last_s = {step.contestant: step.step_s for step in steps[-len(contestants) :]}
             best = min(forms, key=lambda form: last_s[form])
             workers = _workers(_entry("job", best, precision), jobs[-1], setting, size_s, log_path)
+            form = STREAMED_FORM[resources.device_type]
+            say(f"two steps of one process at {jobs[0].size.name} and {jobs[-1].size.name}: {form}")
+            with started([_entry("streams", form, precision)], log_path) as (both,):
+                streams = [
+                    measure_streams(both, job, setting, 3, size_s) for job in (jobs[0], jobs[-1])
+                ]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return GpuCheck(
@@ -181,6 +201,7 @@ def run_gpu_check(
         cpu_gap=cpu_gap,
         chunk_s=tuple(zip(CHUNK_ROWS, chunks, strict=True)),
         workers=tuple(workers),
+        streams=tuple(streams),
         training_steps=config.training.training_steps,
         num_jobs=len(jobs),
         duration_s=time.perf_counter() - began,

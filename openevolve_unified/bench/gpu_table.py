@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from openevolve_unified.bench.gpu_check import TOLERANCE_NATS, GpuCheck
+from statistics import median
+
+from openevolve_unified.bench.gpu_check import MIN_BANDWIDTH, TOLERANCE_NATS, GpuCheck
 from openevolve_unified.bench.table import (
     Table,
     limits_table,
@@ -40,6 +42,7 @@ def _tables(check: GpuCheck) -> list[Table]:
         _kernels(check),
         _chunks(check),
         workers_table(check),
+        _streams(check),
     ]
 
 
@@ -78,6 +81,40 @@ def _chunks(check: GpuCheck) -> Table:
     return Table("The vocabulary loss and its gradients", ("rows per chunk", "ms"), rows)
 
 
+def _streams(check: GpuCheck) -> Table:
+    has_streams = check.device.startswith("cuda")
+    title = "Two recorded steps on two streams of one process"
+    note = "against one of them alone, in the same rounds."
+    if not has_streams:
+        title = "Two plain steps of one process, in turn"
+        note = f"A CPU has no streams: nothing is gained here; {note}"
+    rows = tuple(
+        (
+            result.size,
+            number(median(result.round_steps_per_s), 1),
+            f"{result.gain.value:.2f} ({result.gain.low:.2f} to {result.gain.high:.2f})",
+        )
+        for result in check.streams
+    )
+    return Table(title, ("size", "steps/s, both", "gain"), rows, note[0].upper() + note[1:])
+
+
+def _bandwidth(check: GpuCheck) -> str:
+    """Whether stacking the seeds of one size into one model would pay."""
+    shares = ", ".join(f"{100 * step.memory_share:.0f}% at {step.size}" for step in check.fastest)
+    low = [step.size for step in check.fastest if step.memory_share < MIN_BANDWIDTH]
+    verdict = (
+        f"under {100 * MIN_BANDWIDTH:.0f}% at {', '.join(low)}, where seeds stacked into one model "
+        "would pay (not built)"
+        if low
+        else f"nowhere under {100 * MIN_BANDWIDTH:.0f}%: stacked seeds would not pay"
+    )
+    return (
+        "Bandwidth of the fastest form, by the bytes of the plain one (a fused one moves fewer), "
+        f"of measured copies: {shares}; {verdict}."
+    )
+
+
 def _closing(check: GpuCheck) -> list[str]:
     best = max(check.workers, key=lambda result: result.gain.value)
     alone_s = check.evaluation_s
@@ -86,4 +123,5 @@ def _closing(check: GpuCheck) -> list[str]:
         f"computed: {alone_s / 60:.1f} min one after the other, "
         f"{alone_s / best.gain.value / 60:.1f} min with {best.num_workers} side by side."
     ]
+    lines.append(_bandwidth(check))
     return lines + [f"WRONG: {fault}" for fault in check.faults]

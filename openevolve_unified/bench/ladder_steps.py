@@ -49,8 +49,10 @@ class Setting:
     """Keep the initial state, so that ``losses`` can be asked."""
 
     def prepare(self, contestant: Contestant, job: TrainJob, num_warm_up: int) -> dict[str, Any]:
-        """Build ``job`` in the contestant's precision."""
+        """Build ``job`` in the contestant's precision; in float32 all of it is."""
         own = {**to_plain(job), "precision": contestant.entry.precision}
+        if contestant.entry.precision == "float32":
+            own["mechanism_precision"] = "float32"
         return contestant.ask(
             "prepare",
             job=own,
@@ -176,6 +178,21 @@ def measure_workers(
         )
         for count in counts
     ]
+
+
+def measure_streams(
+    contestant: Contestant, job: TrainJob, setting: Setting, num_rounds: int, budget_s: float
+) -> WorkersResult:
+    """Steps per second of two models in one process, on a stream each, against one alone."""
+    step_s = setting.prepare(contestant, job, num_warm_up=2)["step_s"]
+    count = steps_in(budget_s / num_rounds / 3, step_s)  # one alone, and two
+    found = contestant.ask("streams", count=count, num_rounds=num_rounds)
+    return WorkersResult(
+        size=job.size.name,
+        num_workers=2,
+        round_steps_per_s=tuple(2 * count / seconds for seconds in found["together_s"]),
+        gain=ratio([2 * seconds for seconds in found["alone_s"]], found["together_s"]),
+    )
 
 
 def _inspect(contestant: Contestant) -> dict[str, Any]:

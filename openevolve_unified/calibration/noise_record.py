@@ -176,7 +176,7 @@ def noise_settings(pipeline: Pipeline) -> dict[str, Any]:
         "scaling_law.data.seq_len": data.seq_len,
         **{f"scaling_law.training.{name}": value for name, value in training.items()},
         DATA: data.fingerprint[:12],
-        "scaling_law.execution.precision": resources.precision,
+        **{f"scaling_law.execution.{name}": own for name, own in resources.precisions.items()},
         "scaling_law.execution.device": resources.device_type,
         "the version of training": TRAINING_VERSION,
     }

@@ -22,11 +22,13 @@ from openevolve_unified.config.selection import SelectionConfig
 from openevolve_unified.config.validation import ValidationConfig
 from openevolve_unified.errors import nearest
 from openevolve_unified.notations import FRAMEWORKS
+from openevolve_unified.plain.canonical import OMITTED_AT_DEFAULT
 
 _HOST_AND_PORT = re.compile(r"[^/\s]+:\d{1,5}")
 FULL_TRAINING_STEPS = 100_000
 """The horizon that the project's claims are made at; anything shorter is a pilot."""
 StepKind = Literal["auto", "plain", "captured", "compiled"]
+MechanismPrecision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,8 +261,8 @@ class StoppingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Where and how the work is done; beyond rounding, nothing here changes a result, except
-    ``precision``. What experiments must agree on to share workers: ``MACHINE_SETTINGS`` in
+    """Where and how the work is done; beyond rounding, nothing here changes a result, except the
+    precisions. What experiments must agree on to share workers: ``MACHINE_SETTINGS`` in
     ``evaluation.machine``."""
 
     backend: Literal["local", "ray"] = "local"
@@ -273,11 +275,14 @@ class ExecutionConfig:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: float32 on a CPU, bfloat16 with float32 master weights on a GPU."""
+    mechanism_precision: MechanismPrecision = field(default="float32", metadata=OMITTED_AT_DEFAULT)
+    """What a mechanism's matrix products are rounded to in training; between them everything stays
+    float32. Below float32 only in a model whose ``precision`` is bfloat16; ``tf32`` needs a GPU."""
     step: StepKind = "auto"
     """Form of the training step: operator by operator, recorded as one CUDA graph, or compiled by
     Inductor (and recorded on a GPU). ``auto``: plain in float32 on a CPU, so that the same job
-    gives the same bits; else what a short measurement finds fastest for the steps that are left.
-    Rounding may differ between forms."""
+    gives the same bits; else what a short measurement finds fastest for the steps that are left, on
+    a GPU with as many rows per chunk of the vocabulary loss. Rounding may differ between forms."""
     num_workers: int = 0
     """Training processes; 0 means one per core on a CPU and two per GPU."""
     deadline_s: float = 6_600.0

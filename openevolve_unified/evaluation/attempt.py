@@ -45,7 +45,7 @@ class Attempt:
                 "traced_seeds": traced_seeds(config),
                 "gates": config.gates,
                 "fitness": config.fitness,
-                "precision": resources.precision,
+                **resources.precisions,
                 "device_type": resources.device_type,
             }
         )
@@ -82,9 +82,16 @@ class Attempt:
             fingerprint=report["fingerprint"],
             job_fingerprints=report["job_fingerprints"],
             features=report["features"],
-            evidence={**report["evidence"], "isolation": isolation},
+            evidence={**report["evidence"], "isolation": isolation, **self._precisions()},
             traits=from_mapping(Traits, report["traits"], "traits"),
         )
+
+    def _precisions(self) -> dict[str, Any]:
+        """What the checks vouch for, where a mechanism trains below it."""
+        trained = self.place.resources.mechanism_precision
+        if trained == "float32":
+            return {}
+        return {"precision": {"mechanism_trained": trained, "checked": "float64 and float32"}}
 
     def trace(self, program: Program) -> tuple[Path, dict[str, Any]]:
         """The traced program's file and how it was confined, from the store or made now."""

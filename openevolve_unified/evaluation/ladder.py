@@ -89,6 +89,7 @@ class Workplace:
                     seed=seed,
                     data_fingerprint=data.fingerprint,
                     precision=resources.precision,
+                    mechanism_precision=resources.mechanism_precision,
                     device_type=resources.device_type,
                 ),
                 trace_path=str(checked.trace_path),

@@ -22,7 +22,15 @@ from openevolve_unified.execution.executor import DeadlineError, Executor, Worke
 from openevolve_unified.execution.pool import WorkerPool
 from openevolve_unified.execution.resources import Resources, has_gpu_driver, resolve_resources
 
-MACHINE_SETTINGS = ("backend", "address", "gpus_per_job", "device", "precision", "num_workers")
+MACHINE_SETTINGS = (
+    "backend",
+    "address",
+    "gpus_per_job",
+    "device",
+    "precision",
+    "mechanism_precision",
+    "num_workers",
+)
 """Of ``scaling_law.execution``: what the workers and their device are, whoever uses them."""
 COUNT_GPUS_S = 600.0
 """Longest wait for a process that counts the GPUs; it imports torch first."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from openevolve_unified.config.schema import (
     CERTIFICATE_PASSES,
     CURVE_SEQUENCES,
+    MechanismPrecision,
     ScalingLawConfig,
     SizeConfig,
     TrainingConfig,
@@ -25,6 +26,7 @@ from openevolve_unified.evaluation.ladder import CheckedProgram, cost, train_req
 from openevolve_unified.evaluation.requests import TrainRequest
 from openevolve_unified.execution.executor import Task
 from openevolve_unified.execution.resources import SharedMemory
+from openevolve_unified.plain.canonical import OMITTED_AT_DEFAULT
 from openevolve_unified.records import TrainJob
 from openevolve_unified.runs.events import from_worker
 
@@ -75,6 +77,7 @@ class Plan:
     available_bytes: int | None
     """Of that machine or GPU now; None where it does not say."""
     price_per_hour: float | None
+    mechanism_precision: MechanismPrecision = field(default="float32", metadata=OMITTED_AT_DEFAULT)
 
     def cost(self, seconds: float) -> float | None:
         """What so much time costs; None without a price."""
@@ -138,6 +141,7 @@ def measure_plan(context: Context, checked: CheckedProgram) -> Plan:
         train_sequences=len(data.train),
         device=resources.device,
         precision=resources.precision,
+        mechanism_precision=resources.mechanism_precision,
         num_workers=resources.num_workers,
         workers_per_device=fullest.num_workers,
         candidate_s=makespan(largest_first, resources.num_workers),

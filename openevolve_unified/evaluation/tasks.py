@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 
@@ -28,6 +29,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.certificate import inspect_weights, mechanisms_of
 from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
+from openevolve_unified.evaluation.rounding import require_small_rounding, rounding_evidence
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.judgement.health import hopeless
@@ -38,7 +40,7 @@ from openevolve_unified.records import TrainJob, TrainRun
 from openevolve_unified.runs import events
 from openevolve_unified.runs.events import Training
 from openevolve_unified.store import Store
-from openevolve_unified.training.batches import TrainBatches
+from openevolve_unified.training.batches import TrainBatches, padded_batches
 from openevolve_unified.training.checkpoint import remove_checkpoint
 from openevolve_unified.training.energy import counter_of
 from openevolve_unified.training.evaluation import mean_loss_nats
@@ -229,12 +231,24 @@ def _device_left_free(job: TrainJob) -> Iterator[None]:
 def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> TrainRun:
     job, data = request.job, _open_data(request.data_folder)
     candidate = _load(request.trace_path, request.gates)
+    device = torch.device(request.device)
+
+    def first(sequences: np.ndarray) -> torch.Tensor:
+        rows, _ = next(iter(padded_batches(sequences, job.training.batch_size, device)))
+        return rows[:, :-1]
+
+    if job.mechanism_precision != "float32":
+        with training_settings(device):
+            model = build_model(job, _mechanism(job, candidate), device)
+            require_small_rounding(model, job, first(data.train))
 
     def inspect(model: Transformer) -> Findings:
         losses: list[torch.Tensor] = []
         findings = inspect_weights(
             model, candidate.sizes[job.size.name], job, data.validation, losses.append
         )
+        if findings.certificate:
+            findings.certificate.update(rounding_evidence(model, job, first(data.validation)))
         if request.diagnose != "no" and findings.certificate:
             found = diagnose(model, request, torch.cat(losses).cpu().numpy(), data)
             findings = dataclasses.replace(findings, diagnostics=found)
@@ -257,7 +271,6 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
         busy = num_held(Path(request.store), request.num_slots)
         return min(busy, request.workers_per_device)
 
-    device = torch.device(request.device)
     return train_job(
         job,
         _mechanism(job, candidate),
@@ -284,7 +297,7 @@ def _read_fingerprint(model: Transformer, job: TrainJob) -> str:
 
 def _mechanism(job: TrainJob, candidate: TracedCandidate) -> Callable[[int], nn.Module]:
     traced = candidate.sizes[job.size.name]
-    return lambda layer: traced.mechanism(job.seed, layer)
+    return lambda layer: traced.mechanism(job.seed, layer, job.mechanism_precision)
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from openevolve_unified.config.schema import ExecutionConfig
+from openevolve_unified.config.schema import ExecutionConfig, MechanismPrecision
 from openevolve_unified.errors import ConfigError
 
 WORKERS_PER_GPU = 2
@@ -41,6 +41,7 @@ class Resources:
     device: str
     precision: Literal["float32", "bfloat16"]
     num_workers: int
+    mechanism_precision: MechanismPrecision = "float32"
     num_gpus: int = 0
     """How many GPUs the workers are dealt to."""
     node_memories: tuple[SharedMemory, ...] = ()
@@ -54,6 +55,14 @@ class Resources:
         if self.max_workers_per_gpu is not None:
             return min(self.num_workers, self.max_workers_per_gpu)
         return -(-self.num_workers // max(self.num_gpus, 1))
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """By the names of their settings, for what a result is stored under."""
+        found: dict[str, str] = {"precision": self.precision}
+        if self.mechanism_precision != "float32":  # keys are older than this setting
+            found["mechanism_precision"] = self.mechanism_precision
+        return found
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
@@ -70,6 +79,9 @@ def resolve_resources(execution: ExecutionConfig, num_gpus: int) -> Resources:
 
     On a CPU one single-threaded process per core wins over fewer processes with more threads
     (1.2 to 1.75 times at these sizes); more threads than cores are many times slower.
+
+    Raises:
+        ConfigError: ``mechanism_precision`` does not go with the device or with ``precision``.
     """
     device = execution.device
     if device == "auto":
@@ -82,6 +94,7 @@ def resolve_resources(execution: ExecutionConfig, num_gpus: int) -> Resources:
     return Resources(
         device=device,
         precision=_precision(execution, on_gpu),
+        mechanism_precision=_mechanism_precision(execution, on_gpu),
         num_workers=num_workers,
         num_gpus=num_used,
     )
@@ -91,7 +104,7 @@ def resolve_cluster(execution: ExecutionConfig, nodes: Sequence[Node]) -> Resour
     """Turn ``auto`` into numbers for a Ray cluster of these nodes.
 
     Raises:
-        ConfigError: CUDA is asked for where there is none.
+        ConfigError: CUDA is asked for where there is none; see also ``resolve_resources``.
     """
     num_gpus = sum(node.num_gpus for node in nodes)
     device = execution.device
@@ -113,6 +126,7 @@ def resolve_cluster(execution: ExecutionConfig, nodes: Sequence[Node]) -> Resour
     return Resources(
         device=device,
         precision=_precision(execution, device == "cuda"),
+        mechanism_precision=_mechanism_precision(execution, device == "cuda"),
         num_workers=num_workers,
         num_gpus=int(num_gpus) if device == "cuda" else 0,
         max_workers_per_gpu=max(
@@ -147,3 +161,19 @@ def _precision(execution: ExecutionConfig, on_gpu: bool) -> Literal["float32", "
     if execution.precision == "auto":
         return "bfloat16" if on_gpu else "float32"
     return execution.precision
+
+
+def _mechanism_precision(execution: ExecutionConfig, on_gpu: bool) -> MechanismPrecision:
+    wanted = execution.mechanism_precision
+    name = "scaling_law.execution.mechanism_precision"
+    if wanted == "tf32" and not on_gpu:
+        raise ConfigError(
+            f"{name}: got tf32 on a CPU, wanted float32 or bfloat16; only NVIDIA GPUs have it"
+        )
+    if wanted != "float32" and _precision(execution, on_gpu) == "float32":
+        raise ConfigError(
+            f"{name}: got {wanted} in a model of precision float32, wanted float32: a mechanism is "
+            "not coarser than the model around it; or use "
+            "--set scaling_law.execution.precision=bfloat16"
+        )
+    return wanted

@@ -24,10 +24,19 @@ class Attention(nn.Module):
         size: the model's size; heads are ``size.head_dim`` wide.
         framework: what the mechanism returns, see ``apply_mechanism``.
         mechanism: a module called as ``mechanism(q, k, v, x, mask)``.
+        under_autocast: leave autocast on for the mechanism, which knows what to round then; else it
+            is float32.
     """
 
-    def __init__(self, size: SizeConfig, framework: str, mechanism: nn.Module):
+    def __init__(
+        self,
+        size: SizeConfig,
+        framework: str,
+        mechanism: nn.Module,
+        under_autocast: bool = False,
+    ):
         super().__init__()
+        self.under_autocast = under_autocast
         self.num_heads = size.num_heads
         self.head_dim = size.head_dim
         self.framework = framework
@@ -43,18 +52,14 @@ class Attention(nn.Module):
         # One contiguous copy here spares every product of the mechanism its own.
         split = packed.permute(2, 0, 3, 1, 4).to(x.dtype, memory_format=torch.contiguous_format)
         q, k, v = split.contiguous().unbind(0)  # (B, H, T, D) each
-        with _full_precision(x.device):
+        with contextlib.nullcontext() if self.under_autocast else full_precision(x.device):
             y = apply_mechanism(self.framework, self.mechanism(q, k, v, x, mask), v)
         merged: torch.Tensor = self.out_proj(y.transpose(1, 2).reshape(B, T, -1))
         return merged
 
 
-def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """No autocast: a mechanism trains in the float32 that it was checked in.
-
-    In bfloat16 a running sum of log-gates over 128 positions is off by 0.8, and a triangular solve
-    has no kernel.
-    """
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """No autocast: a mechanism trains in the float32 that it was checked in."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
@@ -85,11 +90,18 @@ def apply_mechanism(framework: str, result: torch.Tensor, v: torch.Tensor) -> to
 class Block(nn.Module):
     """Pre-norm residual block: attention, then a GELU feed-forward four times as wide."""
 
-    def __init__(self, size: SizeConfig, layer: int, framework: str, mechanism: nn.Module):
+    def __init__(
+        self,
+        size: SizeConfig,
+        layer: int,
+        framework: str,
+        mechanism: nn.Module,
+        under_autocast: bool = False,
+    ):
         super().__init__()
         self.layer = layer
         self.attention_norm = nn.LayerNorm(size.hidden_dim)
-        self.attention = Attention(size, framework, mechanism)
+        self.attention = Attention(size, framework, mechanism, under_autocast)
         self.feed_forward_norm = nn.LayerNorm(size.hidden_dim)
         self.up = nn.Linear(size.hidden_dim, 4 * size.hidden_dim)
         self.down = nn.Linear(4 * size.hidden_dim, size.hidden_dim)

@@ -30,6 +30,7 @@ class Transformer(nn.Module):
         mechanism: layer index to a module with its own initial values, called as
             ``mechanism(q, k, v, x, mask)``.
         seed: of the shared parameters; the mechanism's values are its own business.
+        under_autocast: see ``Attention``.
     """
 
     positions: torch.Tensor
@@ -44,14 +45,18 @@ class Transformer(nn.Module):
         framework: str,
         mechanism: Callable[[int], nn.Module],
         seed: int,
+        under_autocast: bool = False,
     ):
         super().__init__()
         self.size = size
         self.vocab_size = vocab_size
         self.seq_len = seq_len
+        self.chunk_rows: int | None = None
+        """Of the vocabulary loss, see there."""
         self.token_embedding = nn.Embedding(vocab_size, size.hidden_dim)
         self.blocks = nn.ModuleList(
-            Block(size, layer, framework, mechanism(layer)) for layer in range(size.num_layers)
+            Block(size, layer, framework, mechanism(layer), under_autocast)
+            for layer in range(size.num_layers)
         )
         self.final_norm = nn.LayerNorm(size.hidden_dim)
         positions = sinusoidal_positions(seq_len, size.hidden_dim)
@@ -92,7 +97,9 @@ class Transformer(nn.Module):
         hidden = self.hidden(tokens, dropout_masks).flatten(0, 1)
         if torch.is_autocast_enabled(hidden.device.type):
             hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-        return vocabulary_loss(hidden, self.token_embedding.weight, targets.flatten())
+        return vocabulary_loss(
+            hidden, self.token_embedding.weight, targets.flatten(), self.chunk_rows
+        )
 
     def token_losses(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy in nats of each target, (batch, time) float32, without gradients."""

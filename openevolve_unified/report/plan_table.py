@@ -33,7 +33,7 @@ def print_plan(
     reporter.say(
         f"  training  batch {training.batch_size}, {len(training.seeds)} seed(s), "
         f"{plan.tokens_per_model / 1e6:,.1f}M tokens per model, {plan.precision} on {plan.device}, "
-        f"{plan.num_workers} at a time"
+        f"{plan.num_workers} at a time{_mechanism(plan)}"
     )
     reporter.say(
         "  size      non-embedding       total      FLOPs    memory       step        one model"
@@ -63,6 +63,12 @@ def print_plan(
             f"at {plan.price_per_hour:,.2f} per hour"
         )
     reporter.say(f"  noise     {_noise_line(plan, experiment, noise)}")
+
+
+def _mechanism(plan: Plan) -> str:
+    if plan.mechanism_precision == "float32":
+        return ""
+    return f"; products of mechanisms in {plan.mechanism_precision}, checked in float32"
 
 
 def _noise_line(plan: Plan, experiment: Experiment, noise: MeasuredNoise | None) -> str:

@@ -12,6 +12,7 @@ import torch
 from openevolve_unified.config.schema import StepKind
 from openevolve_unified.execution.lifetime import is_process_spoilt
 from openevolve_unified.training.captured import CapturedStep
+from openevolve_unified.training.chunks import choose_chunk_rows
 from openevolve_unified.training.step import TrainStep
 
 RunStep = Callable[[torch.Tensor, int], torch.Tensor]
@@ -36,6 +37,8 @@ def choose_step(
     products are most of a step. Otherwise it is ``captured`` on a GPU, where the step can be
     recorded, else ``plain``; or ``compiled`` when so many steps are left that building it pays and
     a short measurement finds it faster. A form that fails to build is left out, with a warning.
+    On a GPU ``auto`` also chooses the rows of a chunk of the vocabulary loss, before it times the
+    forms; a form that is asked for has the fixed size.
 
     Args:
         tokens: a batch, (batch, time + 1) int64.
@@ -45,6 +48,7 @@ def choose_step(
     if kind == "auto":
         if not tokens.is_cuda and step.precision == "float32":
             return "plain", step
+        step.model.chunk_rows = choose_chunk_rows(step.model, tokens, step.precision)
         chosen = trial.choose_by_time(num_left)
     else:
         built = trial.build(kind)

@@ -265,6 +265,7 @@ class _Run:
             tokens_per_s=self._tokens_per_s(),
             trained_fingerprint=fingerprint,
             step_kind=self._step_kind,
+            chunk_rows=self.model.chunk_rows,
             versions={
                 "python": platform.python_version(),
                 "torch": str(torch.__version__),

@@ -7,7 +7,6 @@ pass come on top as one pair of the largest tensors that were kept.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import torch
@@ -18,14 +17,14 @@ from openevolve_unified.model.dropout import new_masks
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.model.vocabulary_loss import CHUNK_BYTES
 from openevolve_unified.records import TrainJob
-from openevolve_unified.training.step import build_model
+from openevolve_unified.training.step import build_model, forward_precision
 
 _COPIES_PER_PARAMETER = 6
 """Values, gradients, two moments, the gradients as autograd returns them, and the sum for averaged
 weights; float32 each."""
 _COPIES_PER_CHUNK = 4
-"""Logits, as multiplied and in float32, softmax and its gradient, while the vocabulary loss works
-on a chunk."""
+"""Logits, softmax and its gradient, while the vocabulary loss works on a chunk, and room for one
+more of them."""
 _SLACK = 1.45
 """Held over counted bytes: 1.35 to 1.45 measured with glibc, which keeps freed blocks, and 1.05 to
 1.45 with torch's allocator for GPUs, recording the shipped mechanisms at 96x4."""
@@ -81,9 +80,7 @@ def _kept_bytes(job: TrainJob, model: Transformer, batch_size: int) -> tuple[int
         own.add(masks.untyped_storage().data_ptr())
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16)
-        if job.precision == "bfloat16"
-        else contextlib.nullcontext(),
+        forward_precision(job, torch.device("cpu")),
     ):
         model.loss(tokens, tokens, masks)
     return sum(kept.values()), max(kept.values(), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 import torch.nn as nn
 from torch._functorch import config as functorch_config
 
+from openevolve_unified.errors import ConfigError
 from openevolve_unified.model.dropout import draw_masks, new_masks
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.records import TrainJob
@@ -31,8 +33,48 @@ def build_model(
         framework=job.framework,
         mechanism=mechanism,
         seed=job.seed,
+        under_autocast=job.mechanism_precision == "bfloat16",
     )
     return model.to(device)
+
+
+@contextlib.contextmanager
+def forward_precision(job: TrainJob, device: torch.device) -> Iterator[None]:
+    """What the forward pass of a training step of ``job`` runs in; outside, all is float32."""
+    with contextlib.ExitStack() as stack:
+        if job.precision == "bfloat16":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+        if job.mechanism_precision == "tf32":
+            stack.enter_context(_tensor_float_32())
+        yield
+
+
+@contextlib.contextmanager
+def _tensor_float_32() -> Iterator[None]:
+    """Float32 products in TensorFloat32 on a GPU: in a bfloat16 model those of the mechanism.
+
+    A setting of the whole process, as the backward pass runs in another thread.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _require_has_precision(job: TrainJob, device: torch.device) -> None:
+    """Refuse TensorFloat32 where the GPU would silently compute in float32.
+
+    Raises:
+        ConfigError: it is older than Ampere.
+    """
+    if job.mechanism_precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise ConfigError(
+            "scaling_law.execution.mechanism_precision: got tf32 on "
+            f"{torch.cuda.get_device_name(device)}, wanted float32 or bfloat16: GPUs before Ampere "
+            "do not have it"
+        )
 
 
 class TrainStep:
@@ -60,10 +102,12 @@ class TrainStep:
                 job.size.hidden_dim,
                 device,
             )
-        self._autocast: Callable[[], contextlib.AbstractContextManager[object]]
-        self._autocast = contextlib.nullcontext
-        if job.precision == "bfloat16":
-            self._autocast = lambda: torch.autocast(device.type, torch.bfloat16)
+        _require_has_precision(job, device)
+        self._forward_precision = functools.partial(forward_precision, job, device)
+        self._backward_precision: Callable[[], contextlib.AbstractContextManager[object]]
+        self._backward_precision = contextlib.nullcontext
+        if job.mechanism_precision == "tf32":
+            self._backward_precision = _tensor_float_32
 
     def __call__(self, tokens: torch.Tensor, step: int) -> torch.Tensor:
         """Do the step with index ``step`` (from 0) and return its loss before the update.
@@ -82,9 +126,10 @@ class TrainStep:
 
     def compute(self, tokens: torch.Tensor) -> torch.Tensor:
         """Loss, gradients, clip and update, with the masks and the rate that are set."""
-        with self._autocast():
+        with self._forward_precision():
             loss = self._loss(tokens[:, :-1], tokens[:, 1:], self._masks)
-        self.flat.set_gradients(loss)
+        with self._backward_precision():
+            self.flat.set_gradients(loss)
         self.flat.clip_gradients(self._training.grad_clip)
         self.optimizer.step()
         return loss.detach()
@@ -96,7 +141,7 @@ class TrainStep:
         Args:
             tokens: (batch, time) int64.
         """
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self._forward_precision():
             return self.model.hidden(tokens)
 
     def with_compiled_loss(self) -> TrainStep:
@@ -141,8 +186,9 @@ def _backward_without_autocast() -> Iterator[None]:
     """Compile the backward pass with autocast off, as it is when autograd runs it.
 
     By default it is traced under the autocast of the whole loss, so the gradients of a mechanism,
-    where autocast is off, would be bfloat16 products. The compiler's advice to round float32
-    products to TensorFloat32 is not shown: a mechanism trains in the float32 it was checked in.
+    where autocast is off, would be bfloat16 products. Where it is on (``mechanism_precision``),
+    what was rounded on the way forward is rounded on the way back, as in autograd. The compiler's
+    advice to round float32 products to TensorFloat32 is not shown: that is a setting.
     """
     with functorch_config.patch(backward_pass_autocast="off"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")

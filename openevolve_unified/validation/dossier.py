@@ -219,7 +219,8 @@ def _settings(records: Records) -> Section:
         ("confirmation seeds", records.confirmation.get("seeds"), "confirmation.json"),
         (
             "machine",
-            f"{plan['device']}, {plan['precision']}, {plan['num_workers']} workers"
+            f"{plan['device']}, {plan['precision']} (mechanisms: "
+            f"{plan.get('mechanism_precision', 'float32')}), {plan['num_workers']} workers"
             if plan
             else None,
             "plan.json",

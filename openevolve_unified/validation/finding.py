@@ -32,7 +32,7 @@ from openevolve_unified.validation.manifest import require_sealed
 ABOUT = "finding.json"
 DOCUMENTS = "documents"
 PREDICTION = "prediction.json"
-EXECUTION_TO_KEEP = ("precision", "step")
+EXECUTION_TO_KEEP = ("precision", "mechanism_precision", "step")
 """Of ``scaling_law.execution``: what may change a number; the rest is the sender's machine."""
 OPEN_SETTINGS = ("scaling_law.execution.", "scaling_law.data.cache_dir", "scaling_law.data.path")
 """What a replay may set: where and how the work is done, and where the text lies; nothing else."""

@@ -171,8 +171,10 @@ def settings_of(run: RunFolder) -> dict[str, Any]:
     settings = _flat({**mapping, "scaling_law": law})
     for name, version in dict(run.settings.get("versions", {})).items():
         settings[f"versions.{name}"] = version
+    plan = run.told.plan or {}
     for name in ("device", "precision"):
-        settings[f"machine.{name}"] = (run.told.plan or {}).get(name)
+        settings[f"machine.{name}"] = plan.get(name)
+    settings["machine.mechanism_precision"] = plan.get("mechanism_precision", "float32")
     noise = run.told.noise or {}
     settings["data.fingerprint"] = noise.get("settings", {}).get("scaling_law.data")
     return {

@@ -138,7 +138,7 @@ def make_plan(
         "horizon": config.training.horizon,
         "sizes": [f"{size.name}x{size.num_heads}" for size in config.sizes],
         "training": training,
-        "precision": resources.precision,
+        **resources.precisions,
         "device": resources.device_type,
         "reading": f"{LAST}: the loss on the whole validation split after the last step",
         "seeds": {

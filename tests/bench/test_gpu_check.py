@@ -8,13 +8,15 @@ import json
 import pytest
 import torch
 from test_bench_table import report_of
-from test_eager_twin import CPU, JOB
+from test_eager_twin import CPU, JOB, Softmax
 
 from openevolve_unified import exits
-from openevolve_unified.bench import gpu_check, gpu_table, inside_step, ladder_steps
+from openevolve_unified.bench import gpu_check, gpu_table, inside_step, ladder_steps, streams
 from openevolve_unified.bench.gpu_check import FormResult, GpuCheck
 from openevolve_unified.bench.results import Ratio, WorkersResult
 from openevolve_unified.cli import app
+from openevolve_unified.training.captured import CapturedStep
+from openevolve_unified.training.step import TrainStep, build_model
 
 MADE = report_of(1.0)
 
@@ -57,6 +59,7 @@ CHECK = GpuCheck(
     cpu_gap=1e-5,
     chunk_s=((512, 0.001),),
     workers=(_gain(1, 1.0), _gain(2, 1.6), _gain(3, 1.5)),
+    streams=(_gain(2, 1.3),),
     training_steps=100_000,
     num_jobs=2,
     duration_s=3.0,
@@ -94,6 +97,67 @@ def test_the_kernels_of_the_largest_size_are_shown_by_time():
     assert ["compiled", "gemm", "2.000"] in rows
 
 
+def test_two_streams_are_shown_on_a_gpu_and_two_turns_on_a_cpu():
+    shown = gpu_table.as_text(CHECK)
+    assert "Two recorded steps on two streams of one process" in shown
+    assert "1.30 (1.30 to 1.30)" in shown
+    shown = gpu_table.as_text(dataclasses.replace(CHECK, device="cpu"))
+    assert "A CPU has no streams: nothing is gained here" in shown
+    assert "two streams" not in shown
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.9, 0.7), "90% at 16x1, 70% at 24x1; nowhere under 60%: stacked seeds would not pay."),
+        ((0.9, 0.5), "50% at 24x1; under 60% at 24x1, where seeds stacked into one model would"),
+    ],
+)
+def test_the_bandwidth_of_the_fastest_forms_says_whether_stacked_seeds_would_pay(shares, said):
+    small, large = shares
+    share = {"16x1": {"compiled": small}, "24x1": {"compiled": large}}  # the others do not count
+    steps = tuple(
+        dataclasses.replace(step, memory_share=share[step.size].get(step.contestant, 0.1))
+        for step in CHECK.steps
+    )
+    assert said in gpu_table.as_text(dataclasses.replace(CHECK, steps=steps))
+
+
+def test_both_steps_take_their_turn_with_the_same_tokens():
+    done = []
+    tokens = torch.zeros(2, 3, dtype=torch.int64)
+    runs = [lambda batch, step, name=name: done.append((name, step, batch)) for name in "ab"]
+    found = streams.time_streams(runs, tokens, 2, 1)
+    in_turn = [("a", 0), ("a", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    assert [(name, step) for name, step, _ in done] == 2 * in_turn, "one round warms up"
+    assert all(batch is tokens for _, _, batch in done)
+    assert {name: len(seconds) for name, seconds in found.items()} == {
+        "alone_s": 1,
+        "together_s": 1,
+    }
+
+
+@pytest.mark.gpu
+def test_two_recorded_steps_on_two_streams_train_as_they_do_alone():
+    device = torch.device("cuda")
+    tokens = torch.zeros(JOB.training.batch_size, JOB.seq_len + 1, dtype=torch.int64, device=device)
+    models = []
+
+    def recorded():
+        models.append(build_model(JOB, lambda layer: Softmax(), device))
+        step = TrainStep(JOB, models[-1], device)
+        return CapturedStep(step, tokens, 0)
+
+    streams.time_streams([recorded(), recorded()], tokens, 3, 0)
+    alone = recorded()
+    for _ in range(2):  # as the first: alone, then together
+        for index in range(3):
+            alone(tokens, index)
+    first, second, third = (torch.cat([p.flatten() for p in m.parameters()]) for m in models)
+    torch.testing.assert_close(first, third, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(first, second), "the second did not take part alone"
+
+
 @pytest.mark.slow
 def test_the_rehearsal_on_a_cpu_is_right_and_whole(config, monkeypatch, capsys):
     monkeypatch.setitem(gpu_check.FORMS, "cpu", ("plain",))
@@ -113,6 +177,8 @@ def test_the_rehearsal_on_a_cpu_is_right_and_whole(config, monkeypatch, capsys):
     assert all(form["num_kernels"] > 100 for form in report["forms"])
     assert any("mm" in name for name, _ in report["forms"][-1]["top"])
     assert [result["num_workers"] for result in report["workers"]] == [1, 2]
+    assert [result["size"] for result in report["streams"]] == ["16x1", "32x1"]
+    assert all(min(result["round_steps_per_s"]) > 0 for result in report["streams"])
 
 
 def test_a_step_is_taken_apart_by_what_it_runs():

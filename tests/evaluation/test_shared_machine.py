@@ -63,6 +63,7 @@ OTHER_SETTINGS = {
     "gpus_per_job": 0.25,
     "device": "cuda",
     "precision": "bfloat16",
+    "mechanism_precision": "bfloat16",
     "step": "compiled",
     "num_workers": 3,
     "deadline_s": 7.0,

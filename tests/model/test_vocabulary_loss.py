@@ -44,6 +44,31 @@ def test_loss_and_gradients_are_those_of_the_full_logits(monkeypatch, chunk_rows
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("chunk_rows", [512, 50, 49, 16, 1])
+def test_every_chunk_size_gives_the_same_loss_and_gradients(chunk_rows):
+    hidden, weight, targets = _problem(1.0)
+    found = []
+    for rows in (None, chunk_rows):
+        loss = vocabulary_loss(hidden, weight, targets, rows)
+        found.append((loss, *torch.autograd.grad(loss, (hidden, weight))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+        assert torch.equal(one, other) == (chunk_rows >= 50), "one chunk: the same bits"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_that_stay_in_bfloat16_give_the_bits_of_a_float32_copy(dtype):
+    """What the loss did before: every reduction is in float32 all the same."""
+    hidden, weight, targets = _problem(3.0)
+    logits = hidden.detach().to(dtype) @ weight.detach().to(dtype).t()
+    index = targets.unsqueeze(1)
+    for differentiate in (module._by_operators, module._by_one_kernel):
+        kept, copied = differentiate(logits, index), differentiate(logits.float(), index)
+        for one, other in zip(kept, copied, strict=True):
+            assert one.dtype == torch.float32
+            assert torch.equal(one, other)
+
+
 def test_bfloat16_products_stay_near_the_float32_loss():
     hidden, weight, targets = _problem(1.0)
     low = vocabulary_loss(hidden.bfloat16(), weight, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -80,6 +81,22 @@ def test_the_plan_shows_the_stored_noise_or_how_to_come_by_it():
         assert text in told
         assert told.endswith("quickstart.yaml")
         assert "openevolve-unified noise" in told
+
+
+def training_line(plan):
+    text = io.StringIO()
+    experiment = load_experiment(CONFIGS / "quickstart.yaml")
+    print_plan(plan, experiment, made_noise(), Reporter(Console(file=text, width=200)))
+    (line,) = [line for line in text.getvalue().splitlines() if line.startswith("  training ")]
+    return line
+
+
+def test_the_plan_says_in_what_a_mechanism_trains_where_it_is_checked_in_more():
+    assert training_line(made_plan()).endswith("float32 on cpu, 1 at a time")
+    below = dataclasses.replace(made_plan(), precision="bfloat16", mechanism_precision="bfloat16")
+    assert training_line(below).endswith(
+        "bfloat16 on cpu, 1 at a time; products of mechanisms in bfloat16, checked in float32"
+    )
 
 
 def trained(program, duration_s, cached=False):

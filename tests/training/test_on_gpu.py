@@ -104,11 +104,29 @@ def test_convolutions_are_true_float32():
     assert error.item() < 1e-5
 
 
-def test_bfloat16_ends_near_float32():
-    job = dataclasses.replace(JOB, precision="bfloat16")
+@pytest.mark.parametrize("own", ["float32", "tf32", "bfloat16"])
+def test_bfloat16_ends_near_float32(own):
+    job = dataclasses.replace(JOB, precision="bfloat16", mechanism_precision=own)
     assert trained(GPU, job=job).final_loss_nats == pytest.approx(
         trained(GPU).final_loss_nats, rel=2e-2
     )
+
+
+def test_tf32_is_of_the_step_alone():
+    job = dataclasses.replace(JOB, precision="bfloat16", mechanism_precision="tf32")
+    seen = []
+
+    class Watched(Softmax):
+        def forward(self, *inputs):
+            seen.append(torch.get_float32_matmul_precision())
+            return super().forward(*inputs)
+
+    model = build_model(job, lambda layer: Watched(), GPU)
+    step = TrainStep(job, model, GPU)
+    tokens = TrainBatches(DATA.train, 8, 3, GPU).at(0)
+    step(tokens, 0)
+    model.hidden(tokens[:, :-1])
+    assert seen == [*["high"] * job.size.num_layers, *["highest"] * job.size.num_layers]
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

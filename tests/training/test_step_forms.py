@@ -236,17 +236,23 @@ def test_the_compiler_does_not_ask_for_rounded_products(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Inductor imports deprecated parts of torch
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 2e-2)])
-def test_a_compiled_step_trains_like_the_plain_one(precision, tolerance):
-    step = make_step(precision=precision)
+@pytest.mark.parametrize(
+    ("precision", "own", "tolerance"),
+    [("float32", "float32", 1e-4), ("bfloat16", "float32", 2e-2), ("bfloat16", "bfloat16", 2e-2)],
+)
+def test_a_compiled_step_trains_like_the_plain_one(precision, own, tolerance):
+    step = make_step(precision=precision, mechanism_precision=own)
     kind, run = choose_step("compiled", step, batches().at(0), 0, NUM_STEPS)
     assert kind == "compiled"
-    expected = losses_of(make_step(precision=precision))
+    expected = losses_of(make_step(precision=precision, mechanism_precision=own))
     assert losses_of(run) == pytest.approx(expected, rel=tolerance)
 
 
 @pytest.mark.filterwarnings("default")
-def test_compiling_leaves_the_gradients_of_a_mechanism_in_float32(monkeypatch):
+@pytest.mark.parametrize("mechanism_precision", ["float32", "bfloat16"])
+def test_compiling_leaves_a_mechanism_and_its_gradients_in_their_precision(
+    mechanism_precision, monkeypatch
+):
     """The compiler would put the whole backward pass under the autocast of the forward one."""
     forward, backward = [], []
 
@@ -255,24 +261,29 @@ def test_compiling_leaves_the_gradients_of_a_mechanism_in_float32(monkeypatch):
 
     backend = aot_autograd(fw_compiler=keep_in(forward), bw_compiler=keep_in(backward))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
-    make_step(precision="bfloat16").with_compiled_loss().compute(batches().at(0))
+    step = make_step(precision="bfloat16", mechanism_precision=mechanism_precision)
+    step.with_compiled_loss().compute(batches().at(0))
+    own = getattr(torch, mechanism_precision)
     for (graph,) in (forward, backward):
         types = collections.defaultdict(set)
         for node in graph.graph.nodes:
             for value in tree_leaves(node.meta.get("val")):
                 types[node.target].add(getattr(value, "dtype", None))
-        assert types[torch.ops.aten.bmm.default] == {torch.float32}  # of the mechanism alone
+        assert types[torch.ops.aten.bmm.default] == {own}  # of the mechanism alone
         # The mechanism has a matrix too; the projections are bfloat16.
-        assert types[torch.ops.aten.mm.default] == {torch.float32, torch.bfloat16}
+        assert types[torch.ops.aten.mm.default] == {own, torch.bfloat16}
 
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["captured", "compiled"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_on_a_gpu_every_form_trains_like_the_plain_one(kind, precision):
+@pytest.mark.parametrize(
+    ("precision", "own"),
+    [("float32", "float32"), *(("bfloat16", own) for own in ("float32", "tf32", "bfloat16"))],
+)
+def test_on_a_gpu_every_form_trains_like_the_plain_one(kind, precision, own):
     device = torch.device("cuda")
-    job = make_job(precision=precision)
+    job = make_job(precision=precision, mechanism_precision=own)
     data = TrainBatches(repeating_tokens().train, 8, 3, device)
 
     def trained(form: str) -> list[float]:

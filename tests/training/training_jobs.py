@@ -81,6 +81,7 @@ def make_job(
     learning_rate: float = 3e-3,
     weight_decay: float = 0.1,
     precision: str = "float32",
+    mechanism_precision: str = "float32",
 ) -> TrainJob:
     training = TrainingConfig(
         training_steps=training_steps,
@@ -102,12 +103,15 @@ def make_job(
         seed=seed,
         data_fingerprint="d",
         precision=precision,
+        mechanism_precision=mechanism_precision,
         device_type="cpu",
     )
 
 
-def make_step(rate_is_tensor: bool = False, precision: str = "float32") -> TrainStep:
-    job = make_job(precision=precision)
+def make_step(
+    rate_is_tensor: bool = False, precision: str = "float32", mechanism_precision: str = "float32"
+) -> TrainStep:
+    job = make_job(precision=precision, mechanism_precision=mechanism_precision)
     step = TrainStep(job, build_model(job, softmax, CPU), CPU)
     if rate_is_tensor:  # as on a GPU
         step.optimizer._rate = torch.tensor(step.optimizer._rate)

@@ -24,6 +24,7 @@ from openevolve_unified.candidate.program.graph import program_from_json
 from openevolve_unified.candidate.program.interpreter import (
     build_double_mechanism,
     build_mechanism,
+    build_rounding_mechanism,
     with_values,
 )
 from openevolve_unified.candidate.program.operators import ROUNDING_MIXERS, operator_name
@@ -32,7 +33,7 @@ from openevolve_unified.candidate.program.validate import (
     ValidProgram,
     validate_program,
 )
-from openevolve_unified.config.schema import GatesConfig, SizeConfig
+from openevolve_unified.config.schema import GatesConfig, MechanismPrecision, SizeConfig
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.notations import FRAMEWORKS
 
@@ -89,9 +90,12 @@ class TracedSize:
         count = self.programs[time].graph.num_literals
         return tuple(self.tensors[layout.literal_key(self.size, time, i)] for i in range(count))
 
-    def mechanism(self, seed: int, layer: int) -> nn.Module:
-        """A fresh module ``forward(q, k, v, x, mask)`` with the initial values of that layer."""
-        module = self._build(self.initial_parameters(seed, layer), seed, layer)
+    def mechanism(
+        self, seed: int, layer: int, precision: MechanismPrecision = "float32"
+    ) -> nn.Module:
+        """A fresh module ``forward(q, k, v, x, mask)`` with the initial values of that layer, whose
+        products have this ``precision`` in training; outside a training step they are float32."""
+        module = self._build(seed, layer, precision)
         module.meta["fingerprint"] = self.fingerprint(seed)
         return module
 
@@ -133,8 +137,7 @@ class TracedSize:
     @functools.cached_property
     def _single(self) -> nn.Module:
         """Only for its code; as the doubles, so that every check finds it generated."""
-        seed = self.seeds[0]
-        return self._build(self.initial_parameters(seed, 0), seed, 0)
+        return self._build(self.seeds[0], 0, "float32")
 
     @functools.cached_property
     def _doubles(self) -> dict[int, nn.Module]:
@@ -145,11 +148,10 @@ class TracedSize:
             for time, program in self.programs.items()
         }
 
-    def _build(
-        self, parameters: tuple[torch.Tensor, ...], seed: int, layer: int
-    ) -> torch.fx.GraphModule:
-        constants = self.constants(seed, layer)
-        return build_mechanism(self.program, parameters, constants, self.literals(self.seq_len))
+    def _build(self, seed: int, layer: int, precision: str) -> torch.fx.GraphModule:
+        build = build_rounding_mechanism if precision == "bfloat16" else build_mechanism
+        initial, constants = self.initial_parameters(seed, layer), self.constants(seed, layer)
+        return build(self.program, initial, constants, self.literals(self.seq_len))
 
     def _slots(self, kind: str, count: int, seed: int, layer: int) -> tuple[torch.Tensor, ...]:
         if seed not in self.seeds:

@@ -273,6 +273,7 @@ def _as_trained(run: RunFolder, job: TrainJob) -> TrainJob:
     return dataclasses.replace(
         job,
         precision=plan.get("precision", job.precision),
+        mechanism_precision=plan.get("mechanism_precision", "float32"),
         device_type="cuda" if device.startswith("cuda") else "cpu",
     )
 
