@@ -3,8 +3,10 @@
 Over the last half of a run the loss is taken as a line over the logarithm of the step (least
 squares); what the last tenth bought is how far that line falls from 90% of the horizon to its end.
 Its noise is how far the points lie off their lines, pooled over the candidates and seeds of a size,
-because two or three points have none of their own. A curve that bends adds to that noise, which
-makes the verdict the more careful. With two points alone there is none, but several seeds have one.
+because two or three points have none of their own. Neighbouring points wander together, as weights
+move little between two evaluations, so they count as fewer: by (1 - r) / (1 + r), with r how far
+one point's noise tells the next one's. A curve that bends adds to both, which makes the verdict the
+more careful. With two points alone there is none, but several seeds have one.
 
 The last point is of the whole validation split, those before of its first 512 sequences: where the
 split is longer, the difference, common to all candidates, is in the numbers.
@@ -30,6 +32,7 @@ FLAT_NATS = 0.01
 """A loss that the last tenth lowered by surely less than this has converged: half of what the guard
 of the fitness tolerates as a difference."""
 
+_MAX_TOGETHER = 0.95
 State: TypeAlias = Literal["converged", "still falling", "rising", "not told", "no points"]
 
 
@@ -78,9 +81,11 @@ def _estimates(logs: np.ndarray, losses: np.ndarray, num_seeds: int) -> list[Est
     num_curves, freedom = losses[..., 0].size, len(logs) - 2
     if freedom == 0:
         return [mean_with_error(values) for values in bought]
-    squares = float(((losses - lines @ design.T) ** 2).sum())
-    total = float(num_curves * freedom)
-    spread = math.sqrt(squares / total) * float(np.linalg.norm(inverse[1])) * -math.log(LAST)
+    residuals = losses - lines @ design.T
+    variance = float((residuals**2).sum()) / (num_curves * freedom)
+    share = _independent_share(residuals)
+    total = num_curves * freedom * share
+    spread = math.sqrt(variance / share) * float(np.linalg.norm(inverse[1])) * -math.log(LAST)
     stderr = spread / math.sqrt(num_seeds)
     half = t_quantile(0.975, total) * stderr
     return [
@@ -93,6 +98,21 @@ def _estimates(logs: np.ndarray, losses: np.ndarray, num_seeds: int) -> list[Est
         )
         for values in bought
     ]
+
+
+def _independent_share(residuals: np.ndarray) -> float:
+    """How many independent points each of ``(candidates, seeds, points)`` is worth, if its noise is
+    a first-order autoregression (Bayley and Hammersley 1946, for long series).
+
+    What the fitted line takes away is put back (Marriott and Pope 1954); of four points or fewer
+    nothing would be left, and they are taken as independent.
+    """
+    squares, num_points = float((residuals**2).sum()), residuals.shape[-1]
+    if squares == 0.0 or num_points <= 4:
+        return 1.0
+    found = float((residuals[..., 1:] * residuals[..., :-1]).sum()) / squares
+    together = min(max((num_points * found + 2) / (num_points - 4), 0.0), _MAX_TOGETHER)
+    return (1 - together) / (1 + together)
 
 
 def _state(bought: Estimate | None) -> State:

@@ -145,7 +145,26 @@ def test_the_last_tenth_buys_what_the_line_over_the_log_of_the_step_falls():
     }
     bought = found["falling"].bought
     assert abs(bought.value - 0.3 * math.log(1 / 0.9)) < 3 * bought.stderr
-    assert bought.degrees_of_freedom == 3 * 2 * (11 - 2)
+    assert 0.5 * 3 * 2 * (11 - 2) < bought.degrees_of_freedom <= 3 * 2 * (11 - 2)
+
+
+def test_points_that_wander_together_count_as_fewer():
+    """Weights move little between two evaluations, so a dense curve's noise is one of its own."""
+    steps, generator = tuple(range(20, 1621, 20)), np.random.default_rng(5)
+    covered = []
+    for _ in range(100):
+        noise = np.zeros((8, 1, 3, len(steps)))
+        for point in range(len(steps)):
+            before = noise[..., point - 1] if point else 0.0
+            noise[..., point] = 0.8 * before + 0.004 * generator.standard_normal((8, 1, 3))
+        made = [
+            Curves(name=str(index), num_params=PARAMS, steps=steps, losses=2 + one)
+            for index, one in enumerate(noise)
+        ]
+        found = [one.bought for one in last_tenths(made)]
+        covered += [estimate.ci95[0] <= 0 <= estimate.ci95[1] for estimate in found]
+    assert 0.92 < np.mean(covered) < 0.98
+    assert found[0].degrees_of_freedom < 0.3 * 8 * (41 - 2)
 
 
 def test_noise_that_hides_the_fall_is_not_called_convergence():
