@@ -69,11 +69,13 @@ class Records:
 
     @property
     def beaten_arms(self) -> list[str]:
-        """The arms of a control that evolution beats after correction."""
+        """The controls that evolution beats after correction."""
         return [
             str(pair.get("against"))
             for pair in (self.control or {}).get("comparisons", [])
-            if pair.get("verdict") == "beat" and pair.get("arm") in EVOLVING_ARMS
+            if pair.get("verdict") == "beat"
+            and pair.get("arm") in EVOLVING_ARMS
+            and pair.get("against") not in EVOLVING_ARMS
         ]
 
     def validation_runs(self) -> list[Mapping[str, Any]]:

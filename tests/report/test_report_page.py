@@ -13,16 +13,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from made_control import made_control
 from made_records import MadeRecords
 from made_run import MadeRun
 
 from openevolve_unified import exits
+from openevolve_unified.calibration.controls import GRAMMAR, LLM, LUCK, RANDOM
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.plugin import report_file
 from openevolve_unified.plugin.report_file import report_line, write_report
 from openevolve_unified.records import Failure, Program
+from openevolve_unified.report.control_table import control_json
 from openevolve_unified.report.figures.figure import Figure
 from openevolve_unified.report.folder_report import report_of
 from openevolve_unified.report.page.changes import MAX_LINES, Line, changed_lines, counted
@@ -243,6 +246,7 @@ def test_a_run_without_a_baseline_has_a_page_that_says_so(tmp_path):
 def test_a_validation_and_a_control_have_pages_of_their_own(folder):
     found = report_of(folder / "validation")
     assert found.verdict.word == "inconclusive"
+    assert found.verdict.sentence.endswith(" [pilot, 750 of 100,000 steps].")
     assert "p after Holm" in found.html
     found = report_of(folder / "control")
     assert found.verdict.sentence.startswith("grammar beat luck: +0.07")
@@ -251,6 +255,33 @@ def test_a_validation_and_a_control_have_pages_of_their_own(folder):
     (folder / "control" / "damaged" / "control.json").write_text("{")
     with pytest.raises(ConfigError, match=r"control\.json: damaged"):
         report_of(folder / "control" / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("against", "word", "mood"),
+    [
+        ({LUCK: 0.0, RANDOM: 0.0}, "evolution is ahead", "good"),
+        ({LUCK: 0.0, RANDOM: 0.07}, "ahead of some only", "open"),
+        ({LUCK: 0.07, RANDOM: 0.07}, "not told apart", "open"),
+        ({LUCK: 0.0, RANDOM: 0.3}, "evolution lost", "bad"),
+    ],
+)
+def test_evolution_is_called_ahead_only_where_it_beat_every_control(tmp_path, against, word, mood):
+    gains = {**against, GRAMMAR: 0.07, LLM: 0.07}
+    spread = {arm: (gain - 0.01, gain, gain + 0.01) for arm, gain in gains.items()}
+    write_json(tmp_path / "control.json", control_json(made_control(spread)))
+    found = report_of(tmp_path).verdict
+    assert (found.word, found.mood) == (word, mood)
+    assert found.sentence.count("grammar") == 3, "against both controls, and the model against it"
+    assert found.sentence.endswith("100,000 steps].")
+
+
+def test_a_model_that_beats_the_grammar_alone_is_not_ahead(tmp_path):
+    spread = {LUCK: (0.1, 0.2, 0.3), GRAMMAR: (0.1, 0.11, 0.12), LLM: (0.3, 0.31, 0.32)}
+    write_json(tmp_path / "control.json", control_json(made_control(spread)))
+    found = report_of(tmp_path).verdict
+    assert "llm beat grammar" in found.sentence
+    assert (found.word, found.mood) == ("not told apart", "open")
 
 
 def test_another_folder_is_refused_in_one_line(tmp_path):

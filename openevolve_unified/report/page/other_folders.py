@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openevolve_unified.calibration.controls import EVOLVING, ControlReport
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.report.figures.control import control_figure, read_control
 from openevolve_unified.report.figures.figure import Missing
@@ -23,12 +24,13 @@ from openevolve_unified.report.page.blocks import (
 )
 from openevolve_unified.report.page.render import Page
 from openevolve_unified.report.page.sections import cell_of, documents_in
-from openevolve_unified.report.page.verdict import MOODS, Verdict, sentence_of
+from openevolve_unified.report.page.verdict import MOODS, Mood, Verdict, sentence_of
 from openevolve_unified.validation.dossier_records import MISSING
 from openevolve_unified.validation.validation_files import ValidationFiles, find, read_validation
 
 REGISTRATION, VALIDATION, CONTROL = "registration.json", "validation.json", "control.json"
 _NO_RESULT = "This validation has no result yet; the same `openevolve-unified validate` goes on."
+_ONE_ARM = "There was one arm, so nothing was compared"
 _TABLES = (
     ("Gains, standard less evolved", "estimates", ("name", "value", "ci95", "unit", "words")),
     ("Tests", "tests", ("name", "p", "p_holm", "is_primary", "words")),
@@ -77,7 +79,8 @@ def control_page(folder: Path) -> Page:
             f"{folder / CONTROL}: damaged ({error}); the same `openevolve-unified control` command "
             "writes it again"
         ) from None
-    is_ahead = any(pair.verdict == "beat" for pair in report.comparisons)
+    word, mood = _standing(report)
+    told = "; ".join(words[: len(report.comparisons)])
     runs = Table(
         title="Every run",
         columns=("arm", "run", "winner", "gain as selected", "gain at fresh seeds"),
@@ -94,10 +97,10 @@ def control_page(folder: Path) -> Page:
         title=f"Report of the control of {report.framework.replace('_', ' ')}",
         subtitle=report.horizon,
         verdict=Verdict(
-            word="evolution is ahead" if is_ahead else "not told apart",
-            sentence=words[0] if words else "There was one arm, so nothing was compared.",
+            word=word,
+            sentence=f"{told or _ONE_ARM} [{report.horizon}].",
             record=f"{CONTROL}, verdicts",
-            mood="good" if is_ahead else "open",
+            mood=mood,
         ),
         sections=(
             PageSection(
@@ -106,6 +109,20 @@ def control_page(folder: Path) -> Page:
             _in_words(folder, "control.md"),
         ),
     )
+
+
+def _standing(report: ControlReport) -> tuple[str, Mood]:
+    """Evolution is ahead where one way to evolve beat every control that was run."""
+    verdicts: dict[str, list[str]] = {}
+    for pair in report.comparisons:
+        if pair.arm in EVOLVING and pair.against not in EVOLVING:
+            verdicts.setdefault(pair.arm, []).append(pair.verdict)
+    if any(set(own) == {"beat"} for own in verdicts.values()):
+        return "evolution is ahead", "good"
+    every = {verdict for own in verdicts.values() for verdict in own}
+    if "lost to" in every:
+        return "evolution lost", "bad"
+    return ("ahead of some only" if "beat" in every else "not told apart"), "open"
 
 
 def _registration(found: ValidationFiles) -> tuple[Block, ...]:

@@ -11,7 +11,7 @@ from openevolve_unified.report.page.blocks import fact
 from openevolve_unified.report.run_records import RunRecords
 from openevolve_unified.validation.dossier import SCORED, Fact
 from openevolve_unified.validation.dossier_records import Records
-from openevolve_unified.validation.validation_files import ValidationFiles
+from openevolve_unified.validation.validation_files import ValidationFiles, find
 
 Mood = Literal["good", "bad", "open"]
 MOODS: dict[str, Mood] = {"improved": "good", "worse": "bad"}
@@ -47,7 +47,8 @@ def sentence_of(validation: ValidationFiles) -> str:
     """Of a validation that has a verdict; which criteria are not met is told further below."""
     text = str(validation.judgement.get("sentence") or validation.verdict)
     text = text.partition("; not met:")[0]
-    return f"{text[0].upper()}{text[1:]}."
+    horizon = find(validation.result, "horizon")
+    return f"{text[0].upper()}{text[1:]}{f' [{horizon[1]}]' if horizon else ''}."
 
 
 def _judged(found: Records) -> tuple[str, str, str, Mood]:
