@@ -63,9 +63,14 @@ class ValidationFiles:
         """The one of ``rows`` that is called ``row``."""
         return next((found for found in self.rows(name) if found.get("name") == row), None)
 
-    def names(self, program: str) -> bool:
-        """Whether the registration names a program by the first digits of its hash."""
-        return program in json.dumps(self.registration)
+    @property
+    def evolved(self) -> str | None:
+        """The hash of the program that the registration, or the last declared plan, is about."""
+        plans = [find(part, "plan") for part in (self.registration, *self._declarations())]
+        arms = [find_mapping_with(plan[1], "evolved") for plan in plans if plan is not None]
+        evolved = (arms[-1] or {}).get("evolved") if arms else None
+        value = evolved.get("program") if isinstance(evolved, Mapping) else None
+        return value if isinstance(value, str) else None
 
     @property
     def is_sealed(self) -> bool | None:
