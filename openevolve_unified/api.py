@@ -140,7 +140,8 @@ class Judged(Shown):
 
         lines = [self.verdict, *(detail_lines(self.entry) if self.is_trained else [])]
         rows = tuple((line,) for line in lines)
-        return Table(title=f"program {self.name}", header=("verdict",), rows=rows)
+        title = f"program {self.name} [{self.entry['horizon']}]"
+        return Table(title=title, header=("verdict",), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +150,13 @@ class Compared(Shown):
 
     comparison: Comparison
     names: tuple[str, str]
+    horizon: str
 
     @property
     def table(self) -> Table:
         found = self.comparison
         rows = (("gain in score", str(found.estimate)), ("verdict", found.verdict))
-        title = f"{self.names[0]} against {self.names[1]} ({NOT_CONFIRMED})"
+        title = f"{self.names[0]} against {self.names[1]} [{self.horizon}] ({NOT_CONFIRMED})"
         return Table(title=title, header=("", ""), rows=rows)
 
 
@@ -350,7 +352,7 @@ def compare(one: Judged, other: Judged) -> Compared:
             "same: losses of different horizons say nothing about each other"
         )
     found = set_against(Standing.of_entry(one.entry), Standing.of_entry(other.entry))
-    return Compared(comparison=found, names=(one.name, other.name))
+    return Compared(comparison=found, names=(one.name, other.name), horizon=one.entry["horizon"])
 
 
 def plot(*laws: Law) -> Figure:

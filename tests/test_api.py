@@ -121,6 +121,7 @@ def test_everything_shows_itself_escaped_in_a_notebook(run):
     for one in (run, run.best, run.best.law, api.compare(run.best, run.baseline)):
         cells = Cells(one._repr_html_()).cells
         assert cells[0] == one.table.title
+        assert f"[{run.best.law.horizon}]" in cells[0], "what is a pilot says so"
         for row in one.table.rows:
             assert all(cell in cells for cell in row if cell)
     hostile = {**run.programs[-1].entry, "reason": "<script>alert(1)</script> & more"}

@@ -108,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
         reporter.say("nothing is predicted from a finding that does not agree")
     report = {
         **to_plain(found),
+        "horizon": finding.about.horizon,
+        "is_pilot": finding.about.is_pilot,
         "agrees": found.agrees,
         "predictions": to_plain(known),
     }

@@ -86,7 +86,6 @@ def run(options: argparse.Namespace) -> int:
     )
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--output: {folder} is no folder; name another")
-    folder.mkdir(parents=True, exist_ok=True)
     reporter, progress = Reporter(), progress_of(options)
 
     def tell_plan(registration: Registration) -> None:

@@ -168,6 +168,9 @@ def told_score(score: Score, num_seeds: int) -> str:
     text = f"score {estimate} over {num_seeds} seed{plural}"
     if score.shrunk is None or score.reliability is None:
         return text
+    if score.reliability == 1.0:  # the initial program's, or all spread is told: nothing is shrunk
+        is_more = score.shrunk != mean
+        return text + is_more * f", counted as {score.shrunk:+.4f}, its mean over all seeds"
     return f"{text}, shrunk to {score.shrunk:+.4f} (reliability {score.reliability:.2f})"
 
 

@@ -107,7 +107,6 @@ def run_control(options: ControlOptions, reporter: Reporter) -> tuple[ControlRep
         num_confirmation=options.num_confirmation,
     )
     folder = experiment.output_dir / "control"
-    folder.mkdir(parents=True, exist_ok=True)
     with (
         RunDirectory(folder).alone(),
         Machine(experiment.scaling_law.execution, folder / "logs") as machine,

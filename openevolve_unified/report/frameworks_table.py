@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from openevolve_unified.judgement.estimates import Estimate
+from openevolve_unified.judgement.estimates import Estimate, mean_with_error
 from openevolve_unified.judgement.pairwise import PairwiseTest
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.records import told_energy
-from openevolve_unified.report.columns import aligned, markdown_table, with_error
+from openevolve_unified.report.columns import aligned, markdown_table
 from openevolve_unified.report.console import format_duration
 from openevolve_unified.validation.frameworks import ComparedRun, Declared, FrameworkComparison
 
@@ -31,7 +31,8 @@ def comparison_lines(found: FrameworkComparison) -> list[str]:
         f"comparison of {len(found.runs)} runs [{_horizons(found)}]",
         *(f"  {text}" for text in _declarations(found)),
         "",
-        "  best variants on the test split, at the largest size; less is better (nats per token)",
+        "  best variants on the test split, at the largest size; less is better (nats per token; "
+        "+- over seeds, df: its degrees of freedom)",
         *aligned(_VARIANT, [_variant(run) for run in found.runs]),
         *_note(found),
         "",
@@ -117,17 +118,15 @@ def _declaration(item: Declared) -> str:
 
 def _variant(run: ComparedRun) -> list[str]:
     own = run.variant
-    loss = list(own.test_losses_nats.values())[-1]
-    against = "" if own.against_initial is None else with_error(own.against_initial)
-    slope = sum(own.slopes.values()) / len(own.slopes)
+    against = "" if own.against_initial is None else own.against_initial.short
     return [
         run.name,
         f"{own.basis}: {own.file}",
         str(len(own.seeds)),
-        with_error(own.fitness),
-        f"{loss:.4f}",
+        own.fitness.short,
+        mean_with_error(list(own.largest.values())).short.removeprefix("+"),
         against,
-        f"{slope:+.4f}",
+        mean_with_error(list(own.slopes.values())).short,
     ]
 
 
@@ -139,7 +138,7 @@ def _search(run: ComparedRun) -> list[str]:
     own = run.evolvability
     told = f"{own.gain:+.4f}"
     if own.confirmed_gain is not None:
-        told = f"{with_error(own.confirmed_gain)} confirmed ({own.selected_gain:+.4f} selected)"
+        told = f"{own.confirmed_gain.short} confirmed ({own.selected_gain:+.4f} selected)"
     return [
         run.name,
         str(own.num_proposals),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.validation.finding import Finding
 from openevolve_unified.validation.prediction import JudgedPrediction
@@ -23,12 +25,14 @@ def print_finding(finding: Finding, reporter: Reporter) -> None:
     for line in about.left_out:
         reporter.say(f"  left out   {line}")
     reporter.say(f"  manifest   {finding.manifest_hash}")
-    reporter.say(f"  judge it again, anywhere: openevolve-unified replay {finding.folder.name}")
+    where = shlex.quote(finding.folder.name)
+    reporter.say(f"  judge it again, anywhere: openevolve-unified replay {where}")
 
 
 def print_replay(finding: Finding, found: Replayed, reporter: Reporter) -> None:
     """Print every check, the losses of the weights, and the conclusion."""
-    reporter.say(f"replay of {finding.folder.name}: {finding.about.sentence}")
+    about = finding.about
+    reporter.say(f"replay of {finding.folder.name} [{about.horizon}]: {about.sentence}")
     reporter.say(f"  {'bytes':<19} agrees       every file has the hash of the manifest")
     for check in found.checks:
         reporter.say(f"  {check.name:<19} {check.outcome:<12} {check.words}")

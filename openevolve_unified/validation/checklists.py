@@ -124,9 +124,11 @@ def _claiming(records: Records) -> list[Answer]:
         ),
         of_claim(
             "Is the program that was validated this run's best?",
-            validation is not None and validation.names(run.best["program"]),
+            validation is not None
+            and validation.evolved is not None
+            and not records.other_validation,
             "registration.json",
-            f"{run.best['program']} is " + _named(records),
+            records.other_validation or f"{run.best['program']} is " + _named(records),
         ),
         of_claim(
             f"Was it validated at {MIN_PAIRS} pairs of seeds or more?",
@@ -197,8 +199,7 @@ def _claiming(records: Records) -> list[Answer]:
 def _named(records: Records) -> str:
     if records.registration is None or records.validation is None:
         return "in no registration"
-    is_named = records.validation.names(records.run.best["program"])
-    return "named there" if is_named else "not named there"
+    return "not named there" if records.validation.evolved is None else "its evolved program"
 
 
 def _reporting(records: Records) -> list[Answer]:

@@ -155,7 +155,7 @@ def _question(records: Records) -> Section:
         ("horizon", run.config.training.horizon, "settings.json"),
         (
             "verdict of the validation",
-            records.verdict or "there was no validation",
+            records.verdict or records.other_validation or "there was no validation",
             "validation.json",
         ),
     )

@@ -45,6 +45,9 @@ class Records:
     confirmed_trouble: str
     """Why they are not known although something was confirmed."""
     validation: ValidationFiles | None
+    """Of this run's best program, or the one that was asked for."""
+    other_validation: str
+    """Which other program the validation is of, so that it says nothing of this run; else empty."""
     control: Mapping[str, Any] | None
     ranking: Mapping[str, Any] | None
     further: Mapping[str, Mapping[str, Any]]
@@ -65,15 +68,20 @@ class Records:
 
     @property
     def verdict(self) -> str | None:
-        return None if self.validation is None else self.validation.verdict
+        """Of the validation, on this run's best program."""
+        if self.validation is None or self.other_validation:
+            return None
+        return self.validation.verdict
 
     @property
     def beaten_arms(self) -> list[str]:
-        """The arms of a control that evolution beats after correction."""
+        """The controls that evolution beats after correction."""
         return [
             str(pair.get("against"))
             for pair in (self.control or {}).get("comparisons", [])
-            if pair.get("verdict") == "beat" and pair.get("arm") in EVOLVING_ARMS
+            if pair.get("verdict") == "beat"
+            and pair.get("arm") in EVOLVING_ARMS
+            and pair.get("against") not in EVOLVING_ARMS
         ]
 
     def validation_runs(self) -> list[Mapping[str, Any]]:
@@ -115,6 +123,11 @@ def gather(run: RunFolder, validation: Path | None = None, further: Sequence[Pat
             "`openevolve-unified validate`"
         )
     folder = validation or run.path / "validation"
+    files = read_validation(folder) if folder.is_dir() else None
+    evolved, best = None if files is None else files.evolved, run.best["program"]
+    other = ""
+    if evolved is not None and not evolved.startswith(best):
+        other = f"validation in {folder} is of program {evolved[:12]}, not of the best, {best}"
     confirmed, trouble = None, ""
     try:
         confirmed = run.confirmed_evaluation()
@@ -126,7 +139,8 @@ def gather(run: RunFolder, validation: Path | None = None, further: Sequence[Pat
         cost=cost_of(run, confirmed),
         confirmed=confirmed,
         confirmed_trouble=trouble,
-        validation=read_validation(folder) if folder.is_dir() else None,
+        validation=None if other and validation is None else files,
+        other_validation=other,
         control=_optional(run.path / "control" / "control.json"),
         ranking=_optional(run.path / "ranking.json"),
         further={**_nearby_replay(run, folder), **{path.name: _named(path) for path in further}},

@@ -16,6 +16,7 @@ import numpy as np
 
 from openevolve_unified.config.experiment import redacted
 from openevolve_unified.errors import ConfigError, nearest
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.judgement.contrasts import slope_weights
 from openevolve_unified.judgement.estimates import Estimate, mean_with_error
 from openevolve_unified.judgement.pairwise import PairwiseTest, pairwise_tests
@@ -270,7 +271,7 @@ def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
         file=entry["file"],
         basis=basis,
         seeds=tuple(own),
-        fitness=mean_with_error(list(scores.values())),
+        fitness=_fitness(entry, scores),
         test_losses_nats={
             size.size.name: float(np.mean([row[place] for row in own.values()]))
             for place, size in enumerate(sizes)
@@ -282,6 +283,20 @@ def best_variant(run: RunFolder, confirmed: Evaluation | None) -> Variant:
         else None,
         operations_ratio=None if ratio is None else float(ratio),
         num_params_non_embedding=sizes[-1].num_params_non_embedding,
+    )
+
+
+def _fitness(entry: Mapping[str, Any], scores: Mapping[int, float]) -> Estimate:
+    """With the error that the run itself told, which knows the measured noise, at its own seeds."""
+    own = {int(seed): found["score"] for seed, found in entry.get("scores", {}).items()}
+    standing = Standing.of_entry(entry)
+    if own.keys() != scores.keys() or standing.stderr is None:
+        return mean_with_error(list(scores.values()))
+    return Estimate(
+        value=standing.value,
+        stderr=standing.stderr,
+        degrees_of_freedom=standing.degrees_of_freedom,
+        num_seeds=len(scores),
     )
 
 

@@ -51,10 +51,11 @@ class ValidationFiles:
 
     @property
     def sentence(self) -> str:
-        """Of its verdict, with the error; which criteria are not met is told beside them."""
+        """Of its verdict, with error and horizon; criteria that are not met are told beside it."""
         text = str(self.judgement.get("sentence") or self.verdict)
         text = text.partition("; not met:")[0]
-        return f"{text[0].upper()}{text[1:]}."
+        horizon = find(self.result, "horizon")
+        return f"{text[0].upper()}{text[1:]}{f' [{horizon[1]}]' if horizon else ''}."
 
     def rows(self, name: str) -> list[Mapping[str, Any]]:
         """The mappings in a list of the judgement: ``tests``, ``estimates``, ``criteria_met``."""
@@ -70,9 +71,14 @@ class ValidationFiles:
         """The one of ``rows`` that is called ``row``."""
         return next((found for found in self.rows(name) if found.get("name") == row), None)
 
-    def names(self, program: str) -> bool:
-        """Whether the registration names a program by the first digits of its hash."""
-        return program in json.dumps(self.registration)
+    @property
+    def evolved(self) -> str | None:
+        """The hash of the program that the registration, or the last declared plan, is about."""
+        plans = [find(part, "plan") for part in (self.registration, *self._declarations())]
+        arms = [find_mapping_with(plan[1], "evolved") for plan in plans if plan is not None]
+        evolved = (arms[-1] or {}).get("evolved") if arms else None
+        value = evolved.get("program") if isinstance(evolved, Mapping) else None
+        return value if isinstance(value, str) else None
 
     @property
     def is_sealed(self) -> bool | None:

@@ -108,6 +108,7 @@ def write_validation(folder: Path, gains: Sequence[float] = GAINS) -> None:
     write_json(
         folder / "validation.json",
         {
+            "horizon": "pilot, 750 of 100,000 steps",
             "judgement": to_plain(judge(*arms.values(), criteria)),
             "arms": {
                 name: {"sizes": sizes, "seeds": arm.seeds, "runs": runs(arm.final_losses.tolist())}

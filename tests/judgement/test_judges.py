@@ -10,11 +10,12 @@ import pytest
 from made_results import COUNTS, made_evaluation
 
 from openevolve_unified.config.names import METRIC_NAMES, UNKNOWN_STDERR
-from openevolve_unified.judgement.feedback import artifacts
+from openevolve_unified.judgement.feedback import artifacts, told_score
 from openevolve_unified.judgement.judges import judge
 from openevolve_unified.judgement.metrics import metrics
 from openevolve_unified.judgement.noise import NoiseFloor
 from openevolve_unified.plain.files import write_json
+from openevolve_unified.records import Score
 from openevolve_unified.runs.history import new_entry
 
 BASELINE = (2.40, 2.31, 2.25, 2.15)
@@ -107,6 +108,16 @@ def test_no_difference_is_told_without_its_error():
         assert standings == (
             ["unknown"] * 4 if floor is None else ["better", "equal", "worse", "better"]
         )
+
+
+def test_only_a_score_that_was_shrunk_is_called_shrunk():
+    known = {"combined": 0.1, "fitness": 0.1, "harm_nats": 0.0, "mean": 0.1}
+    known |= {"stderr": 0.02, "degrees_of_freedom": 3.0}
+    initial = told_score(Score(**known, shrunk=0.12, reliability=1.0), 2)
+    assert initial.endswith("over 2 seeds, counted as +0.1200, its mean over all seeds")
+    assert told_score(Score(**known, shrunk=0.1, reliability=1.0), 2).endswith("over 2 seeds")
+    shrunk = told_score(Score(**known, shrunk=0.05, reliability=0.5), 2)
+    assert shrunk.endswith(", shrunk to +0.0500 (reliability 0.50)")
 
 
 def test_what_is_noise_is_said_in_numbers_or_as_unknown():

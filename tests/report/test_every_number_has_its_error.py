@@ -45,7 +45,7 @@ NO_ERROR_OVER_SEEDS = (
     rf"lack of fit {NUMBER}",
     rf"missed by {NUMBER} nats \(rms\), the largest by {NUMBER}",
     rf"\(95%: {NUMBER} to {NUMBER}\)",
-    rf"shrunk to {NUMBER}",
+    rf"(shrunk to|counted as) {NUMBER}",
     rf"not identified: the exponent may be anything from {NUMBER} to",
     rf"below {NUMBER} in slope, {NUMBER} nats at the largest size and\s+{NUMBER} nats",
     r"^ *left out +missed by.*$",

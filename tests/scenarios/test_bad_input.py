@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from json_keys import undocumented
 
+from openevolve_unified.cli.app import main
+
 ROOT = Path(__file__).parents[2]
 EVALUATOR = ROOT / "openevolve_unified" / "plugin" / "openevolve_evaluator" / "evaluator.py"
 PROGRAM = ROOT / "initial_programs" / "coefficient_dynamics.py"
@@ -288,3 +290,16 @@ def test_a_user_without_home_and_name_is_one_line_or_works_with_a_cache_of_its_o
     status, output, errors = run("openevolve-unified", *arguments, prefix=prefix)
     assert status == 0, errors
     assert "accepted" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "folder"),
+    [(("validate", "--evolved", str(PROGRAM)), ""), (("control",), "/control")],
+)
+def test_a_folder_that_cannot_be_made_is_one_line(command, folder, tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    output = tmp_path / "file" / "new"
+    assert main([command[0], str(tiny()), *command[1:], "--output", str(output)]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert f"cannot write {output}{folder}/.running (Not a directory)" in line
+    assert "choose another with --output" in line

@@ -15,6 +15,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import content_hash
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.report.dossier_markdown import dossier_markdown
+from openevolve_unified.report.folder_report import report_of
 from openevolve_unified.validation.checklists import CHECKLISTS
 from openevolve_unified.validation.dossier import dossier_of
 from openevolve_unified.validation.dossier_records import gather
@@ -240,12 +241,30 @@ def test_a_validation_of_another_program_or_at_seeds_of_the_search_is_noticed(fo
     found = record_of(folder, another)
     claiming = answers(found, "before claiming")
     line = claiming["Is the program that was validated this run's best?"]
-    assert (line.answer, line.evidence[-15:]) == ("no", "not named there")
+    assert line.answer == "no"
+    assert "is of program 000000000000, not of the best, " in line.evidence
     assert claiming["Was it validated at 10 pairs of seeds or more?"].evidence == "3 seeds"
     line = answers(found, "before")[
         "Are the seeds of search, confirmation and validation disjoint?"
     ]
     assert (line.answer, line.evidence[-14:]) == ("no", "shared: [1042]")
+
+
+def test_a_validation_of_another_program_says_nothing_of_this_run(tmp_path):
+    """The initial program is this run's best, and every registration names it as the standard."""
+    made = MadeRun(tmp_path / "run", gains=(-0.01,), num_confirmed=0)
+    best = read_run(made.folder).best["program"]
+    arms = {"standard": {"program": best}, "evolved": {"program": "e" * 64}}
+    write_validation(made.folder / "validation", "", arms=arms)
+    found = record_of(made.folder)
+    told = fact(found, "question and what was really tested", "verdict of the validation")
+    place = made.folder / "validation"
+    assert told == f"validation in {place} is of program {'e' * 12}, not of the best, {best}"
+    claiming = answers(found, "before claiming")
+    assert claiming["Is the program that was validated this run's best?"].answer != "yes"
+    report = report_of(made.folder)
+    assert report.verdict.word == "no winner"
+    assert "validation" in report.missing, "its figure is not drawn as this run's"
 
 
 def test_a_registration_that_was_edited_answers_nothing(folder, validated):

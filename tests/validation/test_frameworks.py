@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from scipy import stats
 from openevolve_unified import exits
 from openevolve_unified.cli.app import main
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.judgement.compare import Standing
 from openevolve_unified.report.figures.comparison import comparison_figure
 from openevolve_unified.report.figures.figure import NO_MATPLOTLIB, svg_file
 from openevolve_unified.report.frameworks_table import comparison_lines
@@ -187,10 +189,17 @@ def test_what_was_only_selected_is_said_and_not_paired_with_what_was_confirmed(m
 
 
 def test_a_run_without_a_winner_takes_part_with_its_initial_program(made):
-    found = compared(made("one"), made("two", "matrix_mixer", gains=(-0.01, -0.02)))
+    two = made("two", "matrix_mixer", gains=(-0.01, -0.02))
+    found = compared(made("one"), two)
     variant = found.runs[1].variant
     assert (variant.basis, variant.against_initial) == ("initial program", None)
     assert found.runs[1].evolvability.gain == 0.0
+    known = Standing.of_entry(read_run(two).baseline)
+    fitness = variant.fitness
+    assert (fitness.stderr, fitness.degrees_of_freedom) == (known.stderr, known.degrees_of_freedom)
+    (row,) = [line for line in comparison_lines(found) if "initial program: 0000" in line]
+    numbers = re.findall(r"\d\.\d{4} (?:\+- \d\.\d{4} \([\d.]+ df\)|\(one seed: unknown\))", row)
+    assert len(numbers) == 3, f"score, test loss and slope with their errors: {row}"
 
 
 def test_test_losses_that_no_record_has_are_asked_for(made):

@@ -73,11 +73,11 @@ def test_the_nearest_name_is_found_first_and_empty_values_are_missing():
     assert find(None, "power") is None
 
 
-def test_a_program_is_named_by_its_hash(tmp_path):
-    plan = {"arms": [{"program": "abcdef0123456789"}]}
-    found = written(tmp_path, registration=plan, validation=RESULT)
-    assert found.names("abcdef012345")
-    assert not found.names("0" * 12)
+def test_the_evolved_program_is_that_of_the_last_plan(tmp_path):
+    arms = {"standard": {"program": "a" * 64}, "evolved": {"program": "b" * 64}}
+    found = written(tmp_path / "one", registration={"plan": {"arms": arms}}, validation=RESULT)
+    assert found.evolved == "b" * 64, "and not the standard one, which is named there too"
+    assert written(tmp_path / "none", validation=RESULT).evolved is None
 
 
 def test_a_seal_and_a_plan_are_checked_where_there_are_any(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ def validation_figure_of(records: RunRecords) -> Figure | Missing:
         sentence="The winner was not validated: no equal tuning, no paired seeds of its own; "
         "`openevolve-unified validate CONFIG --evolved PROGRAM` does it.",
     )
-    files = None if records.found is None else records.found.validation
+    found = records.found
+    if found is not None and found.other_validation:
+        return dataclasses.replace(absent, sentence=f"The {found.other_validation}.")
+    files = None if found is None else found.validation
     stored = None if files is None else files.result
     if files is None or stored is None:
         return absent

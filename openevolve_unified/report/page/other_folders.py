@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from openevolve_unified.calibration.controls import ControlReport
+from openevolve_unified.calibration.controls import EVOLVING, ControlReport
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.report.figures.control import control_figure, read_control
 from openevolve_unified.report.figures.figure import Figure, Missing
@@ -44,10 +45,11 @@ _HEADS = {
 
 
 _ORDER = {"lost to": 0, "beat": 2}
-_WORDS: dict[str, tuple[str, Mood]] = {
-    "lost to": ("evolution is behind", "bad"),
-    "beat": ("evolution is ahead", "good"),
-}
+_WORDS: tuple[tuple[str, Mood], ...] = (
+    ("evolution is behind", "bad"),
+    ("not told apart", "open"),
+    ("evolution is ahead", "good"),
+)
 
 
 def validation_page(folder: Path) -> Page:
@@ -113,20 +115,29 @@ def control_page(folder: Path) -> Page:
 
 
 def _verdict(report: ControlReport, sentences: Sequence[str]) -> Verdict:
-    """By the comparison in which evolution does worst: to beat luck alone is not enough.
+    """How evolution stands to the controls, of which another way to evolve is none.
+
+    Told by the arm that does best, and of it by the comparison in which it does worst: to beat luck
+    alone is not enough.
 
     Args:
         sentences: of the comparisons, in their order.
     """
     record = f"{CONTROL}, verdicts"
-    if not report.comparisons:
-        sentence = "There was one arm, so nothing was compared."
+    arms: dict[str, list[tuple[int, str]]] = {}
+    for pair, sentence in zip(report.comparisons, sentences, strict=False):
+        if pair.arm in EVOLVING and pair.against not in EVOLVING:
+            arms.setdefault(pair.arm, []).append((_ORDER.get(pair.verdict, 1), sentence))
+    if not arms:
+        sentence = "Evolution was compared with no control."
         return Verdict(word="no verdict", sentence=sentence, record=record, mood="open")
-    pairs = [*zip(report.comparisons, sentences, strict=False)]
-    worst, sentence = min(pairs, key=lambda pair: _ORDER.get(pair[0].verdict, 1))
-    word, mood = _WORDS.get(worst.verdict, ("not told apart", "open"))
-    num_beaten = sum(pair.verdict == "beat" for pair, _ in pairs)
-    told = f"{sentence[0].upper()}{sentence[1:]}; {num_beaten} of {len(pairs)} comparisons are won"
+    found = max(arms.values(), key=min)
+    worst, sentence = min(found, key=operator.itemgetter(0))
+    num_beaten = sum(place == _ORDER["beat"] for place, _ in found)
+    word, mood = _WORDS[worst]
+    if mood == "open" and num_beaten:
+        word = "ahead of some only"
+    told = f"{sentence[0].upper()}{sentence[1:]}; {num_beaten} of {len(found)} comparisons are won"
     return Verdict(word=word, sentence=f"{told} [{report.horizon}].", record=record, mood=mood)
 
 
