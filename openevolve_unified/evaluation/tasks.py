@@ -28,6 +28,7 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.certificate import inspect_weights, mechanisms_of
 from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
+from openevolve_unified.execution.compiler import leave_compiler_out
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
 from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.judgement.health import hopeless
@@ -58,8 +59,8 @@ MAX_MEASURED_STEPS = 20
 
 
 def prepare(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Import what validating takes beyond torch: its first operator on data-free tensors brings in
-    torch's compiler, which takes as long as torch itself."""
+    """Make validating ready: its operators run on data-free tensors, without torch's compiler."""
+    leave_compiler_out()
     torch.empty(1, device="meta").div(2)
     return {}
 

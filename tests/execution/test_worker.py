@@ -16,22 +16,40 @@ import sys
 import torch
 from openevolve_unified.candidate.program.validate import validate_program
 from openevolve_unified.evaluation.tasks import prepare
+guarded = torch._disable_dynamo(lambda: "result")
 before = set(sys.modules)
 prepare({}, print)
 prepared = set(sys.modules)
 x = torch.empty(2, 3, device="meta")
 (torch.addmm(x.sum(0), x, x.mT @ x).softmax(-1).cumsum(-1) / 2).masked_fill(x > 0, 0.0).tril()
 print(len(prepared - before), *(set(sys.modules) - prepared))
+print(guarded(), *{"torch._dynamo", "scipy.stats"} & set(sys.modules))
+import torch._dynamo
+print(guarded(), guarded.__wrapped__.__dynamo_disable._torchdynamo_disable)
 """
 
 
-def test_operators_on_tensors_without_data_import_nothing_after_the_preparation():
+@pytest.fixture(scope="module")
+def prepared():
+    """What a process prints that prepares, calls operators, and then imports torch's compiler."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PREPARED], capture_output=True, text=True, check=True
     )
-    num_imported, *later = done.stdout.split()
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_operators_on_tensors_without_data_import_nothing_after_the_preparation(prepared):
+    num_imported, *later = prepared[0]
     assert int(num_imported) > 0
     assert later == []
+
+
+def test_a_worker_imports_no_compiler_and_no_statistics(prepared):
+    assert prepared[1] == ["result"]
+
+
+def test_what_torch_keeps_from_its_compiler_stays_so_once_that_is_there(prepared):
+    assert prepared[2] == ["result", "True"]
 
 
 @pytest.mark.parametrize("has_work", [False, True], ids=["idle", "asked"])

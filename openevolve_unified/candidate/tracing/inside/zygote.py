@@ -90,7 +90,9 @@ def _warm_up() -> None:
     import tqdm
 
     from openevolve_unified.candidate.tracing.inside import capture
+    from openevolve_unified.execution.compiler import leave_compiler_out
 
+    leave_compiler_out()
     # Its monitor would be a second thread.
     tqdm.tqdm.monitor_interval = 0
     torch.set_num_threads(1)
