@@ -34,6 +34,7 @@ from openevolve_unified.candidate.program.traced import TracedSize, load_traced
 from openevolve_unified.config.schema import GatesConfig, StepKind
 from openevolve_unified.data import open_cached
 from openevolve_unified.execution.channel import Channel
+from openevolve_unified.execution.compiler import leave_compiler_out
 from openevolve_unified.execution.lifetime import end_with_parent
 from openevolve_unified.execution.memory import peak_resident_bytes, reset_peak
 from openevolve_unified.plain.strict import from_mapping
@@ -50,6 +51,7 @@ _RANDOM_SEQUENCES = 64
 def main() -> None:
     """Serve until the parent closes the channel or ends."""
     end_with_parent()
+    leave_compiler_out()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     contestant = _Contestant(sys.argv[2])
     operations: dict[str, Callable[..., dict[str, Any]]] = {
