@@ -397,4 +397,4 @@ FAMILIES: dict[Family, tuple[int, str]] = {
     literals_that_are_not_there: (100, "num_literals"),
     hostile_calls: (1_600, "fails"),
 }
-"""Family to the number of programs in the default tests and words of one of its reasons."""
+"""Family to its number of programs and words of one of its reasons."""
