@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from openevolve_unified.judgement.noise import FALSE_RATE, detectable_shift
 
@@ -74,7 +74,7 @@ def summarise(arm: str, values: Sequence[float]) -> ArmSummary:
     """
     runs = _checked(arm, values)
     mean, sd = float(runs.mean()), float(runs.std(ddof=1))
-    half = float(stats.t.ppf(1 - FALSE_RATE / 2, len(runs) - 1)) * sd / math.sqrt(len(runs))
+    half = float(scipy.stats.t.ppf(1 - FALSE_RATE / 2, len(runs) - 1)) * sd / math.sqrt(len(runs))
     return ArmSummary(
         arm=arm,
         num_runs=len(runs),
@@ -127,7 +127,7 @@ def detectable_effect(num_runs: int, num_comparisons: int = 1) -> float:
         num_comparisons: of the table; the first step of Holm divides the 5% by it.
     """
     freedom = 2.0 * num_runs - 2
-    critical = float(stats.t.ppf(1 - FALSE_RATE / num_comparisons / 2, freedom))
+    critical = float(scipy.stats.t.ppf(1 - FALSE_RATE / num_comparisons / 2, freedom))
     return detectable_shift(critical, freedom) * math.sqrt(2 / num_runs)
 
 
@@ -145,8 +145,8 @@ def _welch(values: Mapping[str, Sequence[float]], arm: str, against: str) -> Arm
         )
         freedom = variance**2 / squares
         stderr = math.sqrt(variance)
-        half = float(stats.t.ppf(1 - FALSE_RATE / 2, freedom)) * stderr
-        p = float(2 * stats.t.sf(abs(difference) / stderr, freedom))
+        half = float(scipy.stats.t.ppf(1 - FALSE_RATE / 2, freedom)) * stderr
+        p = float(2 * scipy.stats.t.sf(abs(difference) / stderr, freedom))
         ci95 = (difference - half, difference + half)
         g = _hedges(first, second)
     return ArmComparison(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy
 
 from openevolve_unified.judgement.estimates import t_quantile
 
@@ -30,14 +30,16 @@ def cohens_d_interval(d: float, num_pairs: int, coverage: float = 0.95) -> Inter
 
     def excess(noncentrality: float, probability: float) -> float:
         with np.errstate(divide="ignore"):  # scipy 1.11 says so beside the right number
-            return float(stats.nct.cdf(t, freedom, noncentrality)) - probability
+            return float(scipy.stats.nct.cdf(t, freedom, noncentrality)) - probability
 
     # The distribution falls from 1 to 0 as the noncentrality grows. At t = 0 it is the normal one,
     # and larger beyond, so both ends lie in here; much further out scipy gives no number.
-    least, most = float(special.ndtri(tail)), 10 + 2 * t
+    least, most = float(scipy.special.ndtri(tail)), 10 + 2 * t
     low, high = (
         float(
-            optimize.brentq(excess, least - 1e-9, most, args=(probability,), xtol=1e-13, rtol=1e-14)
+            scipy.optimize.brentq(
+                excess, least - 1e-9, most, args=(probability,), xtol=1e-13, rtol=1e-14
+            )
         )
         / root
         for probability in (1 - tail, tail)
@@ -71,7 +73,7 @@ def relative_interval(gains: np.ndarray, standard: np.ndarray) -> Interval:
 
 def bootstrap_interval(gains: np.ndarray) -> Interval:
     """Of the mean gain: bias-corrected and accelerated (Efron 1987), always the same resamples."""
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (gains,),
         np.mean,
         n_resamples=NUM_RESAMPLES,

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from openevolve_unified.judgement.contrasts import slope_weights
 from openevolve_unified.judgement.estimates import ENOUGH_PAIRS, Spread, t_quantile
@@ -150,10 +150,10 @@ def detectable_shift(critical: float, freedom: float) -> float:
 
     def shortfall(shift: float) -> float:
         with np.errstate(divide="ignore"):  # scipy before 1.13 divides by zero on the way
-            return float(stats.nct.sf(critical, freedom, shift)) - POWER
+            return float(scipy.stats.nct.sf(critical, freedom, shift)) - POWER
 
     # The power passes 80% between the critical value and twice it plus two.
-    return float(optimize.brentq(shortfall, 0.5 * critical, 2 * critical + 2))
+    return float(scipy.optimize.brentq(shortfall, 0.5 * critical, 2 * critical + 2))
 
 
 def seeds_needed(spread: Spread, gain: float) -> int | None:

@@ -11,7 +11,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 MOST_PAIRS_EXACT = 20
 """Up to here all 2^n flips are made: a million of them."""
@@ -33,7 +33,7 @@ class PairedTest(NamedTuple):
 
 def paired_t(gains: np.ndarray) -> PairedTest:
     """Student's paired t, two-sided; gains ``(pairs,)``."""
-    found = stats.ttest_1samp(gains, 0.0)
+    found = scipy.stats.ttest_1samp(gains, 0.0)
     return PairedTest(float(found.statistic), float(found.pvalue))
 
 
@@ -87,7 +87,9 @@ def wilcoxon(gains: np.ndarray) -> PairedTest:
     with warnings.catch_warnings():
         # Of scipy 1.11; with zeros or ties it has nothing but the approximation.
         warnings.filterwarnings("ignore", message="Sample size too small for normal")
-        found = stats.wilcoxon(gains, correction=True, method="exact" if is_exact else "approx")
+        found = scipy.stats.wilcoxon(
+            gains, correction=True, method="exact" if is_exact else "approx"
+        )
     return PairedTest(float(found.statistic), float(found.pvalue))
 
 
@@ -103,8 +105,8 @@ def equivalence(gains: np.ndarray, standard: np.ndarray, margin: float) -> Paire
     Returns:
         The larger p, and its t.
     """
-    above = stats.ttest_1samp(gains + margin * standard, 0.0, alternative="greater")
-    below = stats.ttest_1samp(gains - margin * standard, 0.0, alternative="less")
+    above = scipy.stats.ttest_1samp(gains + margin * standard, 0.0, alternative="greater")
+    below = scipy.stats.ttest_1samp(gains - margin * standard, 0.0, alternative="less")
     larger = max(above, below, key=lambda found: found.pvalue)
     return PairedTest(float(larger.statistic), float(larger.pvalue))
 

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from openevolve_unified.judgement.arms import FALSE_RATE, compare_arms, holm
 from openevolve_unified.judgement.estimates import Estimate, mean_with_error
@@ -113,7 +113,7 @@ def _paired(differences: np.ndarray) -> tuple[Estimate | None, float | None, str
     assert estimate.stderr is not None
     assert estimate.degrees_of_freedom is not None
     statistic = abs(estimate.value) / estimate.stderr
-    return estimate, float(2 * stats.t.sf(statistic, estimate.degrees_of_freedom)), ""
+    return estimate, float(2 * scipy.stats.t.sf(statistic, estimate.degrees_of_freedom)), ""
 
 
 def _welch(

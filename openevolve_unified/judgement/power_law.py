@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 NUM_PARAMETERS = 3
 EXPONENTS = (0.005, 3.0)
@@ -92,7 +92,7 @@ def fit_power_law(
     squared_error, irreducible, amplitude = problem.solve(exponent)
     freedom = degrees_of_freedom if covariance is not None else float(len(counts) - NUM_PARAMETERS)
     variance = 1.0 if covariance is not None else squared_error / freedom
-    bound = squared_error + variance * special.fdtri(1.0, min(freedom, 1e9), 0.95)
+    bound = squared_error + variance * scipy.special.fdtri(1.0, min(freedom, 1e9), 0.95)
     exponents = problem.exponent_interval(exponent, bound)
     irreducibles = problem.irreducible_interval(irreducible, bound)
     return PowerLaw(
@@ -198,7 +198,7 @@ class _Problem:
         """``(least error, exponent)``: the best of a grid in log exponent, then refined."""
         on_grid = errors(self._grid_powers)
         best = int(np.argmin(on_grid))
-        refined = optimize.minimize_scalar(
+        refined = scipy.optimize.minimize_scalar(
             lambda exponent: float(errors(self._powers(np.array([exponent])))[0]),
             bounds=(self._grid[max(0, best - 1)], self._grid[min(NUM_GRID - 1, best + 1)]),
             method="bounded",
@@ -225,4 +225,4 @@ def _crossing(excess: Callable[[float], float], inside: float, end: float) -> fl
         return end
     if excess(inside) >= 0:  # an exact fit: the interval is a point
         return inside
-    return float(optimize.brentq(excess, inside, end, xtol=1e-8))
+    return float(scipy.optimize.brentq(excess, inside, end, xtol=1e-8))

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 MIN_FOR_INTERVAL = 5
 """Candidates; with fewer the variance is not defined."""
@@ -46,7 +46,7 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> RankCorrelation 
     if number < MIN_CANDIDATES:
         return None
     variance = 0.437 / (number - 4) if number >= MIN_FOR_INTERVAL else None
-    tau = float(stats.kendalltau(first, second).statistic)
+    tau = float(scipy.stats.kendalltau(first, second).statistic)
     return _with_interval(tau, variance, step=4 / (number * (number - 1)))
 
 
@@ -55,7 +55,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> RankCorrelation
     number = len(first)
     if number < MIN_CANDIDATES or min(len(set(first)), len(set(second))) == 1:
         return None
-    rho = float(stats.spearmanr(first, second).statistic)
+    rho = float(scipy.stats.spearmanr(first, second).statistic)
     variance = (1 + rho**2 / 2) / (number - 3) if number >= MIN_FOR_INTERVAL else None
     return _with_interval(rho, variance, step=12 / (number * (number**2 - 1)))
 

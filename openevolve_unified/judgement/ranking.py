@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from openevolve_unified.judgement.estimates import Spread
 
@@ -182,7 +182,7 @@ def _honest_difference(
 @functools.cache
 def _studentized_range(num_means: int, degrees_of_freedom: float) -> float:
     """Its 95% quantile; cached, because it is an integral that takes a tenth of a second."""
-    return float(stats.studentized_range.ppf(CONFIDENCE, num_means, degrees_of_freedom))
+    return float(scipy.stats.studentized_range.ppf(CONFIDENCE, num_means, degrees_of_freedom))
 
 
 def _chance(published: Sequence[float], num_disagreeing: int) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from openevolve_unified.judgement.contrasts import largest_weights, slope_weights
 from openevolve_unified.judgement.noise import MIN_SEEDS
@@ -106,4 +106,4 @@ def equal_spread(first: np.ndarray, second: np.ndarray) -> float | None:
     total, difference = first + second, first - second
     if len(first) < 3 or np.ptp(total) == 0 or np.ptp(difference) == 0:
         return None
-    return float(stats.pearsonr(total, difference).pvalue)
+    return float(scipy.stats.pearsonr(total, difference).pvalue)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from openevolve_unified.judgement.contrasts import prediction_weights, slope_weights
 from openevolve_unified.judgement.estimates import Estimate, Spread, mean_with_error, t_quantile
@@ -50,7 +50,7 @@ def fit_scaling_law(
     losses = np.array([np.mean(seeds) for seeds in losses_by_size], dtype=np.float64)
     if not np.isfinite(losses).all():
         raise ValueError("losses must be finite and parameter counts positive")
-    line = stats.linregress(log_counts, losses)
+    line = scipy.stats.linregress(log_counts, losses)
     # Identical losses leave no variance to explain: 0 / 0, which newer releases of scipy call NaN.
     is_flat = bool((losses == losses[0]).all())
     lack_of_fit, r2 = (0.0, 0.0) if is_flat else (float(line.stderr), float(line.rvalue) ** 2)
@@ -74,7 +74,7 @@ def fit_scaling_law(
 
 def least_squares_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of the least-squares line through ``(x, y)``."""
-    line = stats.linregress(x, y)
+    line = scipy.stats.linregress(x, y)
     return float(line.slope), float(line.intercept)
 
 

@@ -30,7 +30,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from openevolve_unified.judgement.estimates import Spread
 
@@ -90,5 +90,5 @@ def _mixing(freedom: float | None, false_rate: float, tightest_at: int) -> float
         return min(factor, 1e9)
 
     # From the left, where the interval is finite for any degrees of freedom.
-    found = optimize.minimize_scalar(width, bounds=(-30.0, 3.0), method="bounded")
+    found = scipy.optimize.minimize_scalar(width, bounds=(-30.0, 3.0), method="bounded")
     return math.exp(found.x)
