@@ -56,11 +56,20 @@ class Records:
     """Of every trained program, in the order of their trial; see ``RunFolder.details``."""
 
     def other(self, name: str) -> Mapping[str, Any] | None:
-        """A further file by its name, from the validation's folder or the run's."""
-        if name in self.further:
-            return self.further[name]
-        found = None if self.validation is None else self.validation.others.get(name)
-        return _optional(self.run.path / name) if found is None else found
+        """A further file by its name, from the validation's folder or the run's; not that of
+        another program than the run's best."""
+        found = self.further.get(name)
+        if found is None and self.validation is not None:
+            found = self.validation.others.get(name)
+        if found is None:
+            found = _optional(self.run.path / name)
+        return None if found is None or self._is_of_another(found) else found
+
+    def _is_of_another(self, found: Mapping[str, Any]) -> bool:
+        """Whether an ablation took another program apart."""
+        fingerprints, best = found.get("fingerprints"), self.run.best.get("fingerprint")
+        evolved = fingerprints.get("evolved") if isinstance(fingerprints, Mapping) else None
+        return best is not None and evolved is not None and evolved != best
 
     @property
     def registration(self) -> Mapping[str, Any] | None:

@@ -17,7 +17,8 @@ from openevolve_unified.candidate.source.block import require_same_outside, spli
 from openevolve_unified.errors import CandidateError, ConfigError
 
 Kind: TypeAlias = Literal["constants", "text", "code"]
-"""Only numbers of the code change (tuning, not invention); comments, docstrings or layout; more."""
+"""Only numbers of the code change, factors among them (tuning, not invention); comments, docstrings
+or layout; more."""
 _NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?(?!\w)")
 _SIGNED = re.compile(r"(?<=[(\[{,=*/:])\s*-\s*#")
 
@@ -177,17 +178,28 @@ def _kind(old_source: str, new_source: str) -> Kind:
 
 
 class _Masked(ast.NodeTransformer):
-    """Puts one mark for every number, signed or not."""
+    """Puts one mark for every number, signed or not, and takes factors that are numbers away."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         is_number = isinstance(node.value, (int, float, complex))
         is_number = is_number and not isinstance(node.value, bool)
         return ast.Constant(value=0) if is_number else node
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, (ast.Mult, ast.Div)) and _is_mark(node.right):
+            return node.left
+        is_factor = isinstance(node.op, ast.Mult) and _is_mark(node.left)
+        return node.right if is_factor else node
+
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
         is_sign = isinstance(node.op, (ast.USub, ast.UAdd))
         return node.operand if is_sign and isinstance(node.operand, ast.Constant) else node
+
+
+def _is_mark(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0 and node.value is not False
 
 
 def _code(tree: ast.AST) -> str:

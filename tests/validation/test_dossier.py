@@ -295,6 +295,17 @@ def test_what_other_commands_found_is_told_in_their_words(made):
     assert any(step.startswith("let somebody else repeat it") for step in steps)
 
 
+def test_an_ablation_of_another_program_is_none_of_this_run(made):
+    folder = made("run")
+    found = {"sentences": ["hunk 1 carries the gain"], "fingerprints": {"evolved": "another's"}}
+    (folder / "ablation.json").write_text(json.dumps(found))
+    records = gather(read_run(folder))
+    records.run.best["fingerprint"] = "another's"
+    assert records.other("ablation.json") == found
+    records.run.best["fingerprint"] = "the best's"
+    assert records.other("ablation.json") is None
+
+
 def test_a_file_of_another_command_counts_by_what_it_says(folder, tmp_path):
     question = "Was the finding repeated by an independent reader?"
     for agrees, answer in ((True, "yes"), (False, "no")):
