@@ -7,6 +7,7 @@ they do is tested where they live. Programs in it: ``candidate/checks/test_docum
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import shlex
@@ -155,7 +156,7 @@ def test_every_option_in_a_sentence_is_one_of_its_command(helps):
 
 
 def test_every_setting_in_a_sentence_is_one_of_ours():
-    config = to_plain(load_experiment(ROOT / "configs/quickstart.yaml").scaling_law)
+    config = dataclasses.asdict(load_experiment(ROOT / "configs/quickstart.yaml").scaling_law)
     for document, text in inline_code():
         for dotted in re.findall(r"(?<![\w./])[a-z_]+(?:\.[a-z_]+)+", text):
             names = dotted.removeprefix("scaling_law.").split(".")
