@@ -76,7 +76,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
 def test_the_hunks_are_listed_without_training(tiny, main, evolved, tmp_path):
     status, output, _ = main("ablate", tiny(), "--evolved", evolved, "--list", "--json")
     assert status == 0
-    assert "hunk 1: code\n  @@ line" in output
+    assert "hunk 1: constants\n  @@ line" in output, "a factor is tuning"
     assert f"+        {SCALE} * 2.5" in output
     found = json.loads(output.splitlines()[-1])
     assert undocumented("ablate", found) == []
