@@ -69,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
     asked = ControlOptions(
         config=options.config,
         overrides=options.overrides,
-        output=options.output,
         arms=None if options.arms is None else [a.strip() for a in options.arms.split(",")],
         num_runs=options.runs,
         num_evaluations=options.evaluations,
@@ -77,10 +76,11 @@ def run(options: argparse.Namespace) -> int:
         is_verbose=options.verbose,
         is_quiet=options.quiet,
     )
+    experiment = load_experiment(options.config, options.overrides, options.output)
     reporter = Reporter(is_verbose=options.verbose, is_quiet=options.quiet)
     if not can_draw():
         reporter.say(f"note: {NO_MATPLOTLIB}")
-    report, folder = run_control(asked, reporter)
+    report, folder = run_control(asked, experiment, reporter)
     found = control_json(report)
     write_json(folder / "control.json", found)
     write_text(folder / "control.md", control_markdown(report))
@@ -91,7 +91,6 @@ def run(options: argparse.Namespace) -> int:
     for line in control_lines(report):
         reporter.say(line)
     reporter.say(f"  files    {folder}: {files}, and a folder for each run")
-    experiment = load_experiment(options.config, options.overrides, options.output)
     if experiment.scaling_law.execution.report:
         reporter.say(f"  report   {report_line(folder)}")
     if options.json:

@@ -33,7 +33,7 @@ from openevolve_unified.calibration.controls import (
 )
 from openevolve_unified.calibration.seeds import at_its_seeds, control_seeds
 from openevolve_unified.calibration.tuning import tuned_programs
-from openevolve_unified.config.experiment import Experiment, load_experiment
+from openevolve_unified.config.experiment import Experiment
 from openevolve_unified.errors import ConfigError, MachineError, nearest
 from openevolve_unified.evaluation.context import Context
 from openevolve_unified.evaluation.machine import Machine
@@ -62,7 +62,6 @@ class ControlOptions:
 
     config: Path
     overrides: Sequence[str] = ()
-    output: Path | None = None
     arms: Sequence[str] | None = None
     """None means all that the config can have."""
     num_runs: int = MIN_RUNS
@@ -87,15 +86,19 @@ class ControlOptions:
                 raise ConfigError(f"{name}: got {number}, wanted 1 or more")
 
 
-def run_control(options: ControlOptions, reporter: Reporter) -> tuple[ControlReport, Path]:
+def run_control(
+    options: ControlOptions, experiment: Experiment, reporter: Reporter
+) -> tuple[ControlReport, Path]:
     """Run all arms; the report and the folder that it belongs into.
+
+    Args:
+        experiment: of the configuration and the overrides in ``options``.
 
     Raises:
         ConfigError: an arm that there is not, or an experiment that cannot run.
         MachineError: the machine could not finish; the same call continues.
         KeyboardInterrupt: a signal; the same call continues.
     """
-    experiment = load_experiment(options.config, options.overrides, options.output)
     names = choose_arms(options.arms, experiment)
     if LLM in names:
         require_api_keys(experiment)
