@@ -33,6 +33,7 @@ FLAT_NATS = 0.01
 of the fitness tolerates as a difference."""
 
 _MAX_TOGETHER = 0.95
+"""Of what one point tells of the next; above, a curve would be worth less than a point in 39."""
 State: TypeAlias = Literal["converged", "still falling", "rising", "not told", "no points"]
 
 
