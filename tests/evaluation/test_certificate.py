@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 import torch.fx
-import torch.nn as nn
+from hand_made_job import Softmax, hand_made_job
 
-from openevolve_unified.config.schema import CERTIFICATE_PASSES, SizeConfig, TrainingConfig
+from openevolve_unified.config.schema import CERTIFICATE_PASSES, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.evaluation.certificate import TOLERANCE, certify, require_causal
-from openevolve_unified.records import TrainJob
 from openevolve_unified.training.evaluation import mean_loss_nats
 from openevolve_unified.training.step import build_model
 
-JOB = TrainJob(
-    program_fingerprint="f",
-    data_fingerprint="d",
-    size=SizeConfig(hidden_dim=16, num_layers=2, num_heads=2),
-    seed=3,
-    vocab_size=50,
-    seq_len=12,
-    precision="float32",
-    device_type="cpu",
-    training=TrainingConfig(training_steps=10, batch_size=4, eval_frequency=5, warmup_steps=1),
-    framework="coefficient_dynamics",
-)
+JOB = hand_made_job(size=SizeConfig(hidden_dim=16, num_layers=2, num_heads=2), seq_len=12)
 VALIDATION = np.random.default_rng(0).integers(0, 50, (10, 13)).astype(np.uint16)
-
-
-class Softmax(nn.Module):
-    def scores(self, q, k):
-        return q @ k.transpose(-2, -1) / math.sqrt(8)
-
-    def forward(self, q, k, v, x, mask):
-        return self.scores(q, k).masked_fill(~mask, float("-inf")).softmax(-1)
 
 
 class ReadsTheFuture(Softmax):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
-import torch.nn as nn
-from hand_made_job import hand_made_job
+from hand_made_job import Softmax, hand_made_job
 from tiny_ladder import INITIAL, build_pipeline, tiny_config
 
 from openevolve_unified import records
@@ -79,14 +77,6 @@ def test_it_is_refused_where_there_is_none(resolve, precision, wanted, num_gpus,
     with pytest.raises(ConfigError) as refused:
         resolved()
     assert str(refused.value).startswith(f"scaling_law.execution.mechanism_precision: {refusal}")
-
-
-class Softmax(nn.Module):
-    def scores(self, q, k):
-        return q @ k.transpose(-2, -1) / math.sqrt(8)
-
-    def forward(self, q, k, v, x, mask):
-        return self.scores(q, k).masked_fill(~mask, float("-inf")).softmax(-1)
 
 
 class Cancels(Softmax):
