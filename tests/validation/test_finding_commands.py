@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from json_keys import undocumented
 from made_finding import HERE, copy_of, forge
 
 from openevolve_unified.cli.app import main
+from openevolve_unified.report.console import Reporter
+from openevolve_unified.report.replay_table import print_finding
 
 SET = [word for setting in HERE for word in ("--set", setting)]
 
@@ -29,11 +32,18 @@ def test_an_honest_finding_exits_with_0_and_says_what_agrees(folder, capsys):
     assert "  all that was checked agrees" in lines
     assert any(line.startswith("prediction of 48x1, written 20") for line in lines)
     assert sum("(line)" in line for line in lines) == 3
+    assert any(line.startswith("replay of copy [pilot, ") for line in lines)
     report = json.loads(lines[-1])
     assert undocumented("replay", report) == []
     assert report["agrees"] is True
     assert report["predictions"][0]["measured"]["losses"].keys() == {"standard", "evolved"}
     assert json.loads((folder.parent / "copy-replay" / "replay.json").read_text()) == report
+
+
+def test_the_command_that_judges_a_finding_again_can_be_pasted(finding, capsys):
+    spaced = dataclasses.replace(finding, folder=finding.folder.parent / "my finding")
+    print_finding(spaced, Reporter())
+    assert "openevolve-unified replay 'my finding'\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
