@@ -107,8 +107,8 @@ def train_and_break(context, checked, events, break_it):
 
 def require_nothing_twice(events):
     """A finished job reports its last step once, and nothing after it."""
-    for size in {report["size"] for report in reports(events)}:
-        steps = [report["step"] for report in reports(events) if report["size"] == size]
+    for size in {report.size for report in reports(events)}:
+        steps = [report.step for report in reports(events) if report.size == size]
         assert steps.index(STEPS) == len(steps) - 1, f"{size} was trained again after its end"
 
 
@@ -168,7 +168,7 @@ def test_two_drivers_whose_nodes_share_nothing_train_each_job_once(
     with two_nodes(monkeypatch, node_dirs) as (cluster, _), contextlib.ExitStack() as stack:
         both = [stack.enter_context(on_cluster(cluster, folder, "twice")) for _ in range(2)]
         train_side_by_side(checked, both)
-    trained = [size for _, events in both for size in {r["size"] for r in reports(events)}]
+    trained = [size for _, events in both for size in {r.size for r in reports(events)}]
     assert sorted(trained) == ["16x1", "24x1", "32x1"], "each by one of the two"
     stored = [results(node_dir, NODE_STORE) for node_dir in node_dirs]
     assert stored[0].keys() & stored[1].keys() == set()
@@ -205,7 +205,7 @@ def test_a_job_continues_from_the_checkpoint_in_the_shared_store(reference, monk
         assert path.exists()
         train_ladder(context, checked, events.append)
         assert not path.exists()
-    own = [report["step"] for report in reports(events) if report["size"] == job.size.name]
+    own = [report.step for report in reports(events) if report.size == job.size.name]
     assert min(own) >= STEPS // 2 - 1, "it did not start again"
     assert results(folder, "resumed") == results(folder, "local")
 
