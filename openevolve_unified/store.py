@@ -6,11 +6,18 @@ folder. Nothing is ever unpickled.
 
 ``format.json`` in that folder says which format its records have, and those of a format lie in a
 subfolder of their own. What an earlier release left there is neither read nor changed.
+
+A store also bounds how many workers are busy at once on this machine, over all processes that share
+it: OpenEvolve may evaluate several candidates in parallel, each with workers of its own, and two
+training processes on one core are slower than one after the other. So a worker takes a slot first,
+for a check too: a candidate that gets none could not start its training either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,12 +26,13 @@ from typing import Any
 
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.files import write_json
-from openevolve_unified.plain.locks import locked, locked_at_once
+from openevolve_unified.plain.locks import HeldElsewhereError, locked, locked_at_once
 
 FORMAT = 2
 """Of the records; raised when those of before could not be read, or their numbers must not stand
 beside ours. Those of format 1 lie in the folder itself, without a marker."""
 MARKER = "format.json"
+SLOT_POLL_S = 0.1
 _KINDS_OF_FORMAT_1 = ("runs", "evaluations", "traces")
 
 
@@ -123,3 +131,31 @@ class Store:
     def lock_at_once(self, kind: str, key: str) -> AbstractContextManager[None]:
         """Like ``lock``; raises ``HeldElsewhereError`` instead of waiting."""
         return locked_at_once(self.path(kind, key, ".lock"))
+
+    @contextlib.contextmanager
+    def work_slot(self, num_slots: int) -> Iterator[int]:
+        """Hold one of ``num_slots`` slots; the kernel frees it when this process dies, however."""
+        while True:
+            for slot in range(num_slots):
+                with contextlib.ExitStack() as held:
+                    try:
+                        held.enter_context(locked_at_once(self._slot_path(slot)))
+                    except HeldElsewhereError:
+                        continue
+                    yield slot
+                    return
+            time.sleep(SLOT_POLL_S)
+
+    def num_held(self, num_slots: int) -> int:
+        """How many of the slots are held now, by whomever, this process included."""
+        held = 0
+        for slot in range(num_slots):
+            try:
+                with locked_at_once(self._slot_path(slot)):
+                    pass
+            except HeldElsewhereError:
+                held += 1
+        return held
+
+    def _slot_path(self, slot: int) -> Path:
+        return self.root / "slots" / f"{slot}.lock"

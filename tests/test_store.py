@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from openevolve_unified.errors import ConfigError
-from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.plain.files import write_json
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.store import FORMAT, MARKER, Store, describe_earlier, open_store
@@ -65,7 +64,7 @@ def test_a_store_of_an_earlier_release_is_told_apart_and_left_alone(tmp_path):
     assert line.endswith(f"ours are in {store.root}")
     assert store.get("runs", KEY) is None, "not read"
     store.put("runs", KEY, {"loss": 2.0})
-    with store.lock("runs", KEY), work_slot(store.root, 1):
+    with store.lock("runs", KEY), store.work_slot(1):
         pass
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before, "not changed, not deleted"
@@ -147,7 +146,7 @@ def test_a_file_system_without_locks_is_one_clear_line(number, tmp_path, monkeyp
         monkeypatch.setattr(fcntl, name, refuse)
     locks = (
         Store(tmp_path).lock("runs", KEY),
-        work_slot(tmp_path, 2),
+        Store(tmp_path).work_slot(2),
         RunDirectory(tmp_path / "run").alone(),
     )
     for lock in locks:
@@ -183,9 +182,9 @@ def test_a_lock_is_exclusive_and_dies_with_its_holder(tmp_path):
 
 
 def test_slots_that_are_held_are_counted_and_stay_free_for_others(tmp_path):
-    assert num_held(tmp_path, 3) == 0
-    with work_slot(tmp_path, 3), work_slot(tmp_path, 3):
-        assert num_held(tmp_path, 3) == 2
-        with work_slot(tmp_path, 3):
-            assert num_held(tmp_path, 3) == 3
-    assert num_held(tmp_path, 3) == 0
+    assert Store(tmp_path).num_held(3) == 0
+    with Store(tmp_path).work_slot(3), Store(tmp_path).work_slot(3):
+        assert Store(tmp_path).num_held(3) == 2
+        with Store(tmp_path).work_slot(3):
+            assert Store(tmp_path).num_held(3) == 3
+    assert Store(tmp_path).num_held(3) == 0

@@ -10,6 +10,7 @@ from openevolve_unified import __version__
 from openevolve_unified.cli.options import add_config, add_json, add_progress
 from openevolve_unified.cli.parsing import CommandParser, add_completion
 from openevolve_unified.errors import ConfigError
+from openevolve_unified.plain.imports import many_imports
 from openevolve_unified.signals import interruption
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Plan, baseline, evolution, summary; the exit status."""
-    from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.plugin.session import run_session
+    with many_imports():
+        from openevolve_unified.config.experiment import load_experiment
+        from openevolve_unified.plugin.session import run_session
 
     interruption.unwind()
     overrides = _overrides(options)

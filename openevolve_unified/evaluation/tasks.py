@@ -31,7 +31,6 @@ from openevolve_unified.evaluation.diagnostics.measure import diagnose
 from openevolve_unified.evaluation.requests import CheckRequest, TrainRequest
 from openevolve_unified.evaluation.rounding import require_small_rounding, rounding_evidence
 from openevolve_unified.execution.memory import available_bytes, resident_bytes
-from openevolve_unified.execution.slots import num_held, work_slot
 from openevolve_unified.judgement.health import hopeless
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
@@ -71,7 +70,7 @@ def check(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     request = from_mapping(CheckRequest, arguments, "request")
     candidate = _load(request.trace_path, request.gates)
     baseline = _load(request.baseline_path, request.gates)
-    with work_slot(Path(request.store), request.num_slots):
+    with Store(Path(request.store)).work_slot(request.num_slots):
         report = run_checks(
             candidate,
             baseline,
@@ -105,7 +104,7 @@ def train(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """
     request = from_mapping(TrainRequest, arguments, "request")
     job, store = request.job, Store(Path(request.store))
-    with store.lock("runs", job.key), work_slot(store.root, request.num_slots):
+    with store.lock("runs", job.key), store.work_slot(request.num_slots):
         stored = store.get("runs", job.key)
         if stored is not None:
             return stored
@@ -126,7 +125,7 @@ def overfit(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
     record = request.overfitting().record
     assert settings is not None
     assert record is not None
-    with store.lock(record.kind, record.key), work_slot(store.root, request.num_slots):
+    with store.lock(record.kind, record.key), store.work_slot(request.num_slots):
         stored = store.get(record.kind, record.key)
         if stored is not None:
             return stored
@@ -268,7 +267,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
 
     def num_sharing() -> int:
         # Workers are dealt to the GPUs in turn.
-        busy = num_held(Path(request.store), request.num_slots)
+        busy = Store(Path(request.store)).num_held(request.num_slots)
         return min(busy, request.workers_per_device)
 
     return train_job(

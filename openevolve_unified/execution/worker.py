@@ -16,6 +16,7 @@ from typing import Any
 from openevolve_unified.execution.channel import Channel
 from openevolve_unified.execution.lifetime import end_with_parent, is_process_spoilt
 from openevolve_unified.execution.outcome import RETIRES, find_task, perform
+from openevolve_unified.plain.imports import many_imports
 
 IDLE_LIMIT_S = 60.0
 
@@ -26,10 +27,11 @@ def main() -> None:
     descriptor, preparation = int(sys.argv[1]), sys.argv[2]
     with socket.socket(fileno=descriptor) as connection:
         channel = Channel(connection)
-        # Here, not above: it imports torch, and by now this process ends with its parent.
-        prepare = find_task(preparation)
-        if not channel.has_arrived():
-            prepare({}, lambda event: None)
+        with many_imports():
+            # Here, not above: it imports torch, and by now this process ends with its parent.
+            prepare = find_task(preparation)
+            if not channel.has_arrived():
+                prepare({}, lambda event: None)
         with contextlib.suppress(OSError):
             _serve(channel)
 

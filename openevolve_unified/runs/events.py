@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.plain.canonical import to_plain as plain_value
 from openevolve_unified.plain.strict import from_mapping
-from openevolve_unified.runs.history import is_entry
+from openevolve_unified.runs.entries import is_entry
 from openevolve_unified.runs.proposals import Outcome, Proposal
 
 FORMAT_VERSION = 1

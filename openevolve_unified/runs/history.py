@@ -25,32 +25,12 @@ from openevolve_unified.judgement.shared_seeds import differences_nats
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
 from openevolve_unified.records import Evaluation, Failure, SizeResult, total_joules
+from openevolve_unified.runs.entries import is_entry
 
 Verdict = Literal["trained", "stopped", "rejected", "not judged"]
 """``stopped``: by the race; it is legal and has no fitness.
 ``not judged``: the machine could not finish; it says nothing about the program."""
 
-_NEEDED: dict[str, type | tuple[type, ...]] = {
-    "index": int,
-    "program": str,
-    "file": str,
-    "time": str,
-    "horizon": str,
-    "num_proposals": int,
-    "combined_score": (int, float),
-}
-_NEEDED_BY_VERDICT: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "trained": {
-        "fitness": (int, float),
-        "lack_of_fit": (int, float),
-        "r2": (int, float),
-        "losses_nats": dict,
-        "num_params_non_embedding": dict,
-    },
-    "stopped": {"stage": str, "reason": str, "stopped_at_step": int, "saved_share": (int, float)},
-    "rejected": {"stage": str, "reason": str},
-    "not judged": {"stage": str, "reason": str},
-}
 _DETAILS = ("checks", "features", "overfit", "losses_per_size", "losses", "recall")
 """What a program's own file says more than its entry."""
 _LONG = ("curve", "health", "certificate", "parameter_changes", "versions")
@@ -221,19 +201,6 @@ def scores_before(entry: dict[str, Any], iteration: int | None) -> dict[int, flo
     }
 
 
-def is_entry(entry: Any) -> bool:
-    """Whether a mapping from a file has all that is read of an entry."""
-    if not isinstance(entry, dict) or str(entry.get("verdict")) not in _NEEDED_BY_VERDICT:
-        return False
-    needed = {**_NEEDED, **_NEEDED_BY_VERDICT[str(entry["verdict"])]}
-    tables = [value for name, value in entry.items() if needed.get(name) is dict]
-    return (
-        all(isinstance(entry.get(name), kind) for name, kind in needed.items())
-        and all(isinstance(number, (int, float)) for table in tables for number in table.values())
-        and _are_iterations(entry.get("iterations", []))
-    )
-
-
 def judges_of(entry: Mapping[str, Any]) -> Judges | None:
     """The judges of a trained program's entry; None in one of an earlier release."""
     try:
@@ -266,10 +233,6 @@ def size_details(size: SizeResult) -> dict[str, Any]:
             for run in size.runs
         ],
     }
-
-
-def _are_iterations(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, int) for item in value)
 
 
 def _complete(

@@ -19,7 +19,7 @@ from openevolve_unified.records import Evaluation, Failure
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.summary import race_line
 from openevolve_unified.runs.directory import RunDirectory
-from openevolve_unified.runs.history import is_entry
+from openevolve_unified.runs.entries import is_entry
 from openevolve_unified.store import Store
 
 CANDIDATE = INITIAL.replace("        return z\n", "        return 0.5 * z\n")

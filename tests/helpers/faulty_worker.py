@@ -19,6 +19,7 @@ from tiny_ladder import wait_until
 
 from openevolve_unified.evaluation import tasks
 from openevolve_unified.execution import worker
+from openevolve_unified.store import Store
 
 
 def with_room_for_one(work, folder):
@@ -81,7 +82,7 @@ def install():
     if path := os.environ.get("TEST_WITNESS"):
         tasks.train_job = witnessed(tasks.train_job, path)
         tasks.run_checks = witnessed(tasks.run_checks, path)
-        tasks.work_slot = announced(tasks.work_slot, path)
+        Store.work_slot = announced(Store.work_slot, path)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from openevolve_unified.errors import ConfigError
 from openevolve_unified.evaluation.ladder import train_ladder, train_requests
 from openevolve_unified.execution import pool as pool_module
 from openevolve_unified.execution.executor import WorkerDiedError
-from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.runs.event_log import EventLog
 from openevolve_unified.runs.events import Notice
 
@@ -219,7 +218,7 @@ def test_a_check_takes_a_slot_too(reference, start, monkeypatch, tmp_path):
     monkeypatch.setenv("TEST_WITNESS", str(witness))
     pipeline, _ = ladder_pipeline(reference[0], "calm", ONE)
     try:
-        with work_slot(pipeline.context.store.root, 1):
+        with pipeline.context.store.work_slot(1):
             checking = threading.Thread(target=pipeline.check, args=(INITIAL,))
             checking.start()
             assert wait_until(witness.with_suffix(".asking").exists), "it asks for no slot"

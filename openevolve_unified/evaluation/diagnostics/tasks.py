@@ -15,7 +15,6 @@ from openevolve_unified.data.mqar import Recall, accuracy
 from openevolve_unified.diagnostics import RecallRun
 from openevolve_unified.evaluation.certificate import mechanisms_of
 from openevolve_unified.evaluation.diagnostics.recall_request import RecallRequest
-from openevolve_unified.execution.slots import work_slot
 from openevolve_unified.model.transformer import Transformer
 from openevolve_unified.plain.canonical import to_plain
 from openevolve_unified.plain.strict import from_mapping
@@ -59,7 +58,7 @@ def learn_recall(arguments: dict[str, Any], emit: Emit) -> dict[str, Any]:
         precision="float32",
         device_type="cuda" if device.type == "cuda" else "cpu",
     )
-    with store.lock("recall", job.key), work_slot(store.root, request.num_slots):
+    with store.lock("recall", job.key), store.work_slot(request.num_slots):
         stored = store.get("recall", job.key)
         if stored is not None:
             return stored

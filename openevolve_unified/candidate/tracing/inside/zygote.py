@@ -27,6 +27,7 @@ from openevolve_unified.candidate.tracing.confinement import confine_child, conf
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 from openevolve_unified.errors import CandidateError
 from openevolve_unified.notations import MM
+from openevolve_unified.plain.imports import many_imports
 
 _IDLE_POLL_S = 0.5
 _BUSY_POLL_S = 0.1
@@ -66,7 +67,8 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=descriptor) as connection:
         os.set_inheritable(descriptor, False)
         try:
-            _warm_up()
+            with many_imports():
+                _warm_up()
         except Exception as error:
             wire.send(connection, {"ready": False, "error": f"{type(error).__name__}: {error}"})
             return 1
@@ -106,7 +108,6 @@ def _warm_up() -> None:
     )
     capture.capture(request)
     gc.collect()
-    gc.freeze()
 
 
 _WARM_UP_SOURCE = """
