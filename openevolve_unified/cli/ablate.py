@@ -16,7 +16,7 @@ from openevolve_unified.cli.options import (
     progress_of,
     read_program,
 )
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -41,10 +41,10 @@ def add(commands: Commands) -> None:
         ),
     )
     add_config(parser)
-    parser.add_argument("--evolved", type=Path, required=True, metavar="PROGRAM", help="(.py)")
+    parser.add_argument("--evolved", type=path_of, required=True, metavar="PROGRAM", help="(.py)")
     parser.add_argument(
         "--standard",
-        type=Path,
+        type=path_of,
         metavar="PROGRAM",
         help="what it is compared with; default: the config's initial program",
     )
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     """Take apart, train, print and write; the exit status."""
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.evaluation.machine import Machine
-    from openevolve_unified.plain.files import write_bytes, write_json, write_text
+    from openevolve_unified.plain.files import require_writable, write_bytes, write_json, write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.ablation_table import (
         ablation_json,
@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         return _list(standard, evolved, together, options.json)
     seeds = ablation_seeds(experiment.scaling_law, options.seeds)
+    require_writable(experiment.output_dir)
     progress = progress_of(options)
     # An ablation is no run, so it writes nothing into the events and logs of one.
     with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:

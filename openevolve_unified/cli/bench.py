@@ -16,7 +16,7 @@ from openevolve_unified.cli.options import (
     add_progress,
     progress_of,
 )
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import CandidateError, ConfigError
 from openevolve_unified.signals import interruption
 
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     )
     add_json(parser)
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON report")
+    parser.add_argument("--output", type=path_of, metavar="FILE", help="also write the JSON report")
     add_progress(parser)
     parser.set_defaults(run=run)
 
@@ -56,11 +56,12 @@ def run(options: argparse.Namespace) -> int:
     """Measure and print the report; the exit status."""
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.plain.canonical import to_plain
+    from openevolve_unified.plain.files import require_writable, write_text
 
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides)
     if options.output is not None:
-        _write_report(options.output, "")  # before minutes are spent on what could not be kept
+        require_writable(options.output.absolute().parent)
     measure = _check_gpu if options.gpu_check else _measure
     try:
         report, shown, faults = measure(experiment, options)
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     print(shown)
     text = json.dumps(to_plain(report))
     if options.output is not None:
-        _write_report(options.output, text + "\n")
+        write_text(options.output, text + "\n")
     if options.json:
         print(text)
     return exits.WRONG if faults else exits.DONE
@@ -98,10 +99,3 @@ def _check_gpu(
 def _subject(experiment: Experiment) -> tuple[ScalingLawConfig, str, Path, str]:
     source = experiment.initial_program.read_text(encoding="utf-8")
     return experiment.scaling_law, source, experiment.base_dir, experiment.path.name
-
-
-def _write_report(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from None

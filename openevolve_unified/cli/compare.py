@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
             "    --declare prompt.system_message='describes each framework'"
         ),
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of a run")
+    parser.add_argument("runs", type=path_of, nargs="+", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "--declare",
         action="append",
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     add_store(parser)
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="write comparison.json, comparison.md and, with matplotlib, comparison.svg there",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.signals import interruption
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--config",
-        type=Path,
+        type=path_of,
         metavar="CONFIG",
         help="the experiment to ask about (default: the shipped quickstart)",
     )

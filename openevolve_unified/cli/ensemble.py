@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_progress, add_store, progress_of
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.signals import interruption
 
 
@@ -22,7 +21,7 @@ def add(commands: Commands) -> None:
         "of equal top predictions and the Jensen-Shannon divergence. Nothing is trained.",
         epilog=example("ensemble experiments/quickstart --top 3"),
     )
-    parser.add_argument("path", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("path", type=path_of, metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "--top", type=int, default=3, metavar="K", help="how many mechanisms (default: %(default)s)"
     )
@@ -34,14 +33,16 @@ def add(commands: Commands) -> None:
     add_store(parser)
     parser.add_argument(
         "--config",
-        type=Path,
+        type=path_of,
         metavar="CONFIG",
         help="the run's configuration file, where its settings name relative paths",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N instead of the run's"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON object there")
+    parser.add_argument(
+        "--output", type=path_of, metavar="FILE", help="write the JSON object there"
+    )
     add_json(parser)
     add_progress(parser)
     parser.set_defaults(run=run)
@@ -49,7 +50,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, print and write; the exit status."""
-    from openevolve_unified.plain.files import write_json
+    from openevolve_unified.plain.files import require_writable, write_json
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.ensemble_table import ensemble_json, ensemble_lines
     from openevolve_unified.validation.ensembles.top import best_members, measure_ensemble
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
     found = read_run(options.path, options.store, base_dir)
     if options.device is not None:
         found = found.on_device(options.device)
+    if options.output is not None:
+        require_writable(options.output.absolute().parent)
     members = best_members(found, options.top)
     progress = progress_of(options)
     progress.start_candidate("ensemble")

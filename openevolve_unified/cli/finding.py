@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openevolve_unified import exits
@@ -17,7 +16,7 @@ from openevolve_unified.cli.options import (
     add_progress,
     progress_of,
 )
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -37,17 +36,17 @@ def add(commands: Commands) -> None:
         "again anywhere. Nothing is trained unless --retrain asks for it.",
         epilog=example("finding experiments/quickstart --output finding"),
     )
-    parser.add_argument("folder", type=Path, help="the output folder of a run or a validation")
+    parser.add_argument("folder", type=path_of, help="the output folder of a run or a validation")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="the finding, a new folder"
+        "--output", type=path_of, required=True, metavar="DIR", help="the finding, a new folder"
     )
     parser.add_argument(
         "--config",
-        type=Path,
+        type=path_of,
         help="of a validation: its config file, with the same --set; of a run: only if the text "
         "has a path in it",
     )
-    parser.add_argument("--store", type=Path, metavar="DIR", help="the store, if it was moved")
+    parser.add_argument("--store", type=path_of, metavar="DIR", help="the store, if it was moved")
     parser.add_argument(
         "--weights",
         choices=("none", "largest", "all"),

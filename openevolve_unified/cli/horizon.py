@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 
 
 def add(commands: Commands) -> None:
@@ -23,14 +22,14 @@ def add(commands: Commands) -> None:
         epilog=example("horizon experiments/quickstart"),
     )
     parser.add_argument(
-        "run_dir", type=Path, metavar="RUN_DIR", help="the folder of a run, or a store"
+        "run_dir", type=path_of, metavar="RUN_DIR", help="the folder of a run, or a store"
     )
     parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="the run's store, if it is not where it says"
+        "--store", type=path_of, metavar="DIR", help="the run's store, if it is not where it says"
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path_of,
         metavar="FILE",
         help="write the ledgers there, as scaling_law.early_stopping.ledger reads them",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "there already are kept, and named.",
         epilog=example("init ."),
     )
-    parser.add_argument("directory", type=Path, help="where to put them, for example .")
+    parser.add_argument("directory", type=path_of, help="where to put them, for example .")
     parser.add_argument(
         "--example",
         action="store_true",

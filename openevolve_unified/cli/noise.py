@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.config.experiment import load_experiment
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.plain.canonical import to_plain
+    from openevolve_unified.plain.files import require_writable
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.console import Reporter
     from openevolve_unified.report.noise_table import (
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     interruption.unwind()
     experiment = load_experiment(options.config, options.overrides, options.output)
     seeds = noise_seeds(experiment.scaling_law, options.seeds)
+    require_writable(experiment.output_dir)
     progress = progress_of(options)
     with Machine(experiment.scaling_law.execution, experiment.store_dir / "logs") as machine:
         evaluator = ScalingLawEvaluator(

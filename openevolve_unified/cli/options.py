@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from openevolve_unified.cli.parsing import path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -20,18 +21,18 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The configuration file as the first word, and what changes it."""
-    parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
+    parser.add_argument("config", type=path_of, help="a configuration file (.yaml)")
     add_settings(parser)
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """The configuration file as ``--config``."""
-    parser.add_argument("--config", type=Path, required=True, help="configuration file (.yaml)")
+    parser.add_argument("--config", type=path_of, required=True, help="configuration file (.yaml)")
 
 
 def add_program(parser: argparse.ArgumentParser) -> None:
     """A candidate program as the first word, and under which configuration it is judged."""
-    parser.add_argument("program", type=Path, help="a candidate program (.py)")
+    parser.add_argument("program", type=path_of, help="a candidate program (.py)")
     add_config_option(parser)
     add_settings(parser)
     add_json(parser)
@@ -59,7 +60,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     """Where finished work is, for what reads the folders of runs."""
     parser.add_argument(
         "--store",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="the store of finished work (default: as the run's settings say)",
     )
@@ -67,7 +68,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Where the output goes, and settings that replace those of the file."""
-    parser.add_argument("--output", type=Path, metavar="DIR", help="replaces the output folder")
+    parser.add_argument("--output", type=path_of, metavar="DIR", help="replaces the output folder")
     add_overrides(parser)
 
 

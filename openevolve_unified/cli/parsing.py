@@ -55,7 +55,7 @@ class PrintCompletion(argparse.Action):
         import shtab  # here: nothing else of the commands needs it
 
         for action in _actions(parser):
-            if action.type is Path:
+            if action.type is path_of:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=str(values)))
         parser.exit(exits.DONE)
@@ -69,6 +69,13 @@ def add_completion(parser: argparse.ArgumentParser) -> None:
         choices=SHELLS,
         help="print the shell's completion script, and exit",
     )
+
+
+def path_of(text: str) -> Path:
+    """The type of an argument that is a path: an empty one would mean the working folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a path (. is the working folder)")
+    return Path(text)
 
 
 def example(words: str) -> str:

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from openevolve_unified.calibration.seeds import at_its_seeds
     from openevolve_unified.evaluation.machine import Machine
     from openevolve_unified.evaluation.pipeline import Pipeline
-    from openevolve_unified.plain.files import write_json, write_text
+    from openevolve_unified.plain.files import require_writable, write_json, write_text
     from openevolve_unified.plugin.scaling_law_evaluator import ScalingLawEvaluator
     from openevolve_unified.report.ranking_table import (
         ranking_json,
@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     only = None if options.only is None else [name.strip() for name in options.only.split(",")]
     softmax = initial_program(framework).read_text(encoding="utf-8")
     entrants = choose_entrants(framework, initial, softmax, only)
+    require_writable(experiment.output_dir)
     reporter = progress_of(options)
 
     def tell(result: Measured | Refused) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.signals import interruption
 
 STEM = "experiment_record"
@@ -25,17 +25,17 @@ def add(commands: Commands) -> None:
         "checklists, each line with its evidence. What is missing is said; nothing is trained.",
         epilog=example("record experiments/quickstart"),
     )
-    parser.add_argument("path", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("path", type=path_of, metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "--validation",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="the folder of its validation (default: RUN/validation, if there is one)",
     )
     parser.add_argument(
         "--also",
         action="append",
-        type=Path,
+        type=path_of,
         default=[],
         metavar="FILE",
         help="ablation.json, replay.json, comparison.json or ensemble.json of another command, "
@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
         "(repeatable)",
     )
     add_store(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write there instead of RUN")
+    parser.add_argument("--output", type=path_of, metavar="DIR", help="write there instead of RUN")
     add_json(parser)
     parser.set_defaults(run=run)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import (
@@ -14,7 +13,7 @@ from openevolve_unified.cli.options import (
     add_progress,
     progress_of,
 )
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -32,9 +31,9 @@ def add(commands: Commands) -> None:
         "when a byte was changed or the machine could not finish.",
         epilog=example("replay finding --retrain"),
     )
-    parser.add_argument("finding", type=Path, help="the folder that `finding` made")
+    parser.add_argument("finding", type=path_of, help="the folder that `finding` made")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: FINDING-replay, beside the finding"
+        "--output", type=path_of, metavar="DIR", help="default: FINDING-replay, beside the finding"
     )
     parser.add_argument(
         "--retrain",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json, add_store
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.signals import interruption
 
 
@@ -24,10 +23,15 @@ def add(commands: Commands) -> None:
         epilog=example("report experiments/quickstart"),
     )
     parser.add_argument(
-        "path", type=Path, metavar="RUN_DIR", help="the folder of a run, a validation or a control"
+        "path",
+        type=path_of,
+        metavar="RUN_DIR",
+        help="the folder of a run, a validation or a control",
     )
     add_store(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write there instead of RUN_DIR")
+    parser.add_argument(
+        "--output", type=path_of, metavar="DIR", help="write there instead of RUN_DIR"
+    )
     parser.add_argument(
         "--figures",
         action="store_true",

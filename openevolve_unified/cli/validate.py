@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import (
@@ -15,7 +14,7 @@ from openevolve_unified.cli.options import (
     progress_of,
     read_program,
 )
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 from openevolve_unified.signals import interruption
 
@@ -34,12 +33,12 @@ def add(commands: Commands) -> None:
             "validate configs/quickstart.yaml \\\n    --evolved experiments/quickstart/best_code.py"
         ),
     )
-    parser.add_argument("config", type=Path, help="a configuration file (.yaml)")
+    parser.add_argument("config", type=path_of, help="a configuration file (.yaml)")
     parser.add_argument(
-        "--evolved", type=Path, required=True, metavar="PROGRAM", help="the program to validate"
+        "--evolved", type=path_of, required=True, metavar="PROGRAM", help="the program to validate"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: validation in the output folder"
+        "--output", type=path_of, metavar="DIR", help="default: validation in the output folder"
     )
     parser.add_argument(
         "--deviation",

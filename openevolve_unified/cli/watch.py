@@ -6,11 +6,10 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from openevolve_unified import exits
 from openevolve_unified.cli.options import Commands, add_json
-from openevolve_unified.cli.parsing import example
+from openevolve_unified.cli.parsing import example, path_of
 from openevolve_unified.errors import ConfigError
 
 INTERVAL_S = 2.0
@@ -26,7 +25,7 @@ def add(commands: Commands) -> None:
         "--once or --json, it prints what is known now and ends.",
         epilog=example("watch experiments/quickstart"),
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run's output folder")
+    parser.add_argument("run_dir", type=path_of, metavar="RUN_DIR", help="the run's output folder")
     parser.add_argument("--once", action="store_true", help="print what is known now, and end")
     add_json(parser)
     parser.set_defaults(run=run)

@@ -46,6 +46,20 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+def require_writable(folder: Path) -> None:
+    """Make ``folder`` where it is missing, and a file in it that goes again.
+
+    For what writes only at its end: minutes should not be spent on what cannot be kept.
+
+    Raises:
+        ConfigError: it cannot be made or written, or the disk is full.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what a disk refuses into one clear line.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from openevolve_unified import exits
 from openevolve_unified.cli import app, evolve
-from openevolve_unified.cli.parsing import SHELLS
+from openevolve_unified.cli.parsing import SHELLS, path_of
 from openevolve_unified.report.console import Reporter, Terminal
 from openevolve_unified.runs.events import Notice, StageStarted, Training
 
@@ -27,6 +27,7 @@ def parsers():
     return {"openevolve": evolve.parser(), **commands.choices}
 
 
+ROOT = Path(__file__).parents[2]
 PARSERS = parsers()
 MOMENTARY = {"compare", "record", "horizon", "doctor", "init", "evaluator-path", "report", "watch"}
 """Commands that only read, look or copy."""
@@ -95,6 +96,55 @@ def test_wrong_words_have_the_status_of_a_wrong_command(capsys):
         app.main(["bnch"])
     assert wrong.value.code == exits.WRONG
     assert "invalid choice: 'bnch'" in capsys.readouterr().err
+
+
+@every_command
+def test_no_path_may_be_empty(name, capsys):
+    """An empty variable of a script would be the working folder."""
+    assert all(action.type is not Path for action in PARSERS[name]._actions), "path_of instead"
+    parser = argparse.ArgumentParser()
+    for action in PARSERS[name]._actions:
+        if action.type is path_of and action.option_strings:
+            parser.add_argument(action.option_strings[0], type=path_of)
+            assert parser.parse_args([action.option_strings[0], "."])
+            with pytest.raises(SystemExit):
+                parser.parse_args([action.option_strings[0], ""])
+            assert "got '', wanted a path" in capsys.readouterr().err
+
+
+WRITERS = {
+    "rank": "openevolve_unified.evaluation.machine.Machine",
+    "noise": "openevolve_unified.evaluation.machine.Machine",
+    "ablate": "openevolve_unified.evaluation.machine.Machine",
+    "control": "openevolve_unified.plugin.control.run_control",
+}
+"""What writes into the output folder at its end, and by what it begins to spend."""
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_an_output_that_is_a_file_is_one_line_before_anything_is_spent(
+    name, monkeypatch, capsys, tmp_path
+):
+    class Begun(Exception):
+        pass
+
+    def begin(*args, **kwargs):
+        raise Begun
+
+    monkeypatch.setattr(WRITERS[name], begin)
+    file = tmp_path / "file"
+    file.touch()
+    words = [name, str(ROOT / "configs/quickstart.yaml"), "--output"]
+    if name == "ablate":
+        evolved = tmp_path / "evolved.py"
+        initial = (ROOT / "initial_programs/coefficient_dynamics.py").read_text()
+        evolved.write_text(initial.replace("softmax(dim=-1)", "softmax(dim=-1) * 1.01"))
+        assert evolved.read_text() != initial
+        words[1:1] = ["--evolved", str(evolved)]
+    assert app.main([*words, str(file)]) == 2
+    assert f"cannot write {file}" in capsys.readouterr().err
+    with pytest.raises(Begun):
+        app.main([*words, str(tmp_path / "folder")])
 
 
 @pytest.mark.parametrize("shell", SHELLS)
