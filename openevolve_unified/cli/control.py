@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run all arms, compare, print and write; the exit status."""
     from openevolve_unified.config.experiment import load_experiment
-    from openevolve_unified.plain.files import require_writable, write_bytes, write_json, write_text
+    from openevolve_unified.plain.files import write_bytes, write_json, write_text
     from openevolve_unified.plugin.control import ControlOptions, run_control
     from openevolve_unified.plugin.report_file import report_line
     from openevolve_unified.report.console import Reporter
@@ -77,7 +77,6 @@ def run(options: argparse.Namespace) -> int:
         is_quiet=options.quiet,
     )
     experiment = load_experiment(options.config, options.overrides, options.output)
-    require_writable(experiment.output_dir)
     reporter = Reporter(is_verbose=options.verbose, is_quiet=options.quiet)
     if not can_draw():
         reporter.say(f"note: {NO_MATPLOTLIB}")

@@ -130,9 +130,9 @@ def test_the_machines_trouble_is_no_place_in_the_ranking():
         ranked({**LEVELS, "identity": "deadline"})
 
 
-def test_a_ranking_that_was_killed_continues_and_trains_nothing_twice(tmp_path):
+def test_a_ranking_that_was_killed_continues_and_trains_nothing_twice(one_worker, tmp_path):
     config = tiny_config(tmp_path, ExecutionConfig(num_workers=1, deadline_s=300), seeds=(1, 2))
-    pipeline, events = build_pipeline(config, tmp_path, "store")
+    pipeline, events = build_pipeline(config, tmp_path, "store", one_worker)
 
     class KilledError(Exception):
         pass
@@ -143,15 +143,14 @@ def test_a_ranking_that_was_killed_continues_and_trains_nothing_twice(tmp_path):
 
     asked = entrants("softmax", "causal_mean", "identity")
     done = []
-    with pipeline.context.machine:
-        with pytest.raises(KilledError):
-            rank_mechanisms(pipeline, asked, on_start=killed_at, on_result=done.append)
-        assert [one.name for one in done] == ["softmax", "causal_mean"]
-        assert trained(events) == {"softmax": 6, "causal_mean": 6}
-        events.clear()
-        report = rank_mechanisms(
-            pipeline, asked, on_start=lambda title: None, on_result=lambda result: None
-        )
+    with pytest.raises(KilledError):
+        rank_mechanisms(pipeline, asked, on_start=killed_at, on_result=done.append)
+    assert [one.name for one in done] == ["softmax", "causal_mean"]
+    assert trained(events) == {"softmax": 6, "causal_mean": 6}
+    events.clear()
+    report = rank_mechanisms(
+        pipeline, asked, on_start=lambda title: None, on_result=lambda result: None
+    )
     assert trained(events) == {"identity": 6}
     assert report.seeds == (1, 2)
     assert set(report.by_score.names) == {"softmax", "causal_mean", "identity"}

@@ -32,14 +32,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base(folder):
+def base(folder, one_worker):
     """A pipeline whose machine all tests share, and its events."""
     config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=240), eval_frequency=7)
     # The twin's two operators would be over a budget of nothing more than the initial program.
     config = dataclasses.replace(config, gates=GatesConfig(max_flops_ratio=1.0))
-    pipeline, events = build_pipeline(config, folder, "store")
-    yield pipeline, events
-    pipeline.context.machine.close()
+    pipeline, events = build_pipeline(config, folder, "store", one_worker)
+    return pipeline, events
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pipeline(folder):
+def pipeline(folder, one_worker):
     config = dataclasses.replace(
         tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300)),
         selection=SelectionConfig(max_seeds=2, num_confirmation_seeds=2),
     )
-    pipeline, _ = build_pipeline(config, folder, "store")
-    yield pipeline
-    pipeline.context.machine.close()
+    pipeline, _ = build_pipeline(config, folder, "store", one_worker)
+    return pipeline
 
 
 def num_trained(folder):

@@ -27,15 +27,14 @@ RULE = RaceRule(share=0.5, margin=0.0, regret_bound=0.001, saved_share=0.4)
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def scene(one_worker, tmp_path_factory):
     """A pipeline, its folder, its baseline, and a hurdle that nobody takes."""
     folder = tmp_path_factory.mktemp("race")
     config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
-    pipeline, events = build_pipeline(config, folder, "store")
+    pipeline, events = build_pipeline(config, folder, "store", one_worker)
     baseline = pipeline.evaluate(INITIAL)
     hurdle = Hurdle.of(RULE, [baseline], config)
-    yield pipeline, events, folder, baseline, dataclasses.replace(hurdle, best_fitness=99.0)
-    pipeline.context.machine.close()
+    return pipeline, events, folder, baseline, dataclasses.replace(hurdle, best_fitness=99.0)
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pipeline(folder):
+def pipeline(folder, one_worker):
     config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
-    pipeline, _ = build_pipeline(dataclasses.replace(config, gates=GATES), folder, "store")
-    with pipeline.context.machine:
-        yield pipeline
+    config = dataclasses.replace(config, gates=GATES)
+    return build_pipeline(config, folder, "store", one_worker)[0]
 
 
 def trained(pipeline):

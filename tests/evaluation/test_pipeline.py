@@ -39,11 +39,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pipeline_and_events(folder):
+def pipeline_and_events(folder, one_worker):
     config = tiny_config(folder, ExecutionConfig(num_workers=1, deadline_s=300))
-    pipeline, events = build_pipeline(config, folder, "store")
-    yield pipeline, events
-    pipeline.context.machine.close()
+    pipeline, events = build_pipeline(config, folder, "store", one_worker)
+    return pipeline, events
 
 
 @pytest.fixture(scope="module")

@@ -27,16 +27,15 @@ KEEPING = ExecutionConfig(num_workers=1, deadline_s=300, keep_weights="all")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(one_worker, tmp_path_factory):
     """A context, its requests, the events of training, and the checked program."""
     folder = tmp_path_factory.mktemp("weights")
-    pipeline, events = build_pipeline(tiny_config(folder, KEEPING), folder, "store")
+    pipeline, events = build_pipeline(tiny_config(folder, KEEPING), folder, "store", one_worker)
     context = pipeline.context
     context.weights = KeptWeights(context.store, folder / "run")
-    with context.machine:
-        checked = pipeline.check(INITIAL)
-        train_ladder(context, checked, events.append)
-        yield context, train_requests(context, checked), events, checked
+    checked = pipeline.check(INITIAL)
+    train_ladder(context, checked, events.append)
+    return context, train_requests(context, checked), events, checked
 
 
 def test_a_model_rebuilt_from_trace_and_weights_has_the_recorded_loss(trained):
@@ -89,18 +88,19 @@ def test_nothing_is_kept_unless_asked_for(trained, tmp_path):
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
-def test_a_known_verdict_claims_its_weights_too_and_says_when_they_are_not_there(tmp_path):
-    pipeline, events = build_pipeline(tiny_config(tmp_path, KEEPING), tmp_path, "store")
+def test_a_known_verdict_claims_its_weights_too_and_says_when_they_are_not_there(
+    one_worker, tmp_path
+):
+    pipeline, events = build_pipeline(tiny_config(tmp_path, KEEPING), tmp_path, "store", one_worker)
     context = pipeline.context
-    with context.machine:
-        first = pipeline.evaluate(INITIAL)  # keeps them, claims nothing
-        keys = [run.job_key for size in first.sizes for run in size.runs]
-        context.weights = KeptWeights(context.store, tmp_path / "run")
-        assert pipeline.evaluate(INITIAL).cached
-        claimed = [path.name for path in (context.store.root / "weight_claims").glob("*/*/*")]
-        assert sorted(claimed) == sorted(keys)
-        assert not [event for event in events if isinstance(event, Notice)]
-        context.store.path("weights", keys[0], ".safetensors").unlink()
-        pipeline.evaluate(INITIAL)
+    first = pipeline.evaluate(INITIAL)  # keeps them, claims nothing
+    keys = [run.job_key for size in first.sizes for run in size.runs]
+    context.weights = KeptWeights(context.store, tmp_path / "run")
+    assert pipeline.evaluate(INITIAL).cached
+    claimed = [path.name for path in (context.store.root / "weight_claims").glob("*/*/*")]
+    assert sorted(claimed) == sorted(keys)
+    assert not [event for event in events if isinstance(event, Notice)]
+    context.store.path("weights", keys[0], ".safetensors").unlink()
+    pipeline.evaluate(INITIAL)
     (notice,) = [event.message for event in events if isinstance(event, Notice)]
     assert notice.startswith("1 of this program's models were trained before")

@@ -66,12 +66,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base(folder):
+def base(folder, one_worker):
     execution = ExecutionConfig(num_workers=1, deadline_s=240)
     config = tiny_config(folder, execution, training_steps=6, warmup_steps=2, eval_frequency=3)
-    pipeline, events = build_pipeline(config, folder, "store")
-    yield pipeline, events
-    pipeline.context.machine.close()
+    pipeline, events = build_pipeline(config, folder, "store", one_worker)
+    return pipeline, events
 
 
 def runs_in(folder, store="store"):

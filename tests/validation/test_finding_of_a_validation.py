@@ -33,13 +33,13 @@ VALIDATION, REGISTRATION = "documents/validation.json", "documents/registration.
 
 
 @pytest.fixture(scope="module")
-def validated(machine, tmp_path_factory):
+def validated(one_worker, tmp_path_factory):
     """The folder, its experiment, and the finding that was made of it."""
     folder = tmp_path_factory.mktemp("validated")
     config = dataclasses.replace(tiny_config(folder, KEEPING), validation=LENIENT)
-    experiment = made_validation(folder, machine, config)
+    experiment = made_validation(folder, one_worker, config)
     material = material_of_validation(
-        folder / "validation", experiment, experiment.store_dir, machine, nobody
+        folder / "validation", experiment, experiment.store_dir, one_worker, nobody
     )
     finding = export_finding(material, folder / "finding", WeightChoice(), lambda text: None)
     return folder / "validation", experiment, finding
@@ -113,14 +113,16 @@ def test_losses_that_the_record_of_the_validation_does_not_have_are_caught(
     )
 
 
-def test_a_declared_deviation_is_part_of_the_plan(validated, machine, tmp_path, replayed):
+def test_a_declared_deviation_is_part_of_the_plan(validated, one_worker, tmp_path, replayed):
     folder, experiment, _ = validated
     registration = json.loads((folder / "registration.json").read_text())
     entry = {"previous": registration["hash"], "text": "a reason", "changed": []}
     entry["plan"] = registration["plan"]
     try:
         write_json(folder / "deviations.json", {"deviations": [sealed(entry)]})
-        material = material_of_validation(folder, experiment, experiment.store_dir, machine, nobody)
+        material = material_of_validation(
+            folder, experiment, experiment.store_dir, one_worker, nobody
+        )
         export_finding(material, tmp_path / "new", WeightChoice(), lambda text: None)
     finally:
         (folder / "deviations.json").unlink()
@@ -133,12 +135,14 @@ def test_a_declared_deviation_is_part_of_the_plan(validated, machine, tmp_path, 
     assert "it was edited after it was written" in words(replayed(tmp_path / "new"), "registration")
 
 
-def test_an_unfinished_validation_and_another_experiment_are_one_line(validated, machine, tmp_path):
+def test_an_unfinished_validation_and_another_experiment_are_one_line(
+    validated, one_worker, tmp_path
+):
     folder, experiment, _ = validated
     place = copy_of(folder, tmp_path / "copy")
 
     def material():
-        return material_of_validation(place, experiment, experiment.store_dir, machine, nobody)
+        return material_of_validation(place, experiment, experiment.store_dir, one_worker, nobody)
 
     assert material().kind == "validation"
     (place / "validation.json").rename(tmp_path / "kept")

@@ -195,8 +195,8 @@ def test_only_the_machine_and_the_place_of_the_text_may_be_set(finding):
         read_finding(finding.folder, ("scaling_law.training.training_steps=1",))
 
 
-def test_weights_that_were_not_kept_are_told_or_trained_again(machine, tmp_path):
-    material = made_material(tmp_path, machine)
+def test_weights_that_were_not_kept_are_told_or_trained_again(one_worker, tmp_path):
+    material = made_material(tmp_path, one_worker)
     weights = tmp_path / STORE / "weights"
     assert weights.is_dir()
     weights.rename(tmp_path / "lost")
@@ -215,8 +215,8 @@ def test_weights_that_were_not_kept_are_told_or_trained_again(machine, tmp_path)
     assert left == []
 
 
-def test_a_folder_that_exists_and_records_that_do_not_are_refused(machine, finding, tmp_path):
-    material = made_material(finding.folder.parent, machine)
+def test_a_folder_that_exists_and_records_that_do_not_are_refused(one_worker, finding, tmp_path):
+    material = made_material(finding.folder.parent, one_worker)
     with pytest.raises(ConfigError, match="exists already; wanted a new folder"):
         export_finding(material, finding.folder, WeightChoice(), lambda text: None)
     longer = finding_config(finding.folder.parent, training_steps=30)
@@ -228,18 +228,18 @@ def test_a_folder_that_exists_and_records_that_do_not_are_refused(machine, findi
     assert not (tmp_path / "new").exists()
 
 
-def test_equal_material_gives_equal_folders(machine, finding, tmp_path):
-    material = made_material(finding.folder.parent, machine)
+def test_equal_material_gives_equal_folders(one_worker, finding, tmp_path):
+    material = made_material(finding.folder.parent, one_worker)
     again = export_finding(material, tmp_path / "again", WeightChoice(), lambda text: None)
     assert again.manifest_hash == json.loads((finding.folder / MANIFEST).read_text())["hash"]
 
 
 @pytest.mark.slow
-def test_text_goes_along_where_it_is_small(machine, tmp_path, monkeypatch):
+def test_text_goes_along_where_it_is_small(one_worker, tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("\n\n".join(generate_stories(500, seed=1)))
     config = finding_config(tmp_path, training_steps=2, eval_frequency=1)
     data = dataclasses.replace(config.data, source="text", path=str(tmp_path / "mine.txt"))
-    material = made_material(tmp_path, machine, dataclasses.replace(config, data=data))
+    material = made_material(tmp_path, one_worker, dataclasses.replace(config, data=data))
 
     def export(name):
         return export_finding(

@@ -22,9 +22,9 @@ SIZE = "48x1x6"
 
 
 @pytest.fixture
-def arms(finding, machine, tmp_path):
+def arms(finding, one_worker, tmp_path):
     folder = copy_of(finding.folder, tmp_path / "copy")
-    return open_arms(read_finding(folder, HERE), machine, tmp_path / "replay", nobody)
+    return open_arms(read_finding(folder, HERE), one_worker, tmp_path / "replay", nobody)
 
 
 def stop(*arguments):

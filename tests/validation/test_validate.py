@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base(folder):
+def base(folder, one_worker):
     """A pipeline whose machine all tests share."""
     config = tiny_config(
         folder,
@@ -54,9 +54,8 @@ def base(folder):
         eval_frequency=60,
         learning_rate=5e-3,
     )
-    pipeline, _ = build_pipeline(config, folder, "store")
-    yield pipeline
-    pipeline.context.machine.close()
+    pipeline, _ = build_pipeline(config, folder, "store", one_worker)
+    return pipeline
 
 
 def with_validation(base, initial=INITIAL, **settings):
