@@ -16,6 +16,7 @@ from openevolve_unified.report.plan_table import time_against_plan
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.history import best_entry
+from openevolve_unified.runs.plan_file import read_plan
 from openevolve_unified.runs.proposals import ProposalLog, count_lines
 
 MAX_DIFF_LINES = 24
@@ -43,6 +44,9 @@ def print_summary(
         reporter.say(f"  {heading:<12} {text}")
     if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
+    rounded = read_plan(directory.path).get("mechanism_precision")
+    if rounded is not None:
+        reporter.say(f"  precision    products of mechanisms in {rounded}, checked in float32")
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")
     reporter.say(f"  difference   {difference_line(best, initial)}")

@@ -23,9 +23,18 @@ def write_plan(run_path: Path, plan: Any) -> None:
     write_json(run_path / FILE_NAME, plan)
 
 
+def read_plan(run_path: Path) -> dict[str, Any]:
+    """The plan of a run; empty where there is none that can be read."""
+    try:
+        plan = json.loads((run_path / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
 def planned_candidate_s(run_path: Path) -> float | None:
     """The seconds that the plan of a run promised for a candidate; None where there is no plan."""
     try:
-        return float(json.loads((run_path / FILE_NAME).read_text())["candidate_s"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(read_plan(run_path)["candidate_s"])
+    except (ValueError, KeyError, TypeError):
         return None

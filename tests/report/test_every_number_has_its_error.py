@@ -157,6 +157,22 @@ def test_the_summary_and_the_confirmation(num_seeds, floor, tmp_path):
     assert re.search(NUMBER, directory.best_path.read_text()) is None, "the program alone"
 
 
+@pytest.mark.parametrize("told", ["", ', "mechanism_precision": "bfloat16"', "}"])
+def test_the_summary_says_where_mechanisms_were_rounded(told, tmp_path):
+    """Whatever the plan's file holds: none of it, damaged text, or a precision."""
+    directory = RunDirectory(tmp_path)
+    initial = directory.record(made(1, None, BASELINE))
+    directory.write_best_diff(initial)
+    (tmp_path / "plan.json").write_text(f'{{"candidate_s": 1.0{told}}}')
+    shown = io.StringIO()
+    print_summary(
+        load_experiment(QUICKSTART), directory, initial, None, Reporter(Console(file=shown))
+    )
+    line = "  precision    products of mechanisms in bfloat16, checked in float32\n"
+    assert shown.getvalue().count("precision") == told.count("precision")
+    assert (line in shown.getvalue()) == ("precision" in told)
+
+
 @EVERY_CASE
 def test_the_json_of_evaluate_and_of_the_history(num_seeds, floor, tmp_path):
     result = made(num_seeds, floor)
