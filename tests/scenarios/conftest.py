@@ -13,6 +13,8 @@ import pytest
 import yaml
 from scripted_model import diff
 
+from openevolve_unified.cli import app
+
 ROOT = Path(__file__).parents[2]
 LADDER = [
     {"hidden_dim": 16, "num_layers": 1, "num_heads": 2},
@@ -132,6 +134,28 @@ def command(place):
 @pytest.fixture
 def run(place):
     return place.run
+
+
+@pytest.fixture
+def call(place, monkeypatch, capsys):
+    """Like ``run``, in this process: for what ends before anything is started."""
+    monkeypatch.chdir(place.folder)
+    for name, value in place.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def call(command, *arguments, environment=None):
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
+        main = {"openevolve": app.evolve_main, "openevolve-unified": app.main}[command]
+        capsys.readouterr()
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as error:  # of argparse
+            status = error.code
+        output, errors = capsys.readouterr()
+        return status, output, errors
+
+    return call
 
 
 @pytest.fixture

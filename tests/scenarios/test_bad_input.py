@@ -44,9 +44,9 @@ def one_line(errors):
         slow("evaluator.timeout=10", "evaluator.timeout"),
     ],
 )
-def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
+def test_a_wrong_setting_is_one_line(override, wanted, tiny, call, tmp_path):
     (tmp_path / "empty.txt").write_text("")
-    status, output, errors = run("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
+    status, output, errors = call("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
     assert status == 2, output
     assert wanted in one_line(errors)
 
@@ -63,12 +63,12 @@ def test_a_wrong_setting_is_one_line(override, wanted, tiny, run, tmp_path):
     ],
     ids=["config", "no program", "program", "data", "device", "deadline"],
 )
-def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tiny, run, tmp_path):
+def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tiny, call, tmp_path):
     (tmp_path / "leak.py").write_text(PROGRAM.read_text().replace("(dim=-1)", "(dim=-2)"))
     history = tmp_path / "run" / "fitness_history.json"
     history.parent.mkdir()
     history.write_text('{"programs": []}')
-    status, output, errors = run("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
+    status, output, errors = call("openevolve", tiny(), "--set", override, environment=WITHOUT_GPUS)
     assert status == 2, output
     assert wanted in one_line(errors)
     assert history.exists()
@@ -84,8 +84,8 @@ def test_a_refused_run_leaves_the_earlier_one_in_its_place(override, wanted, tin
     ],
     ids=["deadline", "no price"],
 )
-def test_a_plan_that_cannot_work_is_one_line(override, wanted, tiny, run):
-    status, output, errors = run("openevolve-unified", "plan", tiny(), "--set", override)
+def test_a_plan_that_cannot_work_is_one_line(override, wanted, tiny, call):
+    status, output, errors = call("openevolve-unified", "plan", tiny(), "--set", override)
     assert status == 2, output
     assert wanted in one_line(errors)
 
@@ -138,8 +138,8 @@ def test_evaluate_prints_metrics_and_artifacts(evaluated):
     assert "16x1" in report["artifacts"]["losses_per_size"]
 
 
-def test_a_missing_config_points_to_init(run):
-    status, _, errors = run("openevolve", "nowhere.yaml")
+def test_a_missing_config_points_to_init(call):
+    status, _, errors = call("openevolve", "nowhere.yaml")
     assert status == 2
     assert "openevolve-unified init" in one_line(errors)
 
@@ -176,8 +176,8 @@ def test_check_says_what_is_wrong(change, stage, wanted, tiny, run, tmp_path):
     assert not (tmp_path / "run").exists(), "a check is no run"
 
 
-def test_a_missing_program_is_a_wrong_command(tiny, run):
-    status, _, errors = run("openevolve-unified", "check", "none.py", "--config", tiny())
+def test_a_missing_program_is_a_wrong_command(tiny, call):
+    status, _, errors = call("openevolve-unified", "check", "none.py", "--config", tiny())
     assert status == 2
     assert "no such program file" in one_line(errors)
 
@@ -190,14 +190,14 @@ def test_init_writes_configs_that_work_anywhere(run, tmp_path):
     assert "next: openevolve here/configs/quickstart.yaml" in output
 
 
-def test_init_says_which_files_it_kept_and_how_to_have_them_fresh(run, tmp_path):
-    _, output, _ = run("openevolve-unified", "init", "here")
+def test_init_says_which_files_it_kept_and_how_to_have_them_fresh(call, tmp_path):
+    _, output, _ = call("openevolve-unified", "init", "here")
     assert output.count("wrote here/") == output.count("\n") - 1
     mine = tmp_path / "here" / "configs" / "quickstart.yaml"
     mine.write_text("mine")
     lost = tmp_path / "here" / "initial_programs" / "matrix_mixer.py"
     lost.unlink()
-    status, output, _ = run("openevolve-unified", "init", "here")
+    status, output, _ = call("openevolve-unified", "init", "here")
     assert status == 0
     first, second, _ = output.splitlines()
     assert first == "wrote here/initial_programs/matrix_mixer.py"
@@ -229,14 +229,14 @@ def test_openevolves_own_command_without_our_section_is_one_line(content, wanted
     assert "Traceback" not in output
 
 
-def test_help_names_every_option(run):
-    _, output, _ = run("openevolve", "--help")
+def test_help_names_every_option(call):
+    _, output, _ = call("openevolve", "--help")
     for option in ("--iterations", "--output", "--resume", "--set"):
         assert option in output
 
 
-def test_an_output_folder_that_cannot_be_made_is_one_line(tiny, run):
-    status, _, errors = run("openevolve", tiny(), "--output", "/proc/nowhere/run")
+def test_an_output_folder_that_cannot_be_made_is_one_line(tiny, call):
+    status, _, errors = call("openevolve", tiny(), "--output", "/proc/nowhere/run")
     assert status == 2
     assert "cannot write /proc/nowhere/run" in one_line(errors)
 

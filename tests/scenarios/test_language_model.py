@@ -177,9 +177,9 @@ def test_a_model_that_dies_later_ends_the_run_and_the_counts_go_on_when_resumed(
     assert f"unusable     {num_failed - 1} failed call, 1 no match\n" in output
 
 
-def test_a_missing_key_is_one_line(tiny, scripted_model, run):
+def test_a_missing_key_is_one_line(tiny, scripted_model, call):
     path = tiny({"llm": scripted_model("x").settings()})
-    status, _, errors = run("openevolve", path)
+    status, _, errors = call("openevolve", path)
     assert status == 2
     assert errors.strip().count("\n") == 0
     assert "SCRIPTED_KEY" in errors

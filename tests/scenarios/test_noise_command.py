@@ -69,8 +69,8 @@ def test_a_killed_measurement_continues_and_trains_nothing_twice(tiny, command, 
         (("--set", "scaling_law.noise.mode=meassure"), "did you mean 'measure'"),
     ],
 )
-def test_a_wrong_question_is_one_line(arguments, reason, tiny, run):
-    status, _, errors = run("openevolve-unified", "noise", tiny(), *arguments)
+def test_a_wrong_question_is_one_line(arguments, reason, tiny, call):
+    status, _, errors = call("openevolve-unified", "noise", tiny(), *arguments)
     assert status == 2
     (line,) = errors.strip().splitlines()
     assert reason in line
