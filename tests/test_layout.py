@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def room_of(module: str) -> str | None:
     return parts[1] if parts[0] == "openevolve_unified" and len(parts) > 1 else None
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
