@@ -316,13 +316,17 @@ def fit(
         losses: nats per token, ``(sizes,)`` or ``(sizes, seeds)``.
 
     Raises:
-        ValueError: fewer than three sizes, repeated ones, or a value that is not finite.
+        ValueError: fewer than three sizes, repeated ones, a value that is not finite, or more seeds
+            at one size than at another.
     """
     import numpy as np
 
     from openevolve_unified.judgement.scaling import fit_scaling_law, slope_over_seeds
 
     by_size = [tuple(float(loss) for loss in np.atleast_1d(seeds)) for seeds in losses]
+    counts = [len(seeds) for seeds in by_size]
+    if len(set(counts)) > 1 or 0 in counts:
+        raise ValueError(f"losses: got {counts} seeds by size, wanted as many at each")
     fitted = fit_scaling_law(num_params, by_size)
     return Law(
         name=name,

@@ -88,6 +88,9 @@ def test_a_law_is_fitted_to_losses_of_one_seed_or_several():
     assert str(law).startswith("scaling law of mine [a pilot]\n")
     with pytest.raises(ValueError, match="at least 3 distinct sizes"):
         api.fit(counts[:2], line[:2])
+    for ragged, told in (([[3.0], [2.9, 2.8], [2.7]], "1, 2, 1"), ([[], [], []], "0, 0, 0")):
+        with pytest.raises(ValueError, match=rf"got \[{told}\] seeds by size, wanted as many"):
+            api.fit(counts, ragged)
 
 
 def test_a_run_is_read_with_its_programs_laws_and_confirmation(run):
