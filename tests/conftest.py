@@ -14,12 +14,6 @@ LONG = ("scenarios", "validation")
 """Folders with the longest files."""
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores: a test that waits for its processes leaves one idle."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that none of them is left alone at the end."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)

@@ -116,7 +116,6 @@ WRITERS = {
     "rank": "openevolve_unified.evaluation.machine.Machine",
     "noise": "openevolve_unified.evaluation.machine.Machine",
     "ablate": "openevolve_unified.evaluation.machine.Machine",
-    "control": "openevolve_unified.plugin.control.run_control",
 }
 """What writes into the output folder at its end, and by what it begins to spend."""
 

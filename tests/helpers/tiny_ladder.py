@@ -68,7 +68,11 @@ def build_pipeline(
 
 
 def ladder_pipeline(
-    folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
+    folder: Path,
+    store: str,
+    execution: ExecutionConfig,
+    training_steps: int = 20,
+    machine: Machine | None = None,
 ) -> tuple[Pipeline, list[Event]]:
     """A pipeline over the tiny ladder with dropout, and the list that its events go to."""
     config = tiny_config(
@@ -78,7 +82,7 @@ def ladder_pipeline(
         eval_frequency=max(10, training_steps // 10),
         dropout=0.1,
     )
-    return build_pipeline(config, folder, store)
+    return build_pipeline(config, folder, store, machine)
 
 
 def trained_ladder(

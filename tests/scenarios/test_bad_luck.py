@@ -19,7 +19,6 @@ from tiny_ladder import (
     ladder_pipeline,
     results,
     train_side_by_side,
-    trained_ladder,
     wait_until,
 )
 
@@ -37,21 +36,26 @@ ONE, TWO = (ExecutionConfig(num_workers=number) for number in (1, 2))
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
+def reference(one_worker, tmp_path_factory):
     """A folder, the checked initial program, and the results of an undisturbed ladder."""
     folder = tmp_path_factory.mktemp("bad_luck")
-    checked, _ = trained_ladder(folder, "calm", ONE)
+    pipeline, events = ladder_pipeline(folder, "calm", ONE, machine=one_worker)
+    checked = pipeline.check(INITIAL)
+    train_ladder(pipeline.context, checked, events.append)
     return folder, checked, results(folder, "calm")
 
 
 @pytest.fixture
 def start(reference):
-    """A context with a store and a machine of its own, closed at the end."""
+    """A context with a store and, unless one is lent, a machine of its own, closed at the end."""
     opened = []
 
-    def start(store, execution=TWO, **settings):
-        pipeline, events = ladder_pipeline(reference[0], store, execution, **settings)
-        opened.append(pipeline.context)
+    def start(store, execution=TWO, machine=None, **settings):
+        pipeline, events = ladder_pipeline(
+            reference[0], store, execution, machine=machine, **settings
+        )
+        if machine is None:
+            opened.append(pipeline.context)
         return pipeline.context, events
 
     yield start
@@ -137,9 +141,9 @@ def test_two_processes_that_race_for_one_job_train_it_once(reference, start):
     assert results(folder, "race") == {job.key: expected[job.key]}
 
 
-def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start):
+def test_a_damaged_checkpoint_is_said_and_does_no_harm(reference, start, one_worker):
     folder, checked, expected = reference
-    context, events = start("damaged", ONE)
+    context, events = start("damaged", ONE, one_worker)
     job = train_requests(context, checked)[0].job
     path = context.store.path("checkpoints", job.key, ".safetensors")
     path.parent.mkdir(parents=True)
@@ -252,9 +256,9 @@ def test_the_wall_clock_is_only_written_down_never_reckoned_with():
     assert found == allowed
 
 
-def test_a_clock_that_jumps_ends_nothing(reference, start, monkeypatch):
+def test_a_clock_that_jumps_ends_nothing(reference, start, one_worker, monkeypatch):
     folder, checked, expected = reference
-    context, events = start("jumped", ONE)
+    context, events = start("jumped", ONE, one_worker)
     jumps = iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: 1e9 * (-1) ** next(jumps))
     train_ladder(context, checked, events.append)

@@ -16,27 +16,28 @@ from openevolve_unified.candidate.tracing.inside import capture, zygote
 from openevolve_unified.config.schema import GatesConfig, SizeConfig
 zygote._warm_up()
 ready = set(sys.modules)
-capture.capture(
-    capture.CaptureRequest(
-        source=sys.argv[1],
-        framework="matrix_mixer",
-        sizes=(SizeConfig(hidden_dim=8, num_layers=2, num_heads=2),),
-        seq_len=16,
-        seeds=(0, 1),
-        gates=GatesConfig(),
-        batch_size=4,
+for source in sys.argv[1:]:
+    capture.capture(
+        capture.CaptureRequest(
+            source=source,
+            framework="matrix_mixer",
+            sizes=(SizeConfig(hidden_dim=8, num_layers=2, num_heads=2),),
+            seq_len=16,
+            seeds=(0, 1),
+            gates=GatesConfig(),
+            batch_size=4,
+        )
     )
-)
 print(*sorted(set(sys.modules) - ready))
 """
 
 
-def imported_while_tracing(source):
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, source]
+def imported_while_tracing(*sources):
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, *sources]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_tracing_imports_nothing_more_with_writes_in_place_and_without():
     assert BODY in zygote._WARM_UP_SOURCE
-    for source in (zygote._WARM_UP_SOURCE, zygote._WARM_UP_SOURCE.replace(BODY, IN_PLACE)):
-        assert imported_while_tracing(source) == []
+    in_place = zygote._WARM_UP_SOURCE.replace(BODY, IN_PLACE)
+    assert imported_while_tracing(in_place, zygote._WARM_UP_SOURCE) == []
