@@ -66,5 +66,5 @@ class DiagnosticsConfig:
 
     mode: Literal["none", "cheap", "recall"] = "cheap"
     """``cheap``: what the trained weights say in a few passes; ``recall``: also small models of
-    their own that learn associative recall, which takes longer than the quickstart's ladder."""
+    their own that learn associative recall, which takes far longer than the quickstart's ladder."""
     recall: RecallConfig = field(default_factory=RecallConfig)
