@@ -148,7 +148,9 @@ def test_a_run_whose_settings_and_config_are_both_damaged_is_one_line(troubled, 
 
 @pytest.mark.parametrize("command", [pytest.param("check", marks=pytest.mark.slow), "evaluate"])
 def test_what_the_machine_cannot_finish_is_no_verdict(command, place):
-    path = place.tiny({"scaling_law.execution.deadline_s": 1, "evaluator.timeout": 700})
+    # A check takes less than a second, an evaluation more; both more than their deadline.
+    deadline_s = 0.1 if command == "check" else 1
+    path = place.tiny({"scaling_law.execution.deadline_s": deadline_s, "evaluator.timeout": 700})
     status, output, errors = place.run(
         "openevolve-unified", command, PROGRAM, "--config", path, "--json"
     )

@@ -206,4 +206,4 @@ def test_manual_mode_waits_for_a_person(tiny, command, answers, tmp_path):
         process.wait()
     assert process.returncode == 0, errors
     assert verdicts(history(tmp_path / "run")) == ["trained", "trained"]
-    assert "candidate 1/1: fitness" in output
+    assert "candidate 1/1: score" in output
