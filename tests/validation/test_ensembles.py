@@ -188,6 +188,19 @@ def test_the_command_prints_and_writes(folder, tmp_path, capsys):
     assert [len(member["runs"]) for member in plain["members"]] == [2, 2]
 
 
+def test_an_output_that_cannot_be_written_is_one_line_before_anything_is_measured(
+    folder, monkeypatch, capsys, tmp_path
+):
+    def measure(*args, **kwargs):
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr("openevolve_unified.validation.ensembles.top.best_members", measure)
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "ensemble.json"
+    assert main(["ensemble", str(folder), "--output", str(output)]) == exits.WRONG
+    assert f"error: cannot write {output.parent}" in capsys.readouterr().err
+
+
 def test_the_command_says_in_one_line_what_it_cannot_do(folder, capsys):
     assert main(["ensemble", str(folder), "--top", "9"]) == exits.WRONG
     assert capsys.readouterr().err.startswith("error: --top 9: run has 3 distinct")
