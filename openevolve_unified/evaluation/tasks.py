@@ -230,7 +230,7 @@ def _device_left_free(job: TrainJob) -> Iterator[None]:
 def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> TrainRun:
     job, data = request.job, _open_data(request.data_folder)
     candidate = _load(request.trace_path, request.gates)
-    device = torch.device(request.device)
+    device, store = torch.device(request.device), Store(Path(request.store))
 
     def first(sequences: np.ndarray) -> torch.Tensor:
         rows, _ = next(iter(padded_batches(sequences, job.training.batch_size, device)))
@@ -252,7 +252,6 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
             found = diagnose(model, request, torch.cat(losses).cpu().numpy(), data)
             findings = dataclasses.replace(findings, diagnostics=found)
         if request.keep_weights and findings.certificate:
-            store = Store(Path(request.store))
             save_weights(store.path("weights", job.key, ".safetensors"), job, model)
         return findings
 
@@ -267,7 +266,7 @@ def _train_fresh(request: TrainRequest, checkpoint_path: Path, emit: Emit) -> Tr
 
     def num_sharing() -> int:
         # Workers are dealt to the GPUs in turn.
-        busy = Store(Path(request.store)).num_held(request.num_slots)
+        busy = store.num_held(request.num_slots)
         return min(busy, request.workers_per_device)
 
     return train_job(

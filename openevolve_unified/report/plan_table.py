@@ -25,6 +25,7 @@ def print_plan(
     """
     law = experiment.scaling_law
     training = law.training
+    rounded = told_rounding(plan.mechanism_precision)
     reporter.say(f"plan for {experiment.path.name}: {law.framework}, {training.horizon}")
     reporter.say(
         f"  data      {law.data.source}: {plan.train_sequences:,} training sequences of "
@@ -33,7 +34,7 @@ def print_plan(
     reporter.say(
         f"  training  batch {training.batch_size}, {len(training.seeds)} seed(s), "
         f"{plan.tokens_per_model / 1e6:,.1f}M tokens per model, {plan.precision} on {plan.device}, "
-        f"{plan.num_workers} at a time{_mechanism(plan)}"
+        f"{plan.num_workers} at a time{'; ' if rounded else ''}{rounded}"
     )
     reporter.say(
         "  size      non-embedding       total      FLOPs    memory       step        one model"
@@ -65,10 +66,11 @@ def print_plan(
     reporter.say(f"  noise     {_noise_line(plan, experiment, noise)}")
 
 
-def _mechanism(plan: Plan) -> str:
-    if plan.mechanism_precision == "float32":
+def told_rounding(mechanism_precision: str) -> str:
+    """What the products of mechanisms are rounded to in training; empty for float32."""
+    if mechanism_precision == "float32":
         return ""
-    return f"; products of mechanisms in {plan.mechanism_precision}, checked in float32"
+    return f"products of mechanisms in {mechanism_precision}, checked in float32"
 
 
 def _noise_line(plan: Plan, experiment: Experiment, noise: MeasuredNoise | None) -> str:

@@ -12,7 +12,7 @@ from openevolve_unified.records import told_energy, total_joules
 from openevolve_unified.report.console import Reporter
 from openevolve_unified.report.diversity_table import diversity_lines
 from openevolve_unified.report.judges_table import better_everywhere, summary_lines
-from openevolve_unified.report.plan_table import time_against_plan
+from openevolve_unified.report.plan_table import time_against_plan, told_rounding
 from openevolve_unified.runs.directory import RunDirectory
 from openevolve_unified.runs.diversity import search_diversity
 from openevolve_unified.runs.history import best_entry
@@ -44,9 +44,9 @@ def print_summary(
         reporter.say(f"  {heading:<12} {text}")
     if experiment.uses_grammar_only:
         reporter.say("  proposer     the embedded grammar: a non-LLM control arm")
-    rounded = read_plan(directory.path).get("mechanism_precision")
-    if rounded is not None:
-        reporter.say(f"  precision    products of mechanisms in {rounded}, checked in float32")
+    rounded = told_rounding(read_plan(directory.path).get("mechanism_precision", "float32"))
+    if rounded:
+        reporter.say(f"  precision    {rounded}")
     reporter.say(f"  baseline     {_fitness(initial)}")
     reporter.say(f"  best         {_fitness(best)}  (programs/{best['file']})")
     reporter.say(f"  difference   {difference_line(best, initial)}")

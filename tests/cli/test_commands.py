@@ -15,7 +15,7 @@ from rich.console import Console
 
 from openevolve_unified import exits
 from openevolve_unified.cli import app, evolve
-from openevolve_unified.cli.parsing import SHELLS, path_of
+from openevolve_unified.cli.parsing import SHELLS
 from openevolve_unified.report.console import Reporter, Terminal
 from openevolve_unified.runs.events import Notice, StageStarted, Training
 
@@ -99,28 +99,21 @@ def test_wrong_words_have_the_status_of_a_wrong_command(capsys):
 
 
 @every_command
-def test_no_path_may_be_empty(name, capsys):
-    """An empty variable of a script would be the working folder."""
-    assert all(action.type is not Path for action in PARSERS[name]._actions), "path_of instead"
-    parser = argparse.ArgumentParser()
-    for action in PARSERS[name]._actions:
-        if action.type is path_of and action.option_strings:
-            parser.add_argument(action.option_strings[0], type=path_of)
-            assert parser.parse_args([action.option_strings[0], "."])
-            with pytest.raises(SystemExit):
-                parser.parse_args([action.option_strings[0], ""])
-            assert "got '', wanted a path" in capsys.readouterr().err
+def test_every_path_is_of_the_type_that_refuses_an_empty_one(name):
+    assert all(action.type is not Path for action in PARSERS[name]._actions)
 
 
-WRITERS = {
-    "rank": "openevolve_unified.evaluation.machine.Machine",
-    "noise": "openevolve_unified.evaluation.machine.Machine",
-    "ablate": "openevolve_unified.evaluation.machine.Machine",
-}
-"""What writes into the output folder at its end, and by what it begins to spend."""
+@pytest.mark.parametrize("words", [["", "--output", "run"], ["a.yaml", "--output", ""]])
+def test_an_empty_path_is_refused_and_a_dot_is_the_working_folder(words, capsys):
+    """An empty variable of a script would be the working folder, too."""
+    with pytest.raises(SystemExit):
+        app.main(["rank", *words])
+    assert "got '', wanted a path (. is the working folder)" in capsys.readouterr().err
+    options = app.parser().parse_args(["rank", *(word or "." for word in words)])
+    assert Path() in (options.config, options.output)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", ["rank", "noise", "ablate"])
 def test_an_output_that_is_a_file_is_one_line_before_anything_is_spent(
     name, monkeypatch, capsys, tmp_path
 ):
@@ -130,7 +123,7 @@ def test_an_output_that_is_a_file_is_one_line_before_anything_is_spent(
     def begin(*args, **kwargs):
         raise Begun
 
-    monkeypatch.setattr(WRITERS[name], begin)
+    monkeypatch.setattr("openevolve_unified.evaluation.machine.Machine", begin)
     file = tmp_path / "file"
     file.touch()
     words = [name, str(ROOT / "configs/quickstart.yaml"), "--output"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -86,11 +87,15 @@ def ladder_pipeline(
 
 
 def trained_ladder(
-    folder: Path, store: str, execution: ExecutionConfig, training_steps: int = 20
+    folder: Path,
+    store: str,
+    execution: ExecutionConfig,
+    training_steps: int = 20,
+    machine: Machine | None = None,
 ) -> tuple[CheckedProgram, list[Event]]:
     """The initial program, checked and trained undisturbed, and the events of that."""
-    pipeline, events = ladder_pipeline(folder, store, execution, training_steps)
-    with pipeline.context.machine:
+    pipeline, events = ladder_pipeline(folder, store, execution, training_steps, machine)
+    with pipeline.context.machine if machine is None else contextlib.nullcontext():
         checked = pipeline.check(INITIAL)
         train_ladder(pipeline.context, checked, events.append)
     return checked, events

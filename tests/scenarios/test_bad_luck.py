@@ -19,6 +19,7 @@ from tiny_ladder import (
     ladder_pipeline,
     results,
     train_side_by_side,
+    trained_ladder,
     wait_until,
 )
 
@@ -39,9 +40,7 @@ ONE, TWO = (ExecutionConfig(num_workers=number) for number in (1, 2))
 def reference(one_worker, tmp_path_factory):
     """A folder, the checked initial program, and the results of an undisturbed ladder."""
     folder = tmp_path_factory.mktemp("bad_luck")
-    pipeline, events = ladder_pipeline(folder, "calm", ONE, machine=one_worker)
-    checked = pipeline.check(INITIAL)
-    train_ladder(pipeline.context, checked, events.append)
+    checked, _ = trained_ladder(folder, "calm", ONE, machine=one_worker)
     return folder, checked, results(folder, "calm")
 
 
